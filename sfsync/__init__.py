@@ -1,0 +1,3 @@
+"""sfsync: reverse ETL to Salesforce as code."""
+
+__version__ = "0.1.0"

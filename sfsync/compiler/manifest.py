@@ -1,0 +1,115 @@
+"""What compile makes of a project: every sync as one SELECT and a tuple of resolved field rules.
+
+Owns:      Manifest, CompiledModel, CompiledSync, Guards, PushOptions, and manifest.json.
+Does not:  render, parse or resolve anything itself (jinja, sql, fields do).
+Invariant: rooms after the compiler read these values and never a spec.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sfsync.records import FieldRule
+
+
+class OnRemoved(StrEnum):
+    """What happens to a record whose row left the model."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+
+
+class OnGone(StrEnum):
+    """What happens when a record we knew is not in the org any more."""
+
+    RECREATE = "recreate"
+    SKIP = "skip"
+    STOP = "stop"
+
+
+class OnLimit(StrEnum):
+    """What happens to what the API budget does not allow."""
+
+    DEFER = "defer"
+    REFUSE = "refuse"
+
+
+class Api(StrEnum):
+    """The ways to send that a sync allows."""
+
+    AUTO = "auto"
+    BULK = "bulk"
+    COLLECTIONS = "collections"
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The limits a plan refuses itself at; None switches one off. Shares are 0..1."""
+
+    max_deletes: int | None = 500
+    max_delete_share: float | None = 0.05
+    max_change_share: float | None = 0.5
+    max_creates: int | None = None
+    max_reject_share: float | None = 0.1
+    max_null_keys: int | None = 0
+    min_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledModel:
+    """One model: where it stands, its rendered SQL without a trailing semicolon, and what it reads."""
+
+    name: str
+    path: str  # relative to the project folder
+    sql: str
+    refs: tuple[str, ...]  # models and seeds, in order of first use
+    sources: tuple[tuple[str, str], ...]  # (source name, table)
+    digest: str  # sha256 of sql, hex
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSync:
+    """One sync, ready for any engine: rows come from `sql`, texts from `identity` and `fields`."""
+
+    name: str
+    object: str  # API name as describe spells it
+    object_label: str
+    model: str
+    path: str
+    sql: str  # one SELECT of the columns used, `where` applied, in the warehouse's dialect
+    plain_scan: bool  # `sql` is columns of one table with an optional filter: reading it twice is cheap and equal
+    identity: tuple[FieldRule, ...]
+    fields: tuple[FieldRule, ...]  # identity not included
+    timezone: str
+    on_removed: OnRemoved
+    on_gone: OnGone
+    on_limit: OnLimit
+    delete_adopted: bool
+    clear_on_create: bool
+    send_all: bool  # `push.send: all`: updates carry every mapped field
+    api: Api
+    priority: int
+    guards: Guards
+    results_all: bool
+    retry_rejected_after_s: float
+    parents: tuple[str, ...]  # syncs of this project whose records our lookups refer to
+    siblings: tuple[str, ...]  # syncs that write the same object
+    tags: tuple[str, ...]
+    fingerprint: str  # hex; mapping, used contract fields, time zone, projection number
+
+    @property
+    def rules(self) -> tuple[FieldRule, ...]:
+        """Identity first, then the mapped fields: every text that a snapshot of this sync holds."""
+        return self.identity + self.fields
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A compiled project: syncs in dependency order, parents first."""
+
+    project: str
+    models: tuple[CompiledModel, ...]
+    syncs: tuple[CompiledSync, ...]
+    warnings: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]  # sync names by dependency level

@@ -1,0 +1,252 @@
+"""An org's objects and fields as typed values: what describe says, less what sfsync never asks.
+
+Owns:      the contract's JSON form (a file, the state's cache and the local org's schema are one form), reading and
+           writing it, and the lookups by case-insensitive name.
+Does not:  fetch anything, or judge a sync against it (compiler/fields does).
+Invariant: `SObject.from_describe(x).to_json()` keeps every property that a rule of ours reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sfsync.errors import SpecError, Where
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an sobject, in describe's own words (camelCase turned to snake_case)."""
+
+    name: str
+    label: str
+    type: str  # string, textarea, boolean, int, double, currency, percent, date, datetime, time, picklist, ...
+    length: int = 0  # characters
+    precision: int = 0  # digits in all (double, currency, percent)
+    scale: int = 0
+    digits: int = 0  # int
+    nillable: bool = True
+    createable: bool = True
+    updateable: bool = True
+    defaulted_on_create: bool = False
+    external_id: bool = False
+    id_lookup: bool = False
+    unique: bool = False
+    case_sensitive: bool = False
+    calculated: bool = False
+    auto_number: bool = False
+    restricted_picklist: bool = False
+    picklist: tuple[str, ...] = ()  # active values
+    default_value: str | None = None
+    reference_to: tuple[str, ...] = ()
+    relationship_name: str | None = None
+    polymorphic_foreign_key: bool = False
+    cascade_delete: bool = False  # this lookup's rows go when the parent goes
+    restricted_delete: bool = False  # this lookup's rows block the parent's deletion
+    compound_field_name: str | None = None
+    name_field: bool = False
+
+    @property
+    def custom(self) -> bool:
+        return self.name.endswith(("__c", "__pc", "__s"))
+
+    @property
+    def required_on_create(self) -> bool:
+        """Salesforce refuses an insert without it."""
+        return self.createable and not self.nillable and not self.defaulted_on_create and self.type != "boolean"
+
+
+@dataclass(frozen=True)
+class SObject:
+    """One object: its rights for this connection's user, and its fields."""
+
+    name: str
+    label: str
+    key_prefix: str | None
+    createable: bool
+    updateable: bool
+    deletable: bool
+    fields: tuple[Field, ...]
+    queryable: bool = True
+    record_types: int = 0  # other than Master: restricted lists may be narrowed by them
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Field]:
+        return {f.name.lower(): f for f in self.fields}
+
+    def field(self, name: str) -> Field | None:
+        """The field of that API name, whatever its case."""
+        return self._by_name.get(name.lower())
+
+    @classmethod
+    def from_describe(cls, body: Mapping[str, Any]) -> SObject:
+        """Take in the answer of ``GET /sobjects/{name}/describe``."""
+        return cls(
+            name=body["name"],
+            label=body.get("label") or body["name"],
+            key_prefix=body.get("keyPrefix"),
+            createable=bool(body.get("createable")),
+            updateable=bool(body.get("updateable")),
+            deletable=bool(body.get("deletable")),
+            queryable=bool(body.get("queryable", True)),
+            record_types=sum(1 for r in body.get("recordTypeInfos") or () if not r.get("master")),
+            fields=tuple(_field_from_describe(f) for f in body["fields"]),
+        )
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What one org looked like for one user at one time."""
+
+    objects: tuple[SObject, ...]
+    org_id: str | None = None
+    username: str | None = None
+    api_version: str | None = None
+    fetched_at: str | None = None  # ISO 8601, UTC
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, SObject]:
+        return {o.name.lower(): o for o in self.objects}
+
+    def object(self, name: str) -> SObject | None:
+        """The object of that API name, whatever its case."""
+        return self._by_name.get(name.lower())
+
+    def with_objects(self, objects: Iterable[SObject]) -> Contract:
+        """The same contract with these objects put in or replaced."""
+        merged = {o.name: o for o in self.objects} | {o.name: o for o in objects}
+        return Contract(
+            tuple(merged[name] for name in sorted(merged)),
+            self.org_id,
+            self.username,
+            self.api_version,
+            self.fetched_at,
+        )
+
+
+def to_json(contract: Contract) -> str:
+    """The contract as stable text: objects and fields sorted, defaults left out."""
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "org_id": contract.org_id,
+        "username": contract.username,
+        "api_version": contract.api_version,
+        "fetched_at": contract.fetched_at,
+        "objects": {o.name: _object_json(o) for o in sorted(contract.objects, key=lambda o: o.name)},
+    }
+    return json.dumps({k: v for k, v in body.items() if v is not None}, indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str, *, path: Path | str = "contract") -> Contract:
+    """Read what `to_json` wrote, or a hand-written file of the same form.
+
+    Raises:
+        SpecError: not JSON, a newer form, or a property that does not exist.
+    """
+    try:
+        body = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(f"not JSON: {error.msg}", where=Where(path, error.lineno, error.colno)) from None
+    if not isinstance(body, dict) or not isinstance(body.get("objects"), dict):
+        raise SpecError("an org contract is a JSON object with 'objects'", where=Where(path))
+    if body.get("format", FORMAT) != FORMAT:
+        raise SpecError(
+            f"org contract of format {body['format']}; this sfsync reads format {FORMAT}", where=Where(path)
+        )
+    return Contract(
+        tuple(_object_from_json(name, value, path) for name, value in body["objects"].items()),
+        body.get("org_id"),
+        body.get("username"),
+        body.get("api_version"),
+        body.get("fetched_at"),
+    )
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Field) if f.name not in ("name", "label", "type")}
+
+
+def _object_json(item: SObject) -> dict[str, Any]:
+    return {
+        "label": item.label,
+        "key_prefix": item.key_prefix,
+        "createable": item.createable,
+        "updateable": item.updateable,
+        "deletable": item.deletable,
+        "queryable": item.queryable,
+        "record_types": item.record_types,
+        "fields": {f.name: _field_json(f) for f in sorted(item.fields, key=lambda f: f.name)},
+    }
+
+
+def _field_json(item: Field) -> dict[str, Any]:
+    out: dict[str, Any] = {"label": item.label, "type": item.type}
+    for name, default in _DEFAULTS.items():
+        value = getattr(item, name)
+        if value != default:
+            out[name] = list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def _object_from_json(name: str, body: Mapping[str, Any], path: Path | str) -> SObject:
+    try:
+        return SObject(
+            name=name,
+            label=body.get("label", name),
+            key_prefix=body.get("key_prefix"),
+            createable=body.get("createable", True),
+            updateable=body.get("updateable", True),
+            deletable=body.get("deletable", True),
+            queryable=body.get("queryable", True),
+            record_types=body.get("record_types", 0),
+            fields=tuple(_field_from_json(n, f, f"{name}.{n}", path) for n, f in body["fields"].items()),
+        )
+    except (AttributeError, KeyError, TypeError):
+        raise SpecError(f"object '{name}' needs 'fields', a JSON object", where=Where(path)) from None
+
+
+def _field_from_json(name: str, body: Mapping[str, Any], at: str, path: Path | str) -> Field:
+    unknown = set(body) - set(_DEFAULTS) - {"label", "type"}
+    if unknown or "type" not in body:
+        what = f"unknown property '{sorted(unknown)[0]}'" if unknown else "no 'type'"
+        raise SpecError(f"field {at}: {what}", where=Where(path))
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items() if k not in ("label", "type")}
+    return Field(name=name, label=body.get("label", name), type=body["type"], **values)
+
+
+def _field_from_describe(body: Mapping[str, Any]) -> Field:
+    default = body.get("defaultValue")
+    return Field(
+        name=body["name"],
+        label=body.get("label") or body["name"],
+        type=body["type"],
+        length=body.get("length") or 0,
+        precision=body.get("precision") or 0,
+        scale=body.get("scale") or 0,
+        digits=body.get("digits") or 0,
+        nillable=bool(body.get("nillable")),
+        createable=bool(body.get("createable")),
+        updateable=bool(body.get("updateable")),
+        defaulted_on_create=bool(body.get("defaultedOnCreate")),
+        external_id=bool(body.get("externalId")),
+        id_lookup=bool(body.get("idLookup")),
+        unique=bool(body.get("unique")),
+        case_sensitive=bool(body.get("caseSensitive")),
+        calculated=bool(body.get("calculated")),
+        auto_number=bool(body.get("autoNumber")),
+        restricted_picklist=bool(body.get("restrictedPicklist")),
+        picklist=tuple(p["value"] for p in body.get("picklistValues") or () if p.get("active", True)),
+        default_value=None if default is None else str(default),
+        reference_to=tuple(body.get("referenceTo") or ()),
+        relationship_name=body.get("relationshipName"),
+        polymorphic_foreign_key=bool(body.get("polymorphicForeignKey")),
+        cascade_delete=bool(body.get("cascadeDelete")),
+        restricted_delete=bool(body.get("restrictedDelete")),
+        compound_field_name=body.get("compoundFieldName"),
+        name_field=bool(body.get("nameField")),
+    )

@@ -1,0 +1,58 @@
+"""What the other rooms may ask of the place where a user's models live.
+
+Owns:      the Warehouse protocol and the Catalog value.
+Does not:  hold SQL of ours (dialect) or know one database (one file per warehouse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sfsync.engine.dialect import Dialect
+from sfsync.engine.duckdb import DuckDB
+from sfsync.records import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The tables that models may read: (schema, table) -> column names, all as the engine spells them."""
+
+    default_schema: str
+    database: str | None  # the warehouse's own catalog, e.g. the DuckDB file's stem; None: models never name it
+    tables: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+
+class Warehouse(Protocol):
+    """One database with models, read and never written."""
+
+    kind: str  # duckdb | postgres
+    dialect: Dialect
+    shares_engine: bool  # True: its tables are attached to the run's own DuckDB, so nothing has to travel
+
+    def catalog(self) -> Catalog:
+        """List the tables and views the connection may read.
+
+        Raises:
+            WarehouseError: it cannot be reached or read.
+        """
+        ...
+
+    def columns(self, select: str) -> tuple[Column, ...]:
+        """Names and types of a SELECT's columns, without running it.
+
+        Raises:
+            WarehouseError: the engine refuses the statement; the message is the engine's own, scrubbed.
+        """
+        ...
+
+    def materialise(self, select: str, local: DuckDB, table: str) -> int:
+        """Run a SELECT once and keep its rows in `table` of the run's DuckDB file (constant memory); return their count."""
+        ...
+
+    def describe(self) -> str:
+        """One line for `sfsync debug`: engine, version, database, user."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,131 @@
+"""What rooms are handed rather than find: clock, events, workspace, and the counter of API calls.
+
+Owns:      the protocols, and the plain implementations that touch nothing but the machine's clock and folders.
+Does not:  decide anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Clock(Protocol):
+    """Time and waiting, so that tests own both."""
+
+    def now(self) -> datetime:
+        """The current instant, UTC, with its zone."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; may be cut short by `KeyboardInterrupt`."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Events(Protocol):
+    """Where rooms report progress and log lines; the CLI shows them, a library user may collect them."""
+
+    def log(self, level: str, message: str, **fields: Any) -> None:
+        """level: debug | info | warning | error. fields: short values for the JSON log."""
+        ...
+
+    def progress(self, task: str, done: int, total: int | None, **fields: Any) -> None:
+        """task: a stable name such as 'contacts: update'; done and total in rows."""
+        ...
+
+
+class NoEvents:
+    """Reports to nobody."""
+
+    def log(self, level: str, message: str, **fields: Any) -> None: ...
+
+    def progress(self, task: str, done: int, total: int | None, **fields: Any) -> None: ...
+
+
+class CallLedger(Protocol):
+    """The account of API calls that the door asks before each request and tells after it."""
+
+    def reserve(self, kind: str, calls: int = 1) -> None:
+        """Book calls before they are sent.
+
+        Raises:
+            ApiLimitError: the project's budget or the org's free share would be passed; nothing was booked.
+        """
+        ...
+
+    def observe(self, used: int, maximum: int) -> None:
+        """Take in the org's own count from ``Sforce-Limit-Info: api-usage=used/maximum``."""
+        ...
+
+
+class UncountedLedger:
+    """Books nothing: for commands that have no state to book in."""
+
+    def reserve(self, kind: str, calls: int = 1) -> None: ...
+
+    def observe(self, used: int, maximum: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of one project, and the only place that writes artifacts: whole files, by rename.
+
+    Spool files hold clear text of rows: mode 0600, removed at the end of a run.
+    """
+
+    project: Path
+    target: Path  # artifacts, not in git
+    private: Path  # .sfsync: state, seeds, spool, caches; not in git
+
+    def write_artifact(self, name: str, text: str) -> Path:
+        """Write target/<name> whole or not at all and return its path."""
+        path = self.target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write_private(path, text, mode=0o644)
+
+    def new_spool(self, run_id: str) -> Path:
+        """Make an empty folder for one run's clear-text files (mode 0700)."""
+        path = self.private / "spool" / run_id
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+        return path
+
+    def drop_spool(self, run_id: str) -> None:
+        """Remove the run's folder and everything in it."""
+        shutil.rmtree(self.private / "spool" / run_id, ignore_errors=True)
+
+
+def write_private(path: Path, text: str, *, mode: int = 0o600) -> Path:
+    """Write a file by temporary file and rename, so that a reader never meets half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
+        handle.write(text)
+    temporary.replace(path)
+    return path
+
+
+Environment = Mapping[str, str]

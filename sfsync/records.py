@@ -1,0 +1,150 @@
+"""The values that travel from compile to push: pure, frozen, and free of any engine or connection.
+
+Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Batch.
+Does not:  read specs, build SQL, or talk to an org.
+Invariant: three states of a wire text everywhere: absent (SQL NULL, not sent), null ('', clears the field), text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """What one request asks of the org for its rows."""
+
+    UPSERT = "upsert"  # a key unknown to us, by external id, with the whole create payload
+    UPDATE = "update"  # a record we know, by Id, with the fields that changed
+    DELETE = "delete"  # a record we know, by Id
+
+
+class Outcome(StrEnum):
+    """Where a row of a run ended. Closed: every staged row and every acted-on removal ends in exactly one."""
+
+    CREATED = "created"
+    ADOPTED = "adopted"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    ALREADY_DELETED = "already_deleted"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+    HELD = "held"
+    WAITING = "waiting"
+    DEFERRED = "deferred"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    NO_MATCH = "no_match"
+    EXISTS = "exists"
+    GONE = "gone"
+    MERGED = "merged"
+    CONVERTED = "converted"
+    CONFLICT = "conflict"
+    SUBMITTED = "submitted"
+    IN_DOUBT = "in_doubt"
+
+
+class Origin(StrEnum):
+    """Who made a record of the snapshot; only `created` ones are ever deleted unless a sync says otherwise."""
+
+    CREATED = "created"
+    ADOPTED = "adopted"
+
+
+class Send(StrEnum):
+    """What a field sends in one situation; modes, write policies and null policies are resolved into it once."""
+
+    NEVER = "never"
+    VALUE = "value"  # a null is absent
+    VALUE_OR_NULL = "value_or_null"  # a null is sent and clears the field
+
+
+class SourceType(StrEnum):
+    """The families of column types that the wire projection tells apart."""
+
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    DOUBLE = "double"
+    REAL = "real"
+    DATE = "date"
+    TIMESTAMP = "timestamp"  # without a zone
+    TIMESTAMPTZ = "timestamptz"  # an instant
+    TIME = "time"
+    ARRAY = "array"  # of text
+    OTHER = "other"  # refused by name at compile
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a model: its name as the engine spells it, the engine's own type text, and its family."""
+
+    name: str
+    type: str
+    family: SourceType
+    scale: int | None = None  # of a decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A parent given by its external id: set through the relationship, cleared through the Id field."""
+
+    relationship: str  # "Account", "Parent__r"
+    parent_object: str  # "Account"
+    parent_field: str  # "Account_Id__c"
+    polymorphic: bool  # the CSV header and the JSON need the parent's type
+
+    @property
+    def header(self) -> str:
+        """The CSV column that sets it, e.g. ``Account.Account_Id__c`` or ``User:Owner.Ext__c``."""
+        path = f"{self.relationship}.{self.parent_field}"
+        return f"{self.parent_object}:{path}" if self.polymorphic else path
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """One mapping of a sync, resolved once against the spec, the org's describe and the column's type.
+
+    `type` is describe's type name (`string`, `currency`, `multipicklist`, ...). For a lookup with a `reference` the
+    wire text is the parent's key text, shaped like the parent's field: `type`, `length`, `precision`, `scale` and
+    `case_sensitive` are then the parent field's.
+    """
+
+    field: str  # API name as describe spells it
+    label: str
+    column: Column
+    type: str
+    on_create: Send
+    on_update: Send
+    length: int | None = None  # characters
+    precision: int | None = None  # digits in all
+    scale: int | None = None  # digits after the point
+    required: bool = False  # on create: not nillable, no default, createable
+    nillable: bool = True
+    picklist: tuple[str, ...] | None = None  # the only values allowed; None: any
+    case_sensitive: bool = True  # False: keys are folded (ASCII letters)
+    reference: Reference | None = None
+    truncate: bool = False
+    pii: bool = False
+
+    @property
+    def header(self) -> str:
+        """The CSV column that sets the field."""
+        return self.reference.header if self.reference is not None else self.field
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A run of changes that one job or one call carries: rows with ordinals in [first, last) of the sync's changes."""
+
+    sync: str
+    object: str
+    operation: Operation
+    way: str  # a name of plan.cost: collections, composite, multipart, bulk
+    level: int  # dependency level; lower goes first
+    first: int
+    last: int
+    rows: int
+    bytes: int  # of CSV for Bulk, of JSON else; UTF-8
+    calls: int  # API calls it is priced at, polls and results included
