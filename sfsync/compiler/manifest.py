@@ -78,7 +78,9 @@ class CompiledSync:
     model: str
     path: str
     sql: str  # one SELECT of the columns used, `where` applied, in the warehouse's dialect
-    plain_scan: bool  # `sql` is columns of one table with an optional filter: reading it twice is cheap and equal
+    plain_scan: (
+        bool  # `sql` is columns of one table with an optional filter: reading it twice is cheap and equal
+    )
     identity: tuple[FieldRule, ...]
     fields: tuple[FieldRule, ...]  # identity not included
     timezone: str
