@@ -305,12 +305,10 @@ def _finding(
         return error(what, where=document.where(*base, *loc[:-1]))
     where = document.value_where(*base, *loc)
     if detail["type"] == "sfsync":
-        shown = _shown(detail["input"], model, loc)
-        what = (
-            f"{owner}: '{dotted}'{shown} {context['message']}" if dotted else f"{owner} {context['message']}"
-        )
-        return error(what, where=where, fix=context["fix"])
-    fix = None
+        subject = f"{owner}: '{dotted}'" if dotted else owner
+        found = _found(detail["input"], model, loc) if context["message"].startswith("must") else ""
+        return error(f"{subject} {context['message']}{found}", where=where, fix=context["fix"])
+    fix: str | None = None
     if detail["type"] == "literal_error":
         choices = _choices(context.get("expected", ""))
         fix = nearest(str(detail["input"]), choices) if len(choices) > 1 else None

@@ -105,11 +105,21 @@ class GuardSpec(BaseModel):
     model_config = _config({"max_deletes": 500, "max_delete_share": "5%", "min_rows": 1})
 
     max_deletes: Count | None = Field(default=500, description="Records that one run may delete.")
-    max_delete_share: Share | None = Field(default=0.05, description="Share of the snapshot that one run may delete.")
-    max_change_share: Share | None = Field(default=0.5, description="Share of the snapshot that one run may update.")
-    max_creates: Count | None = Field(default=None, description="Records that one run may create; off by default.")
-    max_reject_share: Share | None = Field(default=0.1, description="Share of the model's rows that may be rejected.")
-    max_null_keys: Count | None = Field(default=0, description="Rows without a key; above it removals are held back.")
+    max_delete_share: Share | None = Field(
+        default=0.05, description="Share of the snapshot that one run may delete."
+    )
+    max_change_share: Share | None = Field(
+        default=0.5, description="Share of the snapshot that one run may update."
+    )
+    max_creates: Count | None = Field(
+        default=None, description="Records that one run may create; off by default."
+    )
+    max_reject_share: Share | None = Field(
+        default=0.1, description="Share of the model's rows that may be rejected."
+    )
+    max_null_keys: Count | None = Field(
+        default=0, description="Rows without a key; above it removals are held back."
+    )
     min_rows: Count | None = Field(
         default=None, description="Rows the model must have; 1 where on_removed acts, else 0."
     )
@@ -148,7 +158,9 @@ class FieldSpec(BaseModel):
     write: Literal["always"] = Field(default="always", description="When the field is sent.")
     pii: bool = Field(default=False, description="Mask the value wherever people and CI read it.")
     truncate: bool = Field(default=False, description="Cut text that is too long rather than reject the row.")
-    shared: bool = Field(default=False, description="Another sync may write this field too, if it also says so.")
+    shared: bool = Field(
+        default=False, description="Another sync may write this field too, if it also says so."
+    )
     lookup: str | None = Field(
         default=None, description="Parent object and its unique external id, Account.Account_Id__c."
     )
@@ -186,7 +198,9 @@ class SyncOptions(BaseModel):
     mode: Literal["upsert"] = Field(
         default="upsert", description="Create what the org does not know, update what differs."
     )
-    where: Filled | None = Field(default=None, description="Filter on the model's rows, in the warehouse's SQL.")
+    where: Filled | None = Field(
+        default=None, description="Filter on the model's rows, in the warehouse's SQL."
+    )
     nulls: Literal["clear", "keep"] = Field(
         default="clear", description="Whether a null clears the field or leaves it alone."
     )
@@ -194,13 +208,19 @@ class SyncOptions(BaseModel):
     on_gone: Literal["recreate", "skip", "stop"] = Field(
         default="recreate", description="A known record is not there any more."
     )
-    on_limit: Literal["defer", "refuse"] = Field(default="defer", description="The run would pass the API limit.")
-    delete_adopted: bool = Field(default=False, description="Also delete records that this sync did not create.")
+    on_limit: Literal["defer", "refuse"] = Field(
+        default="defer", description="The run would pass the API limit."
+    )
+    delete_adopted: bool = Field(
+        default=False, description="Also delete records that this sync did not create."
+    )
     clear_on_create: bool = Field(
         default=False, description="Send nulls on create, so that field defaults do not apply."
     )
     priority: int = Field(default=0, description="Higher goes first when the API limit does not allow all.")
-    results: Literal["rejected", "all"] = Field(default="rejected", description="Which outcomes are kept row by row.")
+    results: Literal["rejected", "all"] = Field(
+        default="rejected", description="Which outcomes are kept row by row."
+    )
     retry_rejected_after: Duration = Field(
         default=timedelta(days=7), description="Try a held row again after this time: 7d, 12h."
     )
@@ -235,10 +255,10 @@ class SyncSpec(SyncOptions):
     model: str = Field(description="Model in models/, as ref() would name it, or source('raw', 'x').")
     object: str = Field(description="API name of the object: Account, Invoice__c.")
     identity: dict[str, Annotated[IdentitySpec, BeforeValidator(_column_shorthand)]] = Field(
-       default= description="Salesforce field: column. The one external id that says which record a row is."
+        description="Salesforce field: column. The one external id that says which record a row is."
     )
     fields: dict[str, Annotated[FieldSpec, BeforeValidator(_column_shorthand)]] = Field(
-       default= description="Salesforce field: column, or a map with `column` and options."
+        description="Salesforce field: column, or a map with `column` and options."
     )
 
     @field_validator("model")
@@ -325,7 +345,9 @@ class ProjectSpec(BaseModel):
     sync_paths: Texts = Field(default=("syncs",), alias="sync-paths", description="Folders with syncs.")
     macro_paths: Texts = Field(default=("macros",), alias="macro-paths", description="Folders with macros.")
     seed_paths: Texts = Field(default=("seeds",), alias="seed-paths", description="Folders with seeds.")
-    target_path: Filled = Field(default="target", alias="target-path", description="Folder for what sfsync writes.")
+    target_path: Filled = Field(
+        default="target", alias="target-path", description="Folder for what sfsync writes."
+    )
     vars: dict[str, Any] = Field(default_factory=dict, description="Values for var(); --vars wins.")
     timezone: str = Field(default="UTC", description="IANA zone of timestamps without one, and of dates.")
     syncs: SyncOptions = Field(default_factory=lambda: SyncOptions(), description="Defaults for every sync.")
@@ -377,7 +399,9 @@ class SourceTableSpec(_ReadOver):
     model_config = _config({"name": "orders", "identifier": "orders_v2"})
 
     name: Filled = Field(description="Name in source('...', 'name').")
-    identifier: Filled | None = Field(default=None, description="The table's name in the database; default: `name`.")
+    identifier: Filled | None = Field(
+        default=None, description="The table's name in the database; default: `name`."
+    )
     description: str = Field(default="", description="For people.")
     columns: Columns = Field(default=(), description="For people.")
 
@@ -400,7 +424,7 @@ class SeedConfigSpec(BaseModel):
     model_config = _config({"column_types": {"mrr": "decimal(16,2)"}})
 
     column_types: dict[str, ColumnType] = Field(
-       default= default_factory=dict, description="Column: type. Others are text."
+        default_factory=dict, description="Column: type. Others are text."
     )
 
 
@@ -413,7 +437,7 @@ class SeedSpec(_ReadOver):
     description: str = Field(default="", description="For people.")
     column_types: dict[str, ColumnType] = Field(default_factory=dict, description="Column: type.")
     config: SeedConfigSpec = Field(
-       default= default_factory=lambda: SeedConfigSpec(), description="dbt's place for the same."
+        default_factory=lambda: SeedConfigSpec(), description="dbt's place for the same."
     )
     columns: Columns = Field(default=(), description="Columns with `data_type` and descriptions.")
 
