@@ -283,6 +283,32 @@ def validated(
         return None, [_finding(model, document, loc, owner, d, error) for d in details]
 
 
+def entries(document: Document, key: str, *, version: int, findings: list[ProjectError]) -> range:
+    """Indexes of the list under `key` in a file `{version: N, key: [...]}`; what is wrong goes to `findings`."""
+    data, path = document.data, document.path
+    if not isinstance(data, dict):
+        what = f"{path} must be a map with 'version' and '{key}', found {kind(data)}"
+        findings.append(SpecError(what, where=document.where()))
+        return range(0)
+    for name in data:
+        if name not in ("version", key):
+            fix = nearest(name, ("version", key)) or f"valid keys: version, {key}"
+            findings.append(SpecError(f"unknown key '{name}'", where=document.where(name), fix=fix))
+    if data.get("version") != version or isinstance(data["version"], bool):
+        found = f"'version' must be {version}" if "version" in data else "needs the key 'version'"
+        findings.append(
+            SpecError(found, where=document.value_where("version"), fix=f"write version: {version}")
+        )
+    items = data.get(key, [])
+    if not isinstance(items, list):
+        what = f"'{key}' must be a list, found {kind(items)}"
+        findings.append(
+            SpecError(what, where=document.value_where(key), fix="start each entry with '- name:'")
+        )
+        return range(0)
+    return range(len(items))
+
+
 def _finding(
     model: type[BaseModel],
     document: Document,
@@ -308,12 +334,12 @@ def _finding(
         subject = f"{owner}: '{dotted}'" if dotted else owner
         found = _found(detail["input"], model, loc) if context["message"].startswith("must") else ""
         return error(f"{subject} {context['message']}{found}", where=where, fix=context["fix"])
-    fix: str | None = None
+    near = None
     if detail["type"] == "literal_error":
         choices = _choices(context.get("expected", ""))
-        fix = nearest(str(detail["input"]), choices) if len(choices) > 1 else None
+        near = nearest(str(detail["input"]), choices) if len(choices) > 1 else None
     found = _found(detail["input"], model, loc)
-    return error(f"{owner}: '{dotted}' must be {_expected(detail)}{found}", where=where, fix=fix)
+    return error(f"{owner}: '{dotted}' must be {_expected(detail)}{found}", where=where, fix=near)
 
 
 _EXPECTED = {

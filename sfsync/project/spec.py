@@ -1,6 +1,6 @@
-"""What the YAML files of a project may say: one frozen, closed model for each kind of thing.
+"""What sfsync_project.yml and syncs/*.yml may say: one frozen, closed model for each kind of thing.
 
-Owns:      every key of sfsync_project.yml, syncs/*.yml, models/*.yml and seeds/*.yml, its default and its range.
+Owns:      every key of these files, its default and its range.
 Does not:  read files (load), know Salesforce's objects or the warehouse's columns (compiler).
 Invariant: a key that is not built is not here, so that it is an error and never silently accepted.
 """
@@ -12,97 +12,31 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, Texts, config
 from sfsync.yaml_text import fault, nearest
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _MODEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOURCE = re.compile(r"source\(\s*(['\"])([^'\"]+)\1\s*,\s*(['\"])([^'\"]+)\3\s*\)")
-_API_NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*(?:__[A-Za-z]+)?")
-_COLUMN_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\(\s*\d+\s*(,\s*\d+\s*)?\))?( [A-Za-z ]+)?(\[\])?")
-_DURATION = re.compile(r"(\d+)\s*([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _MACHINE_ZONES = {"localtime", "posixrules", "Factory"}
 _Spec = TypeVar("_Spec")
 
 
-def _config(*examples: Any) -> ConfigDict:
-    return ConfigDict(
-        frozen=True, extra="forbid", strict=True, json_schema_extra={"examples": list(examples)}
-    )
-
-
-def parse_share(value: Any) -> Any:
-    """Read a share, '5%' or 0.05, as a number of 0..1."""
-    found = value
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?\s*%", value):
-        value = float(value.rstrip("% ")) / 100
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        hint = f"{found}%" if isinstance(found, int | float) and 1 < found <= 100 else "5%"
-        raise fault("must be a percentage of 0% to 100%, or a number of 0 to 1", fix=f"write {hint}")
-    return float(value)
-
-
-def parse_duration(value: Any) -> Any:
-    """Read a whole number with its unit, '7d', '12h', '30m', '45s' or '2w'."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None or len(match[1]) > 6:
-        hint = f"{value}d" if isinstance(value, int) and not isinstance(value, bool) and value > 0 else "7d"
-        raise fault("must be a whole number with a unit (s, m, h, d or w)", fix=f"write {hint}")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
-
-
-def _one_or_many(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def is_model_name(text: str) -> bool:
+    """Whether a file of this stem can be a model or a seed."""
+    return _MODEL.fullmatch(text) is not None
 
 
 def _column_shorthand(value: Any) -> Any:
     return {"column": value} if isinstance(value, str) else value
 
 
-def _filled(value: str) -> str:
-    if not value.strip():
-        raise fault("must not be blank")
-    return value
-
-
-def _sync_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        fix = "start with a small letter; small letters, digits and _ only, 60 characters at most"
-        raise fault("must be a valid name", fix=fix)
-    return value
-
-
-def _column_type(value: str) -> str:
-    if not _COLUMN_TYPE.fullmatch(value.strip()):
-        raise fault(
-            "is not the name of a column type", fix="for example integer, decimal(16,2), date, timestamp"
-        )
-    return value.strip()
-
-
-Share = Annotated[float, BeforeValidator(parse_share)]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Count = Annotated[int, Field(ge=0)]
-Filled = Annotated[str, BeforeValidator(lambda v: _filled(v) if isinstance(v, str) else v)]
-Name = Annotated[str, BeforeValidator(lambda v: _sync_name(v) if isinstance(v, str) else v)]
-Texts = Annotated[tuple[Filled, ...], BeforeValidator(_one_or_many)]
-ColumnType = Annotated[str, BeforeValidator(lambda v: _column_type(v) if isinstance(v, str) else v)]
-
-
 class GuardSpec(BaseModel):
     """Limits at which a plan refuses a sync before anything is sent; null switches one off."""
 
-    model_config = _config({"max_deletes": 500, "max_delete_share": "5%", "min_rows": 1})
+    model_config = config({"max_deletes": 500, "max_delete_share": "5%", "min_rows": 1})
 
     max_deletes: Count | None = Field(default=500, description="Records that one run may delete.")
     max_delete_share: Share | None = Field(
@@ -128,7 +62,7 @@ class GuardSpec(BaseModel):
 class PushSpec(BaseModel):
     """How changes travel."""
 
-    model_config = _config({"api": "auto", "send": "changed"})
+    model_config = config({"api": "auto", "send": "changed"})
 
     api: Literal["auto", "bulk", "collections"] = Field(default="auto", description="Which API carries them.")
     send: Literal["changed", "all"] = Field(
@@ -139,7 +73,7 @@ class PushSpec(BaseModel):
 class IdentitySpec(BaseModel):
     """Where the value of an identity field comes from; a plain text is the column's name."""
 
-    model_config = _config({"column": "customer_id"}, {"column": "email_key", "pii": True})
+    model_config = config({"column": "customer_id"}, {"column": "email_key", "pii": True})
 
     column: Filled = Field(description="Column of the model; unique, not null.")
     pii: bool = Field(default=False, description="Show a keyed digest in place of the value.")
@@ -148,7 +82,7 @@ class IdentitySpec(BaseModel):
 class FieldSpec(BaseModel):
     """Where the value of a field comes from and how it is sent; a plain text is the column's name."""
 
-    model_config = _config(
+    model_config = config(
         {"column": "email", "pii": True},
         {"column": "account_id", "lookup": "Account.Account_Id__c", "on_missing": "reject"},
     )
@@ -192,7 +126,7 @@ class FieldSpec(BaseModel):
 class SyncOptions(BaseModel):
     """The keys of a sync that may also stand in the project's `syncs` as defaults."""
 
-    model_config = _config({"nulls": "keep", "guards": {"max_deletes": 100}})
+    model_config = config({"nulls": "keep", "guards": {"max_deletes": 100}})
 
     description: str = Field(default="", description="For people.")
     mode: Literal["upsert"] = Field(
@@ -249,7 +183,7 @@ _SYNC_EXAMPLE = {
 class SyncSpec(SyncOptions):
     """One entry of syncs/*.yml: which model feeds which object, and how."""
 
-    model_config = _config(_SYNC_EXAMPLE)
+    model_config = config(_SYNC_EXAMPLE)
 
     name: Name = Field(description="Unique in the project; small letters, digits and _.")
     model: str = Field(description="Model in models/, as ref() would name it, or source('raw', 'x').")
@@ -289,7 +223,7 @@ class SyncSpec(SyncOptions):
     def _check_identity(cls, value: dict[str, IdentitySpec]) -> dict[str, IdentitySpec]:
         if len(value) != 1:
             raise fault(
-                f"must have exactly one field, found {len(value)}", fix="name one external id of the object"
+                f"has {len(value)} fields; exactly one is needed", fix="name one external id of the object"
             )
         return _check_fields(value)
 
@@ -297,7 +231,7 @@ class SyncSpec(SyncOptions):
     @classmethod
     def _check_mapping(cls, value: dict[str, FieldSpec]) -> dict[str, FieldSpec]:
         if not value:
-            raise fault("must map at least one field")
+            raise fault("has no field", fix="map at least one: LastName: last_name")
         return _check_fields(value)
 
     @model_validator(mode="after")
@@ -336,7 +270,7 @@ def _check_fields(value: dict[str, _Spec]) -> dict[str, _Spec]:
 class ProjectSpec(BaseModel):
     """sfsync_project.yml: the name, the connection profile, where files stand, and defaults."""
 
-    model_config = _config({"name": "acme_crm", "version": "1.0.0", "profile": "acme"})
+    model_config = config({"name": "acme_crm", "version": "1.0.0", "profile": "acme"})
 
     name: Name = Field(description="The project's name.")
     version: Filled = Field(description="Your own version of the project, as text.")
@@ -366,83 +300,3 @@ class ProjectSpec(BaseModel):
         raise fault(
             "is not an IANA time zone", fix=nearest(value, zones) or "for example Europe/Berlin or UTC"
         )
-
-
-class _ReadOver(BaseModel):
-    """Keys that dbt knows here and sfsync reads over without error."""
-
-    tests: Any = Field(default=None, exclude=True, repr=False)
-    data_tests: Any = Field(default=None, exclude=True, repr=False)
-    freshness: Any = Field(default=None, exclude=True, repr=False)
-    loaded_at_field: Any = Field(default=None, exclude=True, repr=False)
-    meta: Any = Field(default=None, exclude=True, repr=False)
-    tags: Any = Field(default=None, exclude=True, repr=False)
-    quoting: Any = Field(default=None, exclude=True, repr=False)
-
-
-class ColumnSpec(_ReadOver):
-    """A column of a source table or a seed, for people; `data_type` types a seed's column."""
-
-    model_config = _config({"name": "id", "description": "Primary key."})
-
-    name: Filled = Field(description="The column's name.")
-    description: str = Field(default="", description="For people.")
-    data_type: ColumnType | None = Field(default=None, description="Type in the warehouse.")
-
-
-Columns = Annotated[tuple[ColumnSpec, ...], BeforeValidator(_tuple)]
-
-
-class SourceTableSpec(_ReadOver):
-    """A raw table of a source."""
-
-    model_config = _config({"name": "orders", "identifier": "orders_v2"})
-
-    name: Filled = Field(description="Name in source('...', 'name').")
-    identifier: Filled | None = Field(
-        default=None, description="The table's name in the database; default: `name`."
-    )
-    description: str = Field(default="", description="For people.")
-    columns: Columns = Field(default=(), description="For people.")
-
-
-class SourceSpec(_ReadOver):
-    """One entry of `sources` in models/*.yml: raw tables that models read by source()."""
-
-    model_config = _config({"name": "raw", "schema": "public", "tables": [{"name": "orders"}]})
-
-    name: Filled = Field(description="Name in source('name', '...').")
-    database: Filled | None = Field(default=None, description="Catalog; default: the warehouse's own.")
-    schema_: Filled | None = Field(default=None, alias="schema", description="Schema; default: `name`.")
-    description: str = Field(default="", description="For people.")
-    tables: Annotated[tuple[SourceTableSpec, ...], BeforeValidator(_tuple)] = Field(description="The tables.")
-
-
-class SeedConfigSpec(BaseModel):
-    """`config` of a seed, as dbt writes it."""
-
-    model_config = _config({"column_types": {"mrr": "decimal(16,2)"}})
-
-    column_types: dict[str, ColumnType] = Field(
-        default_factory=dict, description="Column: type. Others are text."
-    )
-
-
-class SeedSpec(_ReadOver):
-    """One entry of `seeds` in seeds/*.yml: the types of a CSV file's columns; a column not named is text."""
-
-    model_config = _config({"name": "accounts", "column_types": {"mrr": "decimal(16,2)", "since": "date"}})
-
-    name: Filled = Field(description="The CSV file's name without .csv.")
-    description: str = Field(default="", description="For people.")
-    column_types: dict[str, ColumnType] = Field(default_factory=dict, description="Column: type.")
-    config: SeedConfigSpec = Field(
-        default_factory=lambda: SeedConfigSpec(), description="dbt's place for the same."
-    )
-    columns: Columns = Field(default=(), description="Columns with `data_type` and descriptions.")
-
-    @property
-    def types(self) -> dict[str, str]:
-        """Column -> type, from wherever it was written; the outer `column_types` wins."""
-        described = {c.name: c.data_type for c in self.columns if c.data_type is not None}
-        return described | self.config.column_types | self.column_types
