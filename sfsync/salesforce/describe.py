@@ -1,0 +1,117 @@
+"""What the org looks like for this user: objects and fields, and who and where we are.
+
+Owns:      the calls that `debug`, `state init` and a missing contract need, as typed values.
+Does not:  cache anything (state does) or judge a sync (compiler/fields does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sfsync.contract import Contract, SObject
+from sfsync.errors import OrgError
+from sfsync.ports import Clock
+from sfsync.salesforce.door import Door, unreadable
+from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.query import query
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whose rights a contract describes."""
+
+    user_id: str
+    org_id: str
+    username: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrgIdentity:
+    """The org as people know it."""
+
+    org_id: str
+    name: str
+    sandbox: bool
+    edition: str
+    instance: str
+    instance_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """One entry of the org's limits."""
+
+    maximum: int
+    remaining: int
+
+
+def fetch_contract(door: Door, object_names: Iterable[str], clock: Clock) -> Contract:
+    """Describe these objects: one counted call each.
+
+    Raises:
+        OrgError: an object does not exist, or this user may not see it.
+        SalesforceError, NoAnswerError: as of any call.
+    """
+    user = fetch_user(door)
+    objects = tuple(_describe(door, name, user) for name in sorted(set(object_names)))
+    fetched_at = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Contract(objects, door.token.org_id, user.username, door.version, fetched_at)
+
+
+def fetch_user(door: Door) -> User:
+    """The user of this connection, by OAuth's userinfo: not counted."""
+    answer = door.uncounted("/services/oauth2/userinfo")
+    body = answer.json()
+    if not isinstance(body, dict) or "preferred_username" not in body:
+        raise unreadable(answer, "does not name the user")
+    return User(
+        door.token.user_id, door.token.org_id, str(body["preferred_username"]), str(body.get("name") or "")
+    )
+
+
+def fetch_org(door: Door) -> OrgIdentity:
+    """Name and kind of the org: one counted call."""
+    statement = "SELECT Id, Name, IsSandbox, OrganizationType, InstanceName FROM Organization LIMIT 1"
+    records = next(query(door, statement), [])
+    if not records:
+        raise OrgError("this user may not read the org's own record (Organization)")
+    record = records[0]
+    return OrgIdentity(
+        org_id=door.token.org_id,
+        name=str(record.get("Name") or ""),
+        sandbox=bool(record.get("IsSandbox")),
+        edition=str(record.get("OrganizationType") or ""),
+        instance=str(record.get("InstanceName") or ""),
+        instance_url=door.token.instance_url,
+    )
+
+
+def fetch_limits(door: Door) -> Mapping[str, Allowance]:
+    """The org's limits by name, such as DailyApiRequests: one counted call; needs a right that not every user has."""
+    answer = door.call("GET", door.data_path("limits"), kind="limits")
+    body = answer.json()
+    if not isinstance(body, dict):
+        raise unreadable(answer, "is no list of limits")
+    return {
+        name: Allowance(int(entry["Max"]), int(entry["Remaining"]))
+        for name, entry in body.items()
+        if isinstance(entry, dict) and "Max" in entry and "Remaining" in entry
+    }
+
+
+def _describe(door: Door, name: str, user: User) -> SObject:
+    try:
+        return SObject.from_describe(getattr(door.salesforce(), name).describe())
+    except SalesforceError as error:
+        if error.status != 404:
+            raise
+        raise OrgError(
+            f"object '{name}' does not exist in org {user.org_id}, or {user.username} may not see it",
+            fix="check the API name (custom objects end in __c) and the user's object permissions",
+            code=error.code,
+            status=404,
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise NoAnswerError(f"GET sobjects/{name}/describe: the answer is no describe", sent=True) from None

@@ -1,0 +1,116 @@
+"""Writing rows by sObject Collections, alone or five in one Composite call.
+
+Owns:      paths, methods, headers and bodies of these calls, and their documented sizes.
+Does not:  encode records (encode does, in SQL), judge answers row by row, or count rows it cannot see.
+Invariant: the text of the records is sent exactly as it was given; nothing is parsed and written again.
+Source:    REST API Developer Guide, "sObject Collections" and "Composite".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfsync.errors import InternalError
+from sfsync.records import Operation
+from sfsync.salesforce.door import WRITE_HEADERS, Answer, Door
+from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS, MAX_REQUEST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One Collections request of at most 200 rows.
+
+    records: the text of a JSON array of records, or of its inside without the brackets (upsert, update).
+    ids: record Ids (delete).
+    """
+
+    operation: Operation
+    object: str
+    rows: int
+    records: str = ""
+    ids: tuple[str, ...] = ()
+    external_id: str | None = None  # field of the upsert key
+    reference_id: str = "r0"  # names the answer inside a Composite; letters, digits and _
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rows <= MAX_COLLECTION_ROWS:
+            raise InternalError(
+                f"a Collections request carries 1 to {MAX_COLLECTION_ROWS} rows, not {self.rows}"
+            )
+        if self.operation is Operation.DELETE and len(self.ids) != self.rows:
+            raise InternalError(f"a delete of {self.rows} rows was given {len(self.ids)} Ids")
+        if (self.operation is Operation.UPSERT) != (self.external_id is not None):
+            raise InternalError(f"{self.operation} with external id field {self.external_id}")
+
+    @property
+    def method(self) -> str:
+        return "DELETE" if self.operation is Operation.DELETE else "PATCH"
+
+    @property
+    def resource(self) -> str:
+        """The resource below the versioned root, with the Ids of a delete in its query."""
+        if self.operation is Operation.DELETE:
+            return f"composite/sobjects?ids={','.join(self.ids)}&allOrNone=false"
+        if self.operation is Operation.UPSERT:
+            return f"composite/sobjects/{self.object}/{self.external_id}"
+        return "composite/sobjects"
+
+    @property
+    def body(self) -> str | None:
+        """The JSON text, or None for a delete."""
+        if self.operation is Operation.DELETE:
+            return None
+        records = self.records if self.records.startswith("[") else f"[{self.records}]"
+        return f'{{"allOrNone":false,"records":{records}}}'
+
+
+def send_collection(door: Door, request: Collection, *, to_file: Path | None = None) -> Answer:
+    """Send one Collections request: one API call. The answer is a JSON array, one result per row in request order."""
+    body = request.body
+    data = None if body is None else _sized(body)
+    path = door.data_path(request.resource)
+    return door.call(
+        request.method, path, kind="collections", body=data, headers=WRITE_HEADERS, to_file=to_file
+    )
+
+
+def send_composite(door: Door, requests: Sequence[Collection], *, to_file: Path | None = None) -> Answer:
+    """Send up to five Collections in one API call.
+
+    The answer is ``{"compositeResponse": [{"referenceId", "httpStatusCode", "body"}]}`` in no promised order: each
+    `reference_id` must be its own. A refused subrequest has an error array for a body and does not touch the others.
+    """
+    if not 0 < len(requests) <= MAX_COMPOSITE_COLLECTIONS:
+        raise InternalError(
+            f"a Composite carries 1 to {MAX_COMPOSITE_COLLECTIONS} Collections, not {len(requests)}"
+        )
+    if len({r.reference_id for r in requests}) != len(requests):
+        raise InternalError("two Collections of one Composite share a reference id")
+    headers = json.dumps(dict(WRITE_HEADERS))
+    parts = ",".join(_subrequest(door, r, headers) for r in requests)
+    body = f'{{"allOrNone":false,"collateSubrequests":false,"compositeRequest":[{parts}]}}'
+    path = door.data_path("composite")
+    return door.call(
+        "POST", path, kind="composite", body=_sized(body), headers=WRITE_HEADERS, to_file=to_file
+    )
+
+
+def _subrequest(door: Door, request: Collection, headers: str) -> str:
+    url = json.dumps(door.data_path(request.resource))
+    body = "" if request.body is None else f',"body":{request.body}'
+    return (
+        f'{{"method":"{request.method}","url":{url},"referenceId":"{request.reference_id}",'
+        f'"httpHeaders":{headers}{body}}}'
+    )
+
+
+def _sized(body: str) -> bytes:
+    data = body.encode()
+    if len(data) > MAX_REQUEST_BYTES:
+        raise InternalError(
+            f"a request body of {len(data):,} bytes; the platform takes {MAX_REQUEST_BYTES:,}"
+        )
+    return data
