@@ -62,7 +62,7 @@ ROOMS: Mapping[str, Room] = {
     "diff": room(3, "compiler", "state", "engine"),
     "match": room(3, "salesforce", "state", "engine"),
     "compiler": room(2, "project", "contract", "engine.dialect"),
-    "state": room(2, "engine"),
+    "state": room(2, "engine", "contract"),
     "salesforce": room(2, "contract"),
     "engine": room(1),
     "project": room(1),
@@ -71,7 +71,7 @@ ROOMS: Mapping[str, Room] = {
 } | {name: room(0, *BASE[:position]) for position, name in enumerate(BASE)}
 
 # The embedded org is a server program of its own, beside the floors.
-APART: Mapping[str, frozenset[str]] = {"local_org": frozenset({"contract", "errors"})}
+APART: Mapping[str, frozenset[str]] = {"local_org": frozenset({"contract", "errors", "ports"})}
 
 # Inside a room files import one way; here the way is fixed as well: a file imports only earlier groups, or its own.
 ORDER_INSIDE = {"engine": (("dialect",), ("duckdb",), ("base", "postgres"))}
