@@ -20,6 +20,7 @@ from sfsync.errors import InternalError
 from sfsync.records import Operation
 from sfsync.salesforce.door import Answer, Door, unreadable
 from sfsync.salesforce.limits import MAX_BULK_BYTES, MAX_MULTIPART_CHARACTERS
+from sfsync.salesforce.status_codes import ErrorColumns
 
 _CSV = "text/csv; charset=UTF-8"
 
@@ -150,6 +151,18 @@ def download_results(door: Door, job_id: str, kind: ResultFile, path: Path) -> A
     """Stream one result file to `path` (mode 0600), which exists only once it is complete."""
     return door.call(
         "GET", _path(door, job_id, kind), kind="bulk", headers={"Accept": "text/csv"}, to_file=path
+    )
+
+
+def error_columns(cell: str) -> ErrorColumns:
+    """SQL of the parts of `sf__Error` (``CODE:message:FIELDS --``), for DuckDB; messages hold colons themselves."""
+    tail = r"'(?s)^([^:]*):(.*):([^:]*)--\s*$'"
+    whole = f"regexp_matches({cell}, {tail})"
+    return ErrorColumns(
+        code=f"trim(split_part({cell}, ':', 1))",
+        message=f"CASE WHEN {whole} THEN regexp_extract({cell}, {tail}, 2) "
+        f"ELSE substring({cell}, strpos({cell} || ':', ':') + 1) END",
+        fields=f"replace(trim(regexp_extract({cell}, {tail}, 3)), ' ', '')",
     )
 
 
