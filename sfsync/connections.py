@@ -1,0 +1,485 @@
+"""What one target of profiles.yml may say: a warehouse, an org and how to sign in to it.
+
+Owns:      every key of a target, its default and its range, and an org's login address.
+Does not:  find or read profiles.yml (profiles), or connect to anything.
+Invariant: secrets are SecretStr, so that no text of ours shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from sfsync.yaml_text import fault
+
+_SHARED_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
+_PARTITIONS = {"sandbox", "develop", "scratch", "trailblaze", "demo", "patch", "free", "pc", "stmfa"}
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+
+def _number(value: Any) -> Any:
+    """Whole numbers may come as text, as env_var() gives them."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,12}", value.strip()) else value
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str):
+        if not value.strip():
+            raise fault("must not be blank", fix="remove the key, or name a file")
+        return Path(value).expanduser()
+    return value
+
+
+def _database_path(value: Any) -> Any:
+    if isinstance(value, str) and (value.startswith((":", "md:")) or "://" in value):
+        raise fault("must be a DuckDB file", fix="leave path out to work with seeds alone")
+    return _path(value)
+
+
+def _version(value: Any) -> Any:
+    text = f"{value:.1f}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(text, str):
+        text = text.removeprefix("v")
+        if not re.fullmatch(r"\d{2,3}\.0", text):
+            raise fault("must be a version of Salesforce's API", fix='for example "67.0"')
+    return text
+
+
+def _keep_free(value: Any) -> Any:
+    value = _number(value)
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?\s*%", value):
+        value = float(value.rstrip("% ")) / 100
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not whole and not (isinstance(value, float) and 0 <= value <= 1):
+        raise fault("must be a number of calls, or a percentage of the org's limit", fix="write 5000 or 25%")
+    return value
+
+
+def _blankless(value: str) -> str:
+    if not value.strip():
+        raise fault("must not be blank")
+    return value
+
+
+def _filled_secret(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value():
+        raise fault("must not be blank", fix="set the environment variable it comes from")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_blankless)]
+Secret = Annotated[SecretStr, AfterValidator(_filled_secret)]
+File = Annotated[Path, BeforeValidator(_path)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DuckDBSettings(_Closed):
+    """A DuckDB file with models' tables, opened read-only; without a path there are seeds only."""
+
+    type: Literal["duckdb"] = Field(description="A DuckDB file.")
+    path: Annotated[Path, BeforeValidator(_database_path)] | None = Field(
+        default=None, description="The file."
+    )
+
+
+class PostgresSettings(_Closed):
+    """A PostgreSQL database, read in read-only transactions."""
+
+    type: Literal["postgres"] = Field(description="A PostgreSQL server.")
+    host: Text = Field(description="Host name, address, or folder of the socket.")
+    port: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)] = Field(
+        default=5432, description="Port."
+    )
+    dbname: Text = Field(description="Database.")
+    user: Text = Field(description="User.")
+    password: SecretStr | None = Field(
+        default=None, description="Password; left out: .pgpass or the server's trust."
+    )
+    schema_: Text = Field(default="public", alias="schema", description="Schema of unqualified table names.")
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        default=None, description="As libpq means it."
+    )
+    sslrootcert: File | None = Field(
+        default=None, description="Certificate to trust for verify-ca and verify-full."
+    )
+    connect_timeout: Annotated[int, BeforeValidator(_number), Field(ge=1)] = Field(
+        default=10, description="Seconds."
+    )
+
+
+Warehouse = DuckDBSettings | PostgresSettings
+
+
+class LocalOrg(_Closed):
+    """The embedded org: no account needed."""
+
+    type: Literal["local"] = Field(description="The embedded org.")
+    schema_: File | None = Field(
+        default=None, alias="schema", description="Its objects, a file in the contract's form."
+    )
+
+
+class ApiLimit(_Closed):
+    """How much of the org's daily API limit this project may use."""
+
+    daily_calls: Annotated[int, BeforeValidator(_number), Field(ge=1)] | None = Field(
+        default=None, description="Calls in any 24 hours; default: a quarter of the org's daily maximum."
+    )
+    keep_free: Annotated[int | float, BeforeValidator(_keep_free)] = Field(
+        default=0.25,
+        description="Stop while less is free for everybody else: calls, or a share of the maximum.",
+    )
+
+    def allowed(self, maximum: int) -> int:
+        """Calls this project may use in 24 hours in an org of that daily maximum."""
+        return self.daily_calls if self.daily_calls is not None else maximum // 4
+
+    def reserve(self, maximum: int) -> int:
+        """Calls that must stay free for others."""
+        return self.keep_free if isinstance(self.keep_free, int) else -int(-maximum * self.keep_free // 1)
+
+
+class SalesforceOrg(_Closed):
+    """What every way to sign in to a real org shares."""
+
+    type: Literal["salesforce"] = Field(description="A Salesforce org.")
+    ca_file: File | None = Field(
+        default=None, description="A certificate to trust: proxy, gateway, org emulator."
+    )
+    api_version: Annotated[str, BeforeValidator(_version)] | None = Field(default=None, description='"67.0"')
+    api_limit: ApiLimit = Field(default_factory=lambda: ApiLimit(), description="Limits of this project.")
+
+    @property
+    def login_url(self) -> str:
+        """Where to sign in, an origin without a slash at its end."""
+        raise NotImplementedError
+
+
+class _DomainOrg(SalesforceOrg):
+    domain: str = Field(description="acme, acme.my, acme.my.salesforce.com, a full URL, login or test.")
+    client_id: Text = Field(description="Consumer key of the connected app.")
+    client_secret: Secret = Field(description="Its consumer secret.")
+
+    @field_validator("domain")
+    @classmethod
+    def _check_domain(cls, value: str) -> str:
+        try:
+            login_url(value)
+        except ValueError as error:
+            raise fault(
+                f"must name the org's domain: {error}",
+                fix="for example acme, or https://acme.my.salesforce.com",
+            ) from None
+        return value
+
+    @property
+    def login_url(self) -> str:
+        return login_url(self.domain)
+
+
+class PasswordOrg(_DomainOrg):
+    """OAuth user name and password flow."""
+
+    auth: Literal["password"] = Field(description="User name and password.")
+    username: Text = Field(description="The user's name.")
+    password: Secret = Field(description="The password.")
+    security_token: SecretStr = Field(default=SecretStr(""), description="The token glued to the password.")
+
+
+class ClientCredentialsOrg(_DomainOrg):
+    """OAuth client credentials flow: the app's own run-as user."""
+
+    auth: Literal["client_credentials"] = Field(description="The app's own user.")
+
+    @model_validator(mode="after")
+    def _check_host(self) -> ClientCredentialsOrg:
+        host = urlsplit(self.login_url).hostname
+        if host in _SHARED_HOSTS:
+            what = f"cannot sign in with client_credentials at {host}: Salesforce offers it on My Domain hosts only"
+            raise fault(what, fix="give the org's own domain, for example acme or acme.my.salesforce.com")
+        return self
+
+
+class AccessTokenOrg(SalesforceOrg):
+    """A session somebody else signed in."""
+
+    auth: Literal["access_token"] = Field(description="A token from elsewhere.")
+    instance_url: str = Field(description="https://acme.my.salesforce.com, as the token's answer named it.")
+    access_token: Secret = Field(description="The token.")
+
+    @field_validator("instance_url")
+    @classmethod
+    def _check_instance(cls, value: str) -> str:
+        try:
+            return login_url(value) if "://" in value else _refuse("it is not a URL")
+        except ValueError as error:
+            raise fault(
+                f"must be the org's address: {error}", fix="for example https://acme.my.salesforce.com"
+            ) from None
+
+    @property
+    def login_url(self) -> str:
+        return self.instance_url
+
+
+Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
+
+
+def login_url(self) -> str:
+    """Where to sign in, an origin without a slash at its end."""
+    raise NotImplementedError
+
+
+class _DomainOrg(SalesforceOrg):
+    domain: str = Field(description="acme, acme.my, acme.my.salesforce.com, a full URL, login or test.")
+    client_id: Text = Field(description="Consumer key of the connected app.")
+    client_secret: Secret = Field(description="Its consumer secret.")
+
+    @field_validator("domain")
+    @classmethod
+    def _check_domain(cls, value: str) -> str:
+        try:
+            login_url(value)
+        except ValueError as error:
+            raise fault(
+                f"must name the org's domain: {error}",
+                fix="for example acme, or https://acme.my.salesforce.com",
+            ) from None
+        return value
+
+    @property
+    def login_url(self) -> str:
+        return login_url(self.domain)
+
+
+class PasswordOrg(_DomainOrg):
+    """OAuth user name and password flow."""
+
+    auth: Literal["password"] = Field(description="User name and password.")
+    username: Text = Field(description="The user's name.")
+    password: Secret = Field(description="The password.")
+    security_token: SecretStr = Field(default=SecretStr(""), description="The token glued to the password.")
+
+
+class ClientCredentialsOrg(_DomainOrg):
+    """OAuth client credentials flow: the app's own run-as user."""
+
+    auth: Literal["client_credentials"] = Field(description="The app's own user.")
+
+    @model_validator(mode="after")
+    def _check_host(self) -> ClientCredentialsOrg:
+        host = urlsplit(self.login_url).hostname
+        if host in _SHARED_HOSTS:
+            what = f"cannot sign in with client_credentials at {host}: Salesforce offers it on My Domain hosts only"
+            raise fault(what, fix="give the org's own domain, for example acme or acme.my.salesforce.com")
+        return self
+
+
+class AccessTokenOrg(SalesforceOrg):
+    """A session somebody else signed in."""
+
+    auth: Literal["access_token"] = Field(description="A token from elsewhere.")
+    instance_url: str = Field(description="https://acme.my.salesforce.com, as the token's answer named it.")
+    access_token: Secret = Field(description="The token.")
+
+    @field_validator("instance_url")
+    @classmethod
+    def _check_instance(cls, value: str) -> str:
+        try:
+            return login_url(value) if "://" in value else _refuse("it is not a URL")
+        except ValueError as error:
+            raise fault(
+                f"must be the org's address: {error}", fix="for example https://acme.my.salesforce.com"
+            ) from None
+
+    @property
+    def login_url(self) -> str:
+        return self.instance_url
+
+
+Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
+
+_WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
+_SIGN_INS: dict[str, type[BaseModel]] = {
+    "password": PasswordOrg,
+    "client_credentials": ClientCredentialsOrg,
+    "access_token": AccessTokenOrg,
+}
+
+
+class _Output(_Closed):
+    warehouse: dict[str, Any]
+    org: dict[str, Any]
+    threads: Annotated[int, BeforeValidator(_number), Field(ge=1, le=32)] = 4
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$")] | None = None
+
+
+def login_url(self) -> str:
+    """Where to sign in, an origin without a slash at its end."""
+    raise NotImplementedError
+
+
+class _DomainOrg(SalesforceOrg):
+    domain: str = Field(description="acme, acme.my, acme.my.salesforce.com, a full URL, login or test.")
+    client_id: Text = Field(description="Consumer key of the connected app.")
+    client_secret: Secret = Field(description="Its consumer secret.")
+
+    @field_validator("domain")
+    @classmethod
+    def _check_domain(cls, value: str) -> str:
+        try:
+            login_url(value)
+        except ValueError as error:
+            raise fault(
+                f"must name the org's domain: {error}",
+                fix="for example acme, or https://acme.my.salesforce.com",
+            ) from None
+        return value
+
+    @property
+    def login_url(self) -> str:
+        return login_url(self.domain)
+
+
+class PasswordOrg(_DomainOrg):
+    """OAuth user name and password flow."""
+
+    auth: Literal["password"] = Field(description="User name and password.")
+    username: Text = Field(description="The user's name.")
+    password: Secret = Field(description="The password.")
+    security_token: SecretStr = Field(default=SecretStr(""), description="The token glued to the password.")
+
+
+class ClientCredentialsOrg(_DomainOrg):
+    """OAuth client credentials flow: the app's own run-as user."""
+
+    auth: Literal["client_credentials"] = Field(description="The app's own user.")
+
+    @model_validator(mode="after")
+    def _check_host(self) -> ClientCredentialsOrg:
+        host = urlsplit(self.login_url).hostname
+        if host in _SHARED_HOSTS:
+            what = f"cannot sign in with client_credentials at {host}: Salesforce offers it on My Domain hosts only"
+            raise fault(what, fix="give the org's own domain, for example acme or acme.my.salesforce.com")
+        return self
+
+
+class AccessTokenOrg(SalesforceOrg):
+    """A session somebody else signed in."""
+
+    auth: Literal["access_token"] = Field(description="A token from elsewhere.")
+    instance_url: str = Field(description="https://acme.my.salesforce.com, as the token's answer named it.")
+    access_token: Secret = Field(description="The token.")
+
+    @field_validator("instance_url")
+    @classmethod
+    def _check_instance(cls, value: str) -> str:
+        try:
+            return login_url(value) if "://" in value else _refuse("it is not a URL")
+        except ValueError as error:
+            raise fault(
+                f"must be the org's address: {error}", fix="for example https://acme.my.salesforce.com"
+            ) from None
+
+    @property
+    def login_url(self) -> str:
+        return self.instance_url
+
+
+Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
+
+_WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
+_SIGN_INS: dict[str, type[BaseModel]] = {
+    "password": PasswordOrg,
+    "client_credentials": ClientCredentialsOrg,
+    "access_token": AccessTokenOrg,
+}
+
+
+class _Output(_Closed):
+    warehouse: dict[str, Any]
+    org: dict[str, Any]
+    threads: Annotated[int, BeforeValidator(_number), Field(ge=1, le=32)] = 4
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$")] | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One target of one profile, rendered and checked; paths are absolute."""
+
+    name: str
+    target: str
+    warehouse: Warehouse
+    org: Org
+    threads: int  # requests to the org at one time
+    memory_limit: str | None  # of the run's own DuckDB, as DuckDB writes it
+    path: Path  # the profiles.yml it comes from
+    places: Document = field(repr=False)  # where keys stand; holds no values
+
+    def where(self, *path: str | int) -> Where:
+        """Where a key of the target stands, e.g. ``where("org", "ca_file")``."""
+        return self.places.where(self.name, "outputs", self.target, *path)
+
+
+def login_url(domain: str) -> str:
+    """The origin to sign in at, from any form people write an org's domain in.
+
+    Args:
+        domain: ``acme``, ``acme--uat``, ``acme.my``, ``acme.my.salesforce.com``, a lightning host, a full https URL
+            with or without a port, ``login`` or ``test``.
+
+    Raises:
+        ValueError: it is none of these; the message says why, without the value.
+    """
+    text = domain.strip()
+    has_scheme = "://" in text
+    try:
+        parts = urlsplit(text if has_scheme else f"//{text}")
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        _refuse("it is not an address")
+    if has_scheme and parts.scheme.lower() != "https":
+        _refuse("it must use https")
+    if parts.username is not None or parts.password is not None:
+        _refuse("it must not hold a user or a password")
+    if ":" in host:  # IPv6
+        return f"https://[{host}]" + (f":{port}" if port not in (None, 443) else "")
+    if not _HOST.fullmatch(host):
+        _refuse("it is not a host name")
+    if not has_scheme:
+        host = _full_host(host)
+    host = re.sub(r"\.lightning\.force\.com$|\.my\.salesforce-setup\.com$", ".my.salesforce.com", host)
+    return f"https://{host}" + (f":{port}" if port not in (None, 443) else "")
+
+
+def _full_host(host: str) -> str:
+    if host in ("login", "test"):
+        return f"{host}.salesforce.com"
+    labels = host.split(".")
+    if len(labels) == 1:
+        return f"{host}.sandbox.my.salesforce.com" if "--" in host else f"{host}.my.salesforce.com"
+    if labels[-1] == "my":
+        return f"{host}.salesforce.com"
+    if len(labels) == 2 and labels[1] in _PARTITIONS:
+        return f"{host}.my.salesforce.com"
+    return host
+
+
+def _refuse(why: str) -> Any:
+    raise ValueError(why)
