@@ -1,0 +1,30 @@
+"""What one call of the write path is asked to do.
+
+Owns:      the frozen Call.
+Does not:  do it (write, delete).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfsync.contract import SObject
+
+CHUNK = 200
+"""Rows of one save: the platform looks for keys that stand twice inside one chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked for one table of rows."""
+
+    sobject: SObject
+    operation: str  # insert | update | upsert | delete
+    incoming: str  # the temp table
+    external_id: str | None = None  # upsert: the key field, `Id` allowed
+    all_or_none: bool = False
+    request: int = 0  # number of the HTTP request, for the journal
+    user_id: str | None = None  # None: the org's administrator
+    strict: bool = False  # JSON: a value of the wrong type refuses the whole request
+    locked_share: float = 0.0  # fault: this share of rows answers UNABLE_TO_LOCK_ROW
+    journal: bool = True

@@ -1,0 +1,161 @@
+"""Saving judged rows: new records, changed records, and the journal of both.
+
+Owns:      INSERT and UPDATE of a `_judged_n` table, defaults, derived fields, system fields, the journal's lines.
+Does not:  decide whether a row may be saved (stage).
+Invariant: only rows without an error are saved; a field that was not sent keeps its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+
+from sfsync.contract import Field
+from sfsync.local_org.call import Call
+from sfsync.local_org.columns import Column
+from sfsync.local_org.derived import derived_fields
+from sfsync.local_org.store import Store, literal, quoted, table
+
+
+class Saving:
+    """The saving of one call."""
+
+    def __init__(
+        self,
+        store: Store,
+        cursor: duckdb.DuckDBPyConnection,
+        call: Call,
+        columns: tuple[Column, ...],
+        number: str,
+        now: str,
+        user_id: str,
+    ) -> None:
+        self.store, self.cursor, self.call, self.now, self.user_id = store, cursor, call, now, user_id
+        self.columns, self.judged = columns, f"_judged_{number}"
+        self._index = {c.field.name: i for i, c in enumerate(columns)}
+        self._derived = derived_fields(call.sobject)
+
+    def write(self, turn: int) -> None:
+        """Save this turn's good rows."""
+        fresh, known = self.cursor.execute(
+            f"SELECT count(*) FILTER (target IS NULL), count(*) FILTER (target IS NOT NULL)"
+            f" FROM {self.judged} WHERE error IS NULL AND turn = {turn}"
+        ).fetchall()[0]
+        if fresh:
+            self._insert(turn, int(fresh))
+        if known:
+            self._update(turn)
+
+    def _insert(self, turn: int, count: int) -> None:
+        sobject = self.call.sobject
+        system = {
+            "Id": "j.id",
+            "IsDeleted": "'false'",
+            "CreatedDate": literal(self.now),
+            "CreatedById": literal(self.user_id),
+            "LastModifiedDate": literal(self.now),
+            "LastModifiedById": literal(self.user_id),
+            "SystemModstamp": literal(self.now),
+        }
+
+        def value(name: str) -> str:
+            if name in system:
+                return system[name]
+            field = sobject.field(name)
+            return "NULL" if field is None else self._created_value(field, count)
+
+        names, values = [], []
+        for field in sobject.fields:
+            make = self._derived.get(field.name)
+            names.append(quoted(field.name))
+            values.append(value(field.name) if make is None else make(value, self._sent(field.name)))
+        self.cursor.execute(
+            f"INSERT INTO {table(sobject.name)} ({', '.join(names)}) SELECT {', '.join(values)}"
+            f" FROM {self.judged} j WHERE error IS NULL AND target IS NULL AND turn = {turn}"
+        )
+
+    def _created_value(self, field: Field, count: int) -> str:
+        """A new record's text: what was sent, else the field's default."""
+        if field.auto_number:
+            first = self.store.take(self.cursor, f"#{self.call.sobject.name}.{field.name}", count)
+            return f"lpad(CAST({first} + row_number() OVER () - 1 AS VARCHAR), 8, '0')"
+        default = self._default(field)
+        index = self._index.get(field.name)
+        if index is None:
+            return default
+        if default == "NULL":
+            return f"nullif(j.c{index}, '')"
+        if field.nillable and not field.name_field:
+            return f"CASE WHEN j.c{index} IS NULL THEN {default} ELSE nullif(j.c{index}, '') END"
+        return f"coalesce(nullif(j.c{index}, ''), {default})"
+
+    def _default(self, field: Field) -> str:
+        if field.default_value is not None:
+            return literal(field.default_value)
+        if field.name == "OwnerId":
+            return literal(self.user_id)
+        if field.type == "boolean":
+            return "'false'"
+        if field.name_field and field.defaulted_on_create:
+            return "j.id"
+        return "NULL"
+
+    def _sent(self, name: str) -> str | None:
+        index = self._index.get(name)
+        return None if index is None else f"j.c{index}"
+
+    def _update(self, turn: int) -> None:
+        sobject = self.call.sobject
+        values: dict[str, str] = {}
+        for i, column in enumerate(self.columns):
+            name = column.field.name
+            if name != "Id":
+                values[name] = f"CASE WHEN j.c{i} IS NULL THEN t.{quoted(name)} ELSE nullif(j.c{i}, '') END"
+
+        def value(name: str) -> str:
+            return values.get(name, f"t.{quoted(name)}")
+
+        made = {n: make(value, self._sent(n)) for n, make in self._derived.items() if _touched(make, values)}
+        system = {
+            "LastModifiedDate": literal(self.now),
+            "LastModifiedById": literal(self.user_id),
+            "SystemModstamp": literal(self.now),
+        }
+        changes = ", ".join(f"{quoted(n)} = {text}" for n, text in {**values, **made, **system}.items())
+        self.cursor.execute(
+            f"UPDATE {table(sobject.name)} t SET {changes} FROM {self.judged} j"
+            f" WHERE t.Id = j.target AND j.error IS NULL AND j.turn = {turn}"
+        )
+
+    def journal(self) -> None:
+        """Write one line per saved record: what was sent, as it was sent."""
+        headers = [c.header for c in self.columns]
+        texts = ", ".join(f"i.{quoted(h)}" for h in headers)
+        call = self.store.take(self.cursor, "#call", 1)
+        self.cursor.execute(
+            "INSERT INTO org.write_calls VALUES (?, ?, CAST(? AS TIMESTAMP), ?, ?)",
+            [call, self.call.request, self.now.rstrip("Z"), self.call.sobject.name, headers],
+        )
+        failed = (
+            f" AND NOT EXISTS (SELECT 1 FROM {self.judged} WHERE error IS NOT NULL)"
+            if self.call.all_or_none
+            else ""
+        )
+        self.cursor.execute(
+            f"""INSERT INTO org.writes SELECT {call}, j._row, j.id,
+                  CASE WHEN j.target IS NULL THEN 'created' ELSE 'updated' END, [{texts}]::VARCHAR[]
+                FROM {self.judged} j JOIN {self.call.incoming} i ON i._row = j._row WHERE j.error IS NULL{failed}"""
+        )
+
+
+def _touched(make: Callable[..., str], values: dict[str, str]) -> bool:
+    """Whether an update sends a field that this derived field is made of."""
+    read: list[str] = []
+
+    def probe(name: str) -> str:
+        read.append(name)
+        return "NULL"
+
+    make(probe, None)
+    return any(name in values for name in read)

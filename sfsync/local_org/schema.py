@@ -1,0 +1,81 @@
+"""Which objects this local org has: the built-in ones, or those of the user's file.
+
+Owns:      reading the schema, and completing it with what every org has (system fields, users, key prefixes).
+Does not:  describe it to clients (describe) or make tables (store).
+Invariant: every object of a loaded schema has Id, the audit fields and a key prefix of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from sfsync.contract import Contract, Field, SObject, from_json
+from sfsync.errors import OrgError, SpecError, Where
+from sfsync.local_org.ids import ALPHABET
+
+BUILT_IN = "schema.json"
+_ALWAYS = ("Group", "Organization", "User")
+_AUDIT = (
+    "Id",
+    "IsDeleted",
+    "CreatedDate",
+    "CreatedById",
+    "LastModifiedDate",
+    "LastModifiedById",
+    "SystemModstamp",
+)
+
+
+def load_schema(path: Path | None) -> Contract:
+    """The org's objects, completed.
+
+    Raises:
+        OrgError: the file cannot be read.
+        SpecError: it is not an org contract, or names two objects alike.
+    """
+    built_in = from_json(files("sfsync.local_org").joinpath(BUILT_IN).read_text(encoding="utf-8"))
+    if path is None:
+        return built_in
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OrgError(
+            f"the schema of the local org, {path}, cannot be read: {error.strerror}",
+            fix="give `org: {schema: ...}` the path of an org contract, relative to the project folder",
+        ) from None
+    wanted = from_json(text, path=path)
+    names = [o.name.lower() for o in wanted.objects]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"object '{name}' stands twice", where=Where(path))
+    added = tuple(o for o in built_in.objects if o.name in _ALWAYS and wanted.object(o.name) is None)
+    return _complete(wanted, added, built_in)
+
+
+def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) -> Contract:
+    pattern = built_in.object("Subscription__c")
+    audit = {f.name: f for f in pattern.fields if f.name in _AUDIT} if pattern is not None else {}
+    taken = {o.key_prefix for o in (*wanted.objects, *added) if o.key_prefix}
+    known = {o.name: o.key_prefix for o in built_in.objects}
+    done = []
+    for sobject in wanted.objects:
+        prefix = sobject.key_prefix or known.get(sobject.name) or _free_prefix(taken)
+        taken.add(prefix)
+        done.append(replace(sobject, key_prefix=prefix, fields=_with_audit(sobject, audit)))
+    return replace(wanted, objects=(*done, *added))
+
+
+def _with_audit(sobject: SObject, audit: dict[str, Field]) -> tuple[Field, ...]:
+    """The object's own fields with the audit fields it lacks; no file can make those writable."""
+    own = tuple(f for f in sobject.fields if f.name not in audit)
+    return (*audit.values(), *own)
+
+
+def _free_prefix(taken: set[str | None]) -> str:
+    for first in ALPHABET:
+        for second in ALPHABET:
+            if (prefix := f"a{first}{second}") not in taken:
+                return prefix
+    raise OrgError("the schema of the local org has more custom objects than there are key prefixes")

@@ -1,0 +1,380 @@
+"""Judging rows: converted, matched, their parents found, and refused where the platform refuses.
+
+Owns:      the temp tables `_staged_n` (canonical texts, conversion error) and `_judged_n` (matched, with Id and error).
+Does not:  change a record (save).
+Invariant: `_judged_n` has `_row, c0..cN (value to save), k0..kN (keys of parents are replaced by Ids), target, id, error`;
+           the first error in the platform's order wins.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from sfsync.contract import Field, SObject
+from sfsync.local_org import ids
+from sfsync.local_org.call import CHUNK, Call
+from sfsync.local_org.columns import Column, RefusedWriteError
+from sfsync.local_org.store import Store, literal, quoted, table
+from sfsync.local_org.write_sql import CONVERTED_TYPES, SEPARATOR, cell, fail
+
+_LOCKED = "unable to obtain exclusive access to this record or 1 records: "
+_RIGHTS = (
+    ". Please check the security settings of this field and verify that it is read/write for your profile or "
+    "permission set."
+)
+
+
+def folded(field: Field, text: str) -> str:
+    """SQL that makes two texts equal where this field calls them equal."""
+    return text if field.case_sensitive or field.type in ("id", "reference") else f"lower({text})"
+
+
+class Staging:
+    """The judging of one call."""
+
+    def __init__(
+        self,
+        store: Store,
+        cursor: duckdb.DuckDBPyConnection,
+        call: Call,
+        columns: tuple[Column, ...],
+        key: Field | None,
+        number: str,
+    ) -> None:
+        self.store, self.cursor, self.call, self.columns, self.key = store, cursor, call, columns, key
+        self.staged, self.judged = f"_staged_{number}", f"_judged_{number}"
+        self.twice, self.rounds = f"_twice_{number}", f"_rounds_{number}"
+        self.key_index = next(
+            (
+                i
+                for i, c in enumerate(columns)
+                if key is not None and c.field.name == key.name and c.parent is None
+            ),
+            None,
+        )
+        self._has_rounds = self._has_twice = False
+        self._first_counter = self._lowest_row = 0
+
+    # ---------------------------------------------------------------- conversion
+
+    def convert(self) -> int:
+        """Fill `_staged`; return in how many turns the rows must be written (keys that come again in a later chunk)."""
+        cells, errors = [], [self._locked()]
+        for i, column in enumerate(self.columns):
+            raw = quoted(column.header)
+            if column.parent_field is not None:
+                cells.append(f"trim({raw}) AS c{i}")
+                continue
+            made = cell(column.field, raw)
+            cells.append(f"{made.text} AS c{i}")
+            if made.error is not None:
+                errors.append(made.error)
+        found = ", ".join(errors + ["NULL::VARCHAR"])
+        listed = "".join(f", {text}" for text in cells)
+        self.cursor.execute(
+            f"CREATE TEMP TABLE {self.staged} AS SELECT _row{listed}, coalesce({found}) AS error FROM {self.call.incoming}"
+        )
+        if self.call.strict:
+            self._refuse_wrong_types()
+        low, high = self.cursor.execute(f"SELECT min(_row), max(_row) FROM {self.staged}").fetchall()[0]
+        self._lowest_row = int(low or 0)
+        if self.call.operation in ("insert", "upsert") and low is not None:
+            prefix = self.call.sobject.key_prefix or "000"
+            self._first_counter = self.store.take(self.cursor, prefix, int(high) - int(low) + 1)
+        return self._count_rounds()
+
+    def _locked(self) -> str:
+        share = self.call.locked_share
+        if share <= 0:
+            return "NULL::VARCHAR"
+        hit = f"floor((_row + 1) * {share}) > floor(_row * {share})"
+        return f"CASE WHEN {hit} THEN {fail('UNABLE_TO_LOCK_ROW', literal(_LOCKED + self.store.identity.user_id))} END"
+
+    def _refuse_wrong_types(self) -> None:
+        """JSON is parsed before any row is saved: one value of the wrong type refuses the whole request."""
+        wrong = {
+            c.field.label: c.field
+            for c in self.columns
+            if c.parent is None and c.field.type in CONVERTED_TYPES
+        }
+        if not wrong:
+            return
+        found = self.cursor.execute(
+            f"SELECT error FROM {self.staged} WHERE starts_with(error, 'INVALID_TYPE_ON_FIELD_IN_RECORD')"
+            " ORDER BY _row LIMIT 1"
+        ).fetchall()
+        if not found:
+            return
+        _, message, name = str(found[0][0]).split(SEPARATOR)
+        value = message.rpartition(": ")[2]
+        field = self.call.sobject.field(name)
+        if not value or field is None:
+            return
+        raise RefusedWriteError(
+            "JSON_PARSER_ERROR",
+            f"Cannot deserialize instance of {field.type} from VALUE_STRING value {value} or request may be missing "
+            f"a required field at [line:1, column:1]",
+        )
+
+    def _count_rounds(self) -> int:
+        """Find keys that stand twice: inside a chunk they fail, in a later chunk they wait for the next turn."""
+        if self.key is None or self.key_index is None:
+            return 1
+        key = folded(self.key, f"c{self.key_index}")
+        present = f"{key} <> ''"
+        more = self.cursor.execute(
+            f"SELECT count({key}) - count(DISTINCT {key}) FROM {self.staged} WHERE {present}"
+        ).fetchall()[0][0]
+        if not more:
+            return 1
+        self.cursor.execute(
+            f"""CREATE TEMP TABLE {self.twice} AS SELECT s._row FROM {self.staged} s JOIN (
+                  SELECT _row // {CHUNK} AS chunk, {key} AS k FROM {self.staged} WHERE {present}
+                  GROUP BY ALL HAVING count(*) > 1) d
+                ON s._row // {CHUNK} = d.chunk AND {folded(self.key, f"s.c{self.key_index}")} = d.k"""
+        )
+        self._has_twice = True
+        self.cursor.execute(
+            f"""CREATE TEMP TABLE {self.rounds} AS SELECT _row,
+                  CASE WHEN {present} THEN row_number() OVER (PARTITION BY {key} ORDER BY _row) - 1 ELSE 0 END AS turn
+                FROM {self.staged} WHERE _row NOT IN (SELECT _row FROM {self.twice})
+                UNION ALL SELECT _row, 0 FROM {self.twice}"""
+        )
+        self._has_rounds = True
+        turns = self.cursor.execute(f"SELECT max(turn) + 1 FROM {self.rounds}").fetchall()[0][0]
+        return int(turns or 1)
+
+    # ---------------------------------------------------------------- judging
+
+    def judge(self, turn: int) -> None:
+        """Match this turn's rows, resolve their parents, and put them into `_judged` with Id and error."""
+        target, match_join = self._match()
+        joins, errors = [match_join], ["s.error", *self._match_errors()]
+        values = []
+        for i, column in enumerate(self.columns):
+            value, join, found = self._value(i, column)
+            values.append(f"{value} AS c{i}")
+            joins.append(join)
+            errors += found
+        errors += self._rights() + self._required() + self._unique(joins)
+        where = ""
+        if self._has_rounds:
+            joins.append(f"JOIN {self.rounds} r ON r._row = s._row AND r.turn = {turn}")
+        listed = "".join(f", {v}" for v in values)
+        make = f"CREATE TEMP TABLE {self.judged} AS" if turn == 0 else f"INSERT INTO {self.judged}"
+        self.cursor.execute(
+            f"""{make} SELECT _row{", ".join(["", *(f"c{i}" for i in range(len(self.columns)))])}, target,
+                  CASE WHEN target IS NULL AND error IS NULL THEN {self._new_id()} ELSE target END AS id, error, turn
+                FROM (SELECT s._row{listed}, {target} AS target, coalesce({", ".join(errors)}) AS error, {turn} AS turn
+                      FROM {self.staged} s {" ".join(j for j in joins if j)} {where})"""
+        )
+
+    def failures(self) -> int:
+        """How many judged rows were refused."""
+        return int(self.cursor.execute(f"SELECT count(error) FROM {self.judged}").fetchall()[0][0])
+
+    def _new_id(self) -> str:
+        if self.call.operation not in ("insert", "upsert"):
+            return "NULL::VARCHAR"
+        prefix = self.call.sobject.key_prefix or "000"
+        return ids.id_sql(
+            prefix, self.store.identity.instance, self._first_counter, f"(_row - {self._lowest_row})"
+        )
+
+    def _match(self) -> tuple[str, str]:
+        """SQL of the matched record's Id and the join that finds it."""
+        if self.key is None or self.key_index is None:
+            return "NULL::VARCHAR", ""
+        mine, key = f"s.c{self.key_index}", quoted(self.key.name)
+        where = table(self.call.sobject.name)
+        if self.key.name == "Id":
+            return "m.Id", f"LEFT JOIN {where} m ON m.Id = {mine}"
+        theirs = folded(self.key, f"m.{key}")
+        if self.key.unique:
+            on = f"{theirs} = {folded(self.key, mine)} AND m.IsDeleted = 'false' AND {mine} <> ''"
+            return "m.Id", f"LEFT JOIN {where} m ON {on}"
+        some = f"SELECT {folded(self.key, f'c{self.key_index}')} FROM {self.staged}"
+        grouped = (
+            f"SELECT {theirs} AS k, min(m.Id) AS Id, count(*) AS many, string_agg(substr(m.Id, 1, 15), ', ') AS ids"
+            f" FROM {where} m WHERE m.IsDeleted = 'false' AND {theirs} IN ({some}) GROUP BY 1"
+        )
+        return "m.Id", f"LEFT JOIN ({grouped}) m ON m.k = {folded(self.key, mine)} AND {mine} <> ''"
+
+    def _match_errors(self) -> list[str]:
+        """Errors of the key: absent, standing twice, matching nothing, a deleted record, or more than one."""
+        operation, errors = self.call.operation, []
+        if self.key is None:
+            return errors
+        missing = (
+            "Id not specified in an update call"
+            if operation == "update"
+            else f"{self.key.name} not specified"
+        )
+        blank_is_insert = operation == "upsert" and self.key.name == "Id"
+        lost = fail("MISSING_ARGUMENT", literal(missing), self.key.name)
+        if self.key_index is None:
+            return errors if blank_is_insert else [lost]
+        mine = f"s.c{self.key_index}"
+        if not blank_is_insert:
+            errors.append(f"CASE WHEN {mine} IS NULL OR {mine} = '' THEN {lost} END")
+        if self._has_twice:
+            word = (
+                "Duplicate id specified: " if self.key.name == "Id" else "Duplicate external id specified: "
+            )
+            double = fail("DUPLICATE_VALUE", f"{literal(word)} || {mine}", self.key.name)
+            errors.append(f"CASE WHEN s._row IN (SELECT _row FROM {self.twice}) THEN {double} END")
+        if self.key.name == "Id":
+            errors.append(self._id_errors(mine))
+        elif not self.key.unique:
+            text = f"{literal(self.key.name + ': more than one record found for external id field: [')} || m.ids || ']'"
+            errors.append(
+                f"CASE WHEN m.many > 1 THEN {fail('DUPLICATE_EXTERNAL_ID', text, self.key.name)} END"
+            )
+        return errors
+
+    def _id_errors(self, mine: str) -> str:
+        label = self.call.sobject.label
+        malformed = fail(
+            "MALFORMED_ID", f"{literal(label + ' ID: id value of incorrect type: ')} || {mine}", "Id"
+        )
+        prefix = literal(self.call.sobject.key_prefix or "")
+        return (
+            f"CASE WHEN {mine} IS NULL OR {mine} = '' THEN NULL"
+            f" WHEN m.IsDeleted = 'true' THEN {fail('ENTITY_IS_DELETED', literal('entity is deleted'))}"
+            f" WHEN m.Id IS NOT NULL THEN NULL"
+            f" WHEN id_18({mine}) IS NULL OR substr({mine}, 1, 3) <> {prefix} THEN {malformed}"
+            f" ELSE {fail('INVALID_CROSS_REFERENCE_KEY', literal('invalid cross reference id'))} END"
+        )
+
+    def _value(self, index: int, column: Column) -> tuple[str, str, list[str]]:
+        """The value to save, the join it needs, and its errors."""
+        mine = f"s.c{index}"
+        if column.parent is not None and column.parent_field is not None:
+            return self._parent_by_key(index, column.field, column.parent, column.parent_field)
+        if column.field.type != "reference":
+            return mine, "", []
+        parents = [p for p in map(self.store.contract.object, column.field.reference_to) if p is not None]
+        if not parents:
+            return mine, "", []
+        rows = " UNION ALL ".join(f"SELECT Id, IsDeleted FROM {table(p.name)}" for p in parents)
+        source = table(parents[0].name) if len(parents) == 1 else f"({rows})"
+        label, name = column.field.label, column.field.name
+        prefixes = ", ".join(literal(p.key_prefix or "") for p in parents)
+        malformed = fail(
+            "MALFORMED_ID", f"{literal(label + ': id value of incorrect type: ')} || {mine}", name
+        )
+        error = (
+            f"CASE WHEN {mine} IS NULL OR {mine} = '' OR p{index}.IsDeleted = 'false' THEN NULL"
+            f" WHEN p{index}.IsDeleted = 'true' THEN {fail('ENTITY_IS_DELETED', literal('entity is deleted'), name)}"
+            f" WHEN id_18({mine}) IS NULL OR substr({mine}, 1, 3) NOT IN ({prefixes}) THEN {malformed}"
+            f" ELSE {fail('INVALID_CROSS_REFERENCE_KEY', literal('invalid cross reference id'), name)} END"
+        )
+        return mine, f"LEFT JOIN {source} p{index} ON p{index}.Id = {mine}", [error]
+
+    def _parent_by_key(
+        self, index: int, field: Field, parent: SObject, key: Field
+    ) -> tuple[str, str, list[str]]:
+        mine, p = f"s.c{index}", f"p{index}"
+        theirs = folded(key, f"q.{quoted(key.name)}")
+        wanted = folded(key, mine)
+        if key.unique or key.name == "Id":
+            rows = f"(SELECT {theirs} AS k, q.Id, 1 AS many FROM {table(parent.name)} q WHERE q.IsDeleted = 'false')"
+        else:
+            some = f"SELECT {folded(key, f'c{index}')} FROM {self.staged}"
+            rows = (
+                f"(SELECT {theirs} AS k, min(q.Id) AS Id, count(*) AS many FROM {table(parent.name)} q"
+                f" WHERE q.IsDeleted = 'false' AND {theirs} IN ({some}) GROUP BY 1)"
+            )
+        shown = wanted
+        words = f"'Foreign key external ID: ' || {shown} || {literal(f' not found for field {key.name} in entity {parent.name}')}"
+        many = literal(f"{key.name}: more than one record found for external id field: ")
+        error = (
+            f"CASE WHEN {mine} IS NULL OR {mine} = '' THEN NULL"
+            f" WHEN {p}.Id IS NULL THEN {fail('INVALID_FIELD', words)}"
+            f" WHEN {p}.many > 1 THEN {fail('DUPLICATE_EXTERNAL_ID', f'{many} || {mine}', field.name)} END"
+        )
+        value = f"CASE WHEN {mine} = '' THEN '' ELSE {p}.Id END"
+        return value, f"LEFT JOIN {rows} {p} ON {p}.k = {wanted}", [error]
+
+    def _rights(self) -> list[str]:
+        """Fields that this row may not create or update, and objects that it may not write at all."""
+        sobject, errors = self.call.sobject, []
+        creating, updating = "target IS NULL", "target IS NOT NULL"
+        for allowed, when, word in (
+            (sobject.createable, creating, "inserted"),
+            (sobject.updateable, updating, "updated"),
+        ):
+            if not allowed:
+                text = literal(f"entity type cannot be {word}: {sobject.label}")
+                errors.append(
+                    f"CASE WHEN {when} THEN {fail('CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY', text)} END"
+                )
+        if self.call.operation == "insert":
+            for i, column in enumerate(self.columns):
+                if column.field.name == "Id":
+                    text = literal("cannot specify Id in an insert call")
+                    wrong = fail("INVALID_FIELD_FOR_INSERT_UPDATE", text, "Id")
+                    errors.append(f"CASE WHEN s.c{i} <> '' THEN {wrong} END")
+        for when, right in ((creating, "createable"), (updating, "updateable")):
+            closed = [
+                (i, c.field.name)
+                for i, c in enumerate(self.columns)
+                if not getattr(c.field, right) and c.field.name != "Id" and i != self.key_index
+            ]
+            if closed:
+                named = ", ".join(
+                    f"CASE WHEN s.c{i} IS NOT NULL THEN {literal(name)} END" for i, name in closed
+                )
+                names = f"concat_ws(', ', {named})"
+                text = f"'Unable to create/update fields: ' || {names} || {literal(_RIGHTS)}"
+                wrong = f"{fail('INVALID_FIELD_FOR_INSERT_UPDATE', text)} || {names}"
+                errors.append(f"CASE WHEN {when} AND {names} <> '' THEN {wrong} END")
+        return errors
+
+    def _required(self) -> list[str]:
+        """What a create lacks, and what an update may not clear."""
+        sent = {c.field.name: i for i, c in enumerate(self.columns)}
+        lacking = []
+        for field in self.call.sobject.fields:
+            if field.required_on_create:
+                i = sent.get(field.name)
+                absent = "true" if i is None else f"coalesce(s.c{i}, '') = ''"
+                lacking.append(f"CASE WHEN target IS NULL AND {absent} THEN {literal(field.name)} END")
+        for name, i in sent.items():
+            field = self.columns[i].field
+            if not field.nillable and field.updateable and field.type != "boolean":
+                lacking.append(f"CASE WHEN target IS NOT NULL AND s.c{i} = '' THEN {literal(name)} END")
+        if not lacking:
+            return []
+        names = f"concat_ws(', ', {', '.join(lacking)})"
+        text = f"'Required fields are missing: [' || {names} || ']'"
+        return [f"CASE WHEN {names} <> '' THEN {fail('REQUIRED_FIELD_MISSING', text)} || {names} END"]
+
+    def _unique(self, joins: list[str]) -> list[str]:
+        """Values of unique fields that another record, or an earlier row of this call, already has."""
+        errors = []
+        for i, column in enumerate(self.columns):
+            field = column.field
+            if not field.unique or column.parent is not None or i == self.key_index:
+                continue
+            mine, theirs = folded(field, f"s.c{i}"), folded(field, f"u{i}.{quoted(field.name)}")
+            joins.append(
+                f"LEFT JOIN {table(self.call.sobject.name)} u{i}"
+                f" ON {theirs} = {mine} AND {mine} <> '' AND u{i}.IsDeleted = 'false'"
+            )
+            words = literal(f"duplicate value found: {field.name} duplicates value on record with id: ")
+            taken = fail("DUPLICATE_VALUE", f"{words} || substr(u{i}.Id, 1, 15)")
+            errors.append(
+                f"CASE WHEN u{i}.Id IS NOT NULL AND u{i}.Id IS DISTINCT FROM target THEN {taken} END"
+            )
+            key = folded(field, f"c{i}")
+            more = self.cursor.execute(
+                f"SELECT count({key}) - count(DISTINCT {key}) FROM {self.staged} WHERE {key} <> '' AND error IS NULL"
+            ).fetchall()[0][0]
+            if more:
+                first = (
+                    f"SELECT min(_row) FROM {self.staged} WHERE {key} <> '' AND error IS NULL GROUP BY {key}"
+                )
+                again = fail("DUPLICATE_VALUE", f"{words} || '<unknown>'")
+                errors.append(f"CASE WHEN {mine} <> '' AND s._row NOT IN ({first}) THEN {again} END")
+        return errors
