@@ -1,0 +1,77 @@
+"""The reference pages say what the code says: tables of keys are made from the models, links lead somewhere.
+
+``SFSYNC_UPDATE_DOCS=1 pytest tests/test_docs.py`` writes the tables anew; git diff reviews them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("project_template/*.md")])
+BLOCK = re.compile(r"(<!-- keys: ([\w.]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(#[^)]*)?\)")
+
+
+def key_table(model: type[BaseModel]) -> str:
+    """| key | default | meaning |: what is needed first, then in the order of the model."""
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+        assert field.description, f"{model.__name__}.{name} has no description"
+        rows.append(f"| `{field.alias or name}` | {shown_default(field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def shown_default(field) -> str:
+    if field.is_required():
+        return "needed"
+    default = field.default
+    if default is PydanticUndefined or default is None or default in ((), ""):
+        return "–"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if hasattr(default, "days"):
+        return f"`{default.days}d`"
+    if isinstance(default, float):
+        return f"`{default:.0%}`"
+    if isinstance(default, tuple):
+        return f"`{', '.join(default)}`"
+    return f"`{default}`"
+
+
+def blocks() -> list[tuple[Path, str]]:
+    return [(page, match[2]) for page in PAGES for match in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "dotted"), blocks(), ids=[dotted for _, dotted in blocks()])
+def test_tables_of_keys_are_the_models(page: Path, dotted: str):
+    module, _, name = dotted.rpartition(".")
+    wanted = key_table(getattr(importlib.import_module(module), name))
+    text = page.read_text(encoding="utf-8")
+    updated = BLOCK.sub(lambda m: m[1] + wanted + m[4] if m[2] == dotted else m[0], text)
+    if os.environ.get("SFSYNC_UPDATE_DOCS"):
+        page.write_text(updated, encoding="utf-8")
+    else:
+        assert updated == text, (
+            f"{page.relative_to(ROOT)} is behind the code; write it anew, see the top of this file"
+        )
+
+
+def test_every_closed_model_of_the_syncs_has_its_table():
+    shown = {dotted.rpartition(".")[2] for _, dotted in blocks()}
+    assert {"ProjectSpec", "SyncSpec", "FieldSpec", "GuardSpec", "PushSpec"} <= shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_between_pages_lead_somewhere(page: Path):
+    text = page.read_text(encoding="utf-8")
+    targets = [match[1] for match in LINK.finditer(text) if "://" not in match[1]]
+    broken = [target for target in targets if not (page.parent / target).exists()]
+    assert not broken
