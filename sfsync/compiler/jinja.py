@@ -19,8 +19,9 @@ from jinja2.environment import Template
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sfsync.compiler.names import nearest, suggest
+from sfsync.compiler.names import suggest
 from sfsync.errors import CompileError, Where
+from sfsync.yaml_text import nearest
 
 MAX_RENDERED = 4_000_000
 """Characters of one rendered model; more means a loop that does not end."""
@@ -236,9 +237,8 @@ class Renderer:
         close = nearest(name, self._variables)
         raise CompileError(
             f"var('{name}') is not set and has no default",
-            fix=f"did you mean '{close}'?"
-            if close
-            else f"set it under vars in sfsync_project.yml, with --vars, or write var('{name}', 'default')",
+            fix=close
+            or f"set it under vars in sfsync_project.yml, with --vars, or write var('{name}', 'default')",
         )
 
     def _env_var(self, name: str, *default: Any, **named: Any) -> str:

@@ -1,22 +1,16 @@
-"""Nearest valid names, for messages that say what the user probably meant.
+"""What to say about a name that does not exist.
 
-Owns:      one way to guess and one way to say it.
-Does not:  decide that a name is wrong.
+Owns:      the `fix` of unknown names.
+Does not:  decide that a name is wrong, or what is near (yaml_text).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from sfsync.yaml_text import nearest
 
 _LISTED = 12
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The closest of `names`, compared without case; None when nothing is close."""
-    by_folded = {n.lower(): n for n in names}
-    found = get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
-    return by_folded[found[0]] if found else None
 
 
 def suggest(name: str, names: Iterable[str], *, kind: str) -> str:
@@ -27,7 +21,7 @@ def suggest(name: str, names: Iterable[str], *, kind: str) -> str:
     known = sorted(set(names), key=str.lower)
     close = nearest(name, known)
     if close is not None:
-        return f"did you mean '{close}'?"
+        return close
     if not known:
         return f"there are no {kind}"
     shown = ", ".join(known[:_LISTED])

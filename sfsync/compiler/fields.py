@@ -1,0 +1,406 @@
+"""Resolves each mapping of a sync once, against the org's describe and the model's columns.
+
+Owns:      which fields may be written and why not, policies turned into on_create and on_update, lookups turned into
+           references, required fields that nobody maps.
+Does not:  build SQL (wire), order syncs (graph), or ask an org.
+Invariant: a FieldRule that leaves here can be sent: its field exists, may be written, and its column has a type that
+           has one text on every engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sfsync.compiler.names import suggest
+from sfsync.compiler.problems import Problems
+from sfsync.contract import Contract, Field, SObject
+from sfsync.errors import Where
+from sfsync.project.project import SyncFile
+from sfsync.project.spec import FieldSpec
+from sfsync.records import Column, FieldRule, Reference, Send, SourceType
+
+_REFUSED_OBJECTS = {
+    "__e": "a platform event",
+    "__b": "a big object",
+    "__x": "an external object",
+    "__mdt": "a custom metadata type",
+}
+_REFUSED_TYPES = {
+    "base64": "binary content cannot be synced",
+    "anytype": "its type differs from row to row",
+    "complexvalue": "its values are not plain",
+    "address": "it is compound",
+    "location": "it is compound",
+}
+_LENGTH_TYPES = frozenset(
+    {"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"}
+)
+_NUMBERS = frozenset({"double", "currency", "percent"})
+_T = SourceType
+_AS_TEXT = frozenset({_T.TEXT, _T.INTEGER, _T.DECIMAL, _T.BOOLEAN, _T.DATE})
+_NUMERIC = frozenset({_T.INTEGER, _T.DECIMAL, _T.DOUBLE, _T.REAL})
+_ACCEPTS: Mapping[str, frozenset[SourceType]] = {
+    "boolean": _NUMERIC | {_T.BOOLEAN, _T.TEXT},
+    "int": _NUMERIC | {_T.TEXT},
+    **{t: _NUMERIC | {_T.TEXT} for t in _NUMBERS},
+    "date": frozenset({_T.DATE, _T.TIMESTAMP, _T.TIMESTAMPTZ, _T.TEXT}),
+    "datetime": frozenset({_T.DATE, _T.TIMESTAMP, _T.TIMESTAMPTZ, _T.TEXT}),
+    "time": frozenset({_T.TIME, _T.TIMESTAMP, _T.TEXT}),
+    "multipicklist": _AS_TEXT | {_T.ARRAY},
+    "id": frozenset({_T.TEXT}),
+    "reference": frozenset({_T.TEXT}),
+    "email": frozenset({_T.TEXT}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OrgView:
+    """What is known of the org. whole: an object that is not in the contract does not exist."""
+
+    contract: Contract
+    whole: bool
+
+    @property
+    def who(self) -> str:
+        return self.contract.username or "the user of this connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A sync's mappings, ready for the wire."""
+
+    object: SObject
+    identity: tuple[FieldRule, ...]
+    fields: tuple[FieldRule, ...]
+
+
+def refuse_object(sync: SyncFile, problems: Problems) -> bool:
+    """Refuse the kinds of object that no sync can write, by their name alone; True when refused."""
+    name = sync.spec.object
+    for suffix, kind in _REFUSED_OBJECTS.items():
+        if name.lower().endswith(suffix):
+            problems.error(
+                f"object '{name}' is {kind}, which sfsync does not write",
+                sync.value_where("object"),
+                fix="sync a standard or a custom object",
+            )
+            return True
+    return False
+
+
+def find_object(name: str, org: OrgView, where: Where, problems: Problems) -> SObject | None:
+    """The object, or None with an error (it does not exist) or a warning (nobody has described it yet)."""
+    found = org.contract.object(name)
+    if found is None and org.whole:
+        problems.error(
+            f"the org has no object '{name}' that {org.who} can see",
+            where,
+            fix=suggest(name, (o.name for o in org.contract.objects), kind="objects"),
+        )
+    elif found is None:
+        problems.warn(f"fields of '{name}' are not checked: the org has not been asked about it yet", where)
+    return found
+
+
+def find_column(name: str, columns: Mapping[str, Column], where: Where, problems: Problems) -> Column | None:
+    """The model's column of that name: exactly, else without case; an error names the nearest."""
+    column = columns.get(name) or next((c for n, c in columns.items() if n.lower() == name.lower()), None)
+    if column is None:
+        problems.error(f"the model has no column '{name}'", where, fix=suggest(name, columns, kind="columns"))
+    return column
+
+
+def resolve(
+    sync: SyncFile, columns: Mapping[str, Column], org: OrgView, problems: Problems
+) -> Resolved | None:
+    """Resolve a sync's object, identity and fields; None when the object or a parent is not described yet.
+
+    Every finding goes to `problems`; what is returned beside errors is not to be used.
+    """
+    item = find_object(sync.spec.object, org, sync.value_where("object"), problems)
+    if item is None:
+        for name, mapping in sync.spec.fields.items():
+            find_column(mapping.column, columns, _column_where(sync, "fields", name), problems)
+        return None
+    _check_rights(sync, item, org, problems)
+    work = _Resolver(sync, item, columns, org, problems)
+    identity = tuple(r for r in (work.identity(name) for name in sync.spec.identity) if r is not None)
+    fields = tuple(r for r in (work.field(name, m) for name, m in sync.spec.fields.items()) if r is not None)
+    _check_required(sync, item, problems)
+    return None if work.undescribed else Resolved(item, identity, fields)
+
+
+def _check_rights(sync: SyncFile, item: SObject, org: OrgView, problems: Problems) -> None:
+    needed = {"createable": "Create", "updateable": "Edit"}
+    if sync.spec.on_removed == "delete":
+        needed["deletable"] = "Delete"
+    missing = [right for name, right in needed.items() if not getattr(item, name)]
+    if missing:
+        rights = " and ".join(missing)
+        problems.error(
+            f"{org.who} may not {rights.lower()} records of '{item.name}'",
+            sync.value_where("object"),
+            fix=f"give this user {rights} on {item.label}, or sync another object",
+        )
+
+
+def _check_required(sync: SyncFile, item: SObject, problems: Problems) -> None:
+    mapped = {n.lower() for n in (*sync.spec.identity, *sync.spec.fields)}
+    missing = [f.name for f in item.fields if f.required_on_create and f.name.lower() not in mapped]
+    if missing:
+        one = len(missing) == 1
+        problems.error(
+            f"{item.name} cannot be created without {', '.join(missing)}, which {'is' if one else 'are'} not mapped",
+            sync.where("fields"),
+            fix=f"map {'it' if one else 'them'} under fields",
+        )
+
+
+def _column_where(sync: SyncFile, part: str, name: str) -> Where:
+    """Where a mapping's column stands, written short or long."""
+    long = (*sync.loc, part, name, "column") in sync.document.values
+    return sync.value_where(part, name, "column") if long else sync.value_where(part, name)
+
+
+class _Resolver:
+    """One sync's mappings against one object."""
+
+    def __init__(
+        self, sync: SyncFile, item: SObject, columns: Mapping[str, Column], org: OrgView, problems: Problems
+    ) -> None:
+        self.sync, self.item, self.columns, self.org, self.problems = sync, item, columns, org, problems
+        self.undescribed = False  # a parent object is not in the contract
+
+    def identity(self, name: str) -> FieldRule | None:
+        where = self.sync.where("identity", name)
+        spec = self.sync.spec.identity[name]
+        column = find_column(
+            spec.column, self.columns, _column_where(self.sync, "identity", name), self.problems
+        )
+        field = self._find(name, where)
+        if field is None or not self._is_key(field, where) or not self._is_writable(field, where, key=True):
+            return None
+        if column is None or not self._accepts(field, column, field.type, where):
+            return None
+        return FieldRule(
+            field=field.name,
+            label=field.label,
+            column=column,
+            on_create=Send.VALUE,
+            on_update=Send.VALUE if field.updateable else Send.NEVER,
+            required=True,
+            nillable=field.nillable,
+            pii=spec.pii,
+            **_shape(field, self.item),
+        )
+
+    def field(self, name: str, spec: FieldSpec) -> FieldRule | None:
+        where = self.sync.where("fields", name)
+        column = find_column(
+            spec.column, self.columns, _column_where(self.sync, "fields", name), self.problems
+        )
+        field = self._find(name, where)
+        if field is None or not self._is_writable(field, where):
+            return None
+        reference, shape = None, _shape(field, self.item)
+        if spec.lookup is not None:
+            parent = self._parent(field, spec.lookup, where)
+            if parent is None:
+                return None
+            reference, shape = parent
+        if column is None or not self._accepts(field, column, shape["type"], where):
+            return None
+        if spec.truncate and shape["type"] not in _LENGTH_TYPES - {"picklist", "email"}:
+            self.problems.error(
+                f"{field.name} is of type {shape['type']}, which cannot be cut",
+                self.sync.where("fields", name, "truncate"),
+                fix="remove truncate",
+            )
+        on_create, on_update = self._policies(field, spec, where)
+        return FieldRule(
+            field=field.name,
+            label=field.label,
+            column=column,
+            on_create=on_create,
+            on_update=on_update,
+            required=field.required_on_create,
+            nillable=field.nillable,
+            reference=reference,
+            truncate=spec.truncate,
+            pii=spec.pii,
+            **shape,
+        )
+
+    def _policies(self, field: Field, spec: FieldSpec, where: Where) -> tuple[Send, Send]:
+        clear = (spec.nulls or self.sync.spec.nulls) == "clear" and field.type != "boolean"
+        on_create = Send.VALUE_OR_NULL if clear and self.sync.spec.clear_on_create else Send.VALUE
+        on_update = Send.VALUE_OR_NULL if clear else Send.VALUE
+        if not field.updateable:
+            self.problems.warn(f"{field.name} can only be set on create; later changes are not sent", where)
+            on_update = Send.NEVER
+        if not field.createable:
+            self.problems.warn(f"{field.name} cannot be set on create; it is sent by a later update", where)
+            on_create = Send.NEVER
+        return on_create, on_update
+
+    def _find(self, name: str, where: Where) -> Field | None:
+        field = self.item.field(name)
+        if field is None:
+            self.problems.error(
+                f"{self.item.name} has no field '{name}' that {self.org.who} can see",
+                where,
+                fix=suggest(name, (f.name for f in self.item.fields), kind="fields"),
+            )
+        return field
+
+    def _is_key(self, field: Field, where: Where) -> bool:
+        if (field.external_id or field.id_lookup) and field.type != "id":
+            if not field.unique:
+                self.problems.warn(
+                    f"{field.name} is not unique in {self.item.name}: two records with one value are refused "
+                    "by the org as DUPLICATE_EXTERNAL_ID",
+                    where,
+                )
+            return True
+        keys = [f.name for f in self.item.fields if f.external_id and f.createable and f.type != "id"]
+        fix = f"external ids of {self.item.name}: {', '.join(keys)}" if keys else None
+        self.problems.error(
+            f"{self.item.name}.{field.name} is not an external id, so it cannot say which record a row is",
+            where,
+            fix=fix or f"add an external id field, unique, to {self.item.name} in Salesforce's Setup",
+        )
+        return False
+
+    def _is_writable(self, field: Field, where: Where, *, key: bool = False) -> bool:
+        reason, fix = _refusal(field, self.item)
+        if reason is None and key and not field.createable:
+            reason = "it cannot be set on create"
+        if reason is None:
+            return True
+        self.problems.error(
+            f"{self.item.name}.{field.name} cannot be written: {reason.format(who=self.org.who)}",
+            where,
+            fix=fix or "remove it from the sync",
+        )
+        return False
+
+    def _accepts(self, field: Field, column: Column, type_: str, where: Where) -> bool:
+        if column.family is SourceType.OTHER:
+            what, fix = "has no text that is the same everywhere", "CAST or format it in the model"
+        elif column.family not in _ACCEPTS.get(type_, _AS_TEXT):
+            into = f"{type_} of its parent" if type_ != field.type else type_
+            what, fix = f"does not go into a field of type {into}", "CAST or format it in the model"
+        else:
+            self._say_zone(field, column, where)
+            return True
+        self.problems.error(
+            f"{field.name}: column '{column.name}' of type {column.type} {what}", where, fix=fix
+        )
+        return False
+
+    def _say_zone(self, field: Field, column: Column, where: Where) -> None:
+        """Tell when a time without a zone is read in a zone that nobody chose."""
+        chosen = ("timezone",) in self.sync.defaults.keys
+        if (
+            field.type == "datetime"
+            and column.family in (SourceType.TIMESTAMP, SourceType.DATE)
+            and not chosen
+        ):
+            self.problems.warn(
+                f"{field.name}: '{column.name}' has no time zone and is read as UTC; "
+                "`timezone` in sfsync_project.yml says otherwise",
+                where,
+            )
+
+    def _parent(self, field: Field, lookup: str, where: Where) -> tuple[Reference, dict[str, Any]] | None:
+        """The reference of a lookup, and the shape of the parent's field."""
+        at = self.sync.value_where("fields", field.name, "lookup")
+        at = where if at.line is None else at
+        parent_name, parent_field = lookup.split(".")
+        if field.type != "reference" or field.relationship_name is None:
+            self.problems.error(
+                f"{self.item.name}.{field.name} is of type {field.type}, so it cannot look up a parent",
+                at,
+                fix="remove lookup, or map the field that holds the parent's Id",
+            )
+            return None
+        target = next((n for n in field.reference_to if n.lower() == parent_name.lower()), None)
+        if target is None:
+            self.problems.error(
+                f"{self.item.name}.{field.name} does not refer to '{parent_name}'",
+                at,
+                fix=f"it refers to {', '.join(field.reference_to) or 'nothing'}",
+            )
+            return None
+        parent = find_object(target, self.org, at, self.problems)
+        if parent is None:
+            self.undescribed = True
+            return None
+        key = self._parent_key(parent, parent_field, at)
+        if key is None:
+            return None
+        reference = Reference(field.relationship_name, parent.name, key.name, field.polymorphic_foreign_key)
+        return reference, _shape(key, parent)
+
+    def _parent_key(self, parent: SObject, name: str, where: Where) -> Field | None:
+        key = parent.field(name)
+        if key is None:
+            self.problems.error(
+                f"{parent.name} has no field '{name}' that {self.org.who} can see",
+                where,
+                fix=suggest(name, (f.name for f in parent.fields), kind="fields"),
+            )
+        elif not (key.unique and (key.external_id or key.id_lookup)):
+            keys = [f.name for f in parent.fields if f.unique and f.external_id]
+            self.problems.error(
+                f"{parent.name}.{key.name} is not a unique external id; a lookup needs one",
+                where,
+                fix=f"unique external ids of {parent.name}: {', '.join(keys)}"
+                if keys
+                else f"make an external id of {parent.name} unique in Salesforce's Setup",
+            )
+        else:
+            return key
+        return None
+
+
+def _shape(field: Field, item: SObject) -> dict[str, Any]:
+    """What the wire projection asks of a field's type."""
+    picklist = None
+    if field.restricted_picklist and field.picklist and item.record_types == 0:
+        picklist = field.picklist
+    precision, scale = None, None
+    if field.type in _NUMBERS:
+        precision, scale = field.precision or None, field.scale
+    elif field.type == "int":
+        precision, scale = field.digits or None, 0
+    return {
+        "type": field.type,
+        "length": field.length or None if field.type in _LENGTH_TYPES else None,
+        "precision": precision,
+        "scale": scale,
+        "picklist": picklist,
+        "case_sensitive": field.case_sensitive,
+    }
+
+
+def _refusal(field: Field, item: SObject) -> tuple[str | None, str | None]:
+    """Why a field cannot be written and what to do instead; (None, None) when it can."""
+    parts = [f.name for f in item.fields if f.compound_field_name == field.name and f.name != field.name]
+    of_parts = f"map its parts: {', '.join(parts)}" if parts else None
+    reason = _REFUSED_TYPES.get(field.type.lower())
+    if reason is not None:
+        return f"type {field.type}, {reason}", of_parts
+    if field.createable or field.updateable:
+        return None, None
+    if field.type == "id":
+        return "it is the record's own Id", None
+    if field.calculated:
+        return "it is a formula or a roll-up, calculated by the org", None
+    if field.auto_number:
+        return "it is an auto-number, given by the org", None
+    if parts:
+        return "it is compound", of_parts
+    return "{who} may neither create nor edit it", "give this user the right to edit the field, or remove it"
