@@ -240,201 +240,21 @@ class AccessTokenOrg(SalesforceOrg):
 
 Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
 
-
-def login_url(self) -> str:
-    """Where to sign in, an origin without a slash at its end."""
-    raise NotImplementedError
-
-
-class _DomainOrg(SalesforceOrg):
-    domain: str = Field(description="acme, acme.my, acme.my.salesforce.com, a full URL, login or test.")
-    client_id: Text = Field(description="Consumer key of the connected app.")
-    client_secret: Secret = Field(description="Its consumer secret.")
-
-    @field_validator("domain")
-    @classmethod
-    def _check_domain(cls, value: str) -> str:
-        try:
-            login_url(value)
-        except ValueError as error:
-            raise fault(
-                f"must name the org's domain: {error}",
-                fix="for example acme, or https://acme.my.salesforce.com",
-            ) from None
-        return value
-
-    @property
-    def login_url(self) -> str:
-        return login_url(self.domain)
-
-
-class PasswordOrg(_DomainOrg):
-    """OAuth user name and password flow."""
-
-    auth: Literal["password"] = Field(description="User name and password.")
-    username: Text = Field(description="The user's name.")
-    password: Secret = Field(description="The password.")
-    security_token: SecretStr = Field(default=SecretStr(""), description="The token glued to the password.")
-
-
-class ClientCredentialsOrg(_DomainOrg):
-    """OAuth client credentials flow: the app's own run-as user."""
-
-    auth: Literal["client_credentials"] = Field(description="The app's own user.")
-
-    @model_validator(mode="after")
-    def _check_host(self) -> ClientCredentialsOrg:
-        host = urlsplit(self.login_url).hostname
-        if host in _SHARED_HOSTS:
-            what = f"cannot sign in with client_credentials at {host}: Salesforce offers it on My Domain hosts only"
-            raise fault(what, fix="give the org's own domain, for example acme or acme.my.salesforce.com")
-        return self
-
-
-class AccessTokenOrg(SalesforceOrg):
-    """A session somebody else signed in."""
-
-    auth: Literal["access_token"] = Field(description="A token from elsewhere.")
-    instance_url: str = Field(description="https://acme.my.salesforce.com, as the token's answer named it.")
-    access_token: Secret = Field(description="The token.")
-
-    @field_validator("instance_url")
-    @classmethod
-    def _check_instance(cls, value: str) -> str:
-        try:
-            return login_url(value) if "://" in value else _refuse("it is not a URL")
-        except ValueError as error:
-            raise fault(
-                f"must be the org's address: {error}", fix="for example https://acme.my.salesforce.com"
-            ) from None
-
-    @property
-    def login_url(self) -> str:
-        return self.instance_url
-
-
-Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
-
-_WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
-_SIGN_INS: dict[str, type[BaseModel]] = {
+WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
+SIGN_INS: dict[str, type[BaseModel]] = {
     "password": PasswordOrg,
     "client_credentials": ClientCredentialsOrg,
     "access_token": AccessTokenOrg,
 }
 
 
-class _Output(_Closed):
-    warehouse: dict[str, Any]
-    org: dict[str, Any]
+class Output(_Closed):
+    """The keys of one target."""
+
+    warehouse: dict[str, Any]  # one of WAREHOUSES
+    org: dict[str, Any]  # local, or one of SIGN_INS
     threads: Annotated[int, BeforeValidator(_number), Field(ge=1, le=32)] = 4
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$")] | None = None
-
-
-def login_url(self) -> str:
-    """Where to sign in, an origin without a slash at its end."""
-    raise NotImplementedError
-
-
-class _DomainOrg(SalesforceOrg):
-    domain: str = Field(description="acme, acme.my, acme.my.salesforce.com, a full URL, login or test.")
-    client_id: Text = Field(description="Consumer key of the connected app.")
-    client_secret: Secret = Field(description="Its consumer secret.")
-
-    @field_validator("domain")
-    @classmethod
-    def _check_domain(cls, value: str) -> str:
-        try:
-            login_url(value)
-        except ValueError as error:
-            raise fault(
-                f"must name the org's domain: {error}",
-                fix="for example acme, or https://acme.my.salesforce.com",
-            ) from None
-        return value
-
-    @property
-    def login_url(self) -> str:
-        return login_url(self.domain)
-
-
-class PasswordOrg(_DomainOrg):
-    """OAuth user name and password flow."""
-
-    auth: Literal["password"] = Field(description="User name and password.")
-    username: Text = Field(description="The user's name.")
-    password: Secret = Field(description="The password.")
-    security_token: SecretStr = Field(default=SecretStr(""), description="The token glued to the password.")
-
-
-class ClientCredentialsOrg(_DomainOrg):
-    """OAuth client credentials flow: the app's own run-as user."""
-
-    auth: Literal["client_credentials"] = Field(description="The app's own user.")
-
-    @model_validator(mode="after")
-    def _check_host(self) -> ClientCredentialsOrg:
-        host = urlsplit(self.login_url).hostname
-        if host in _SHARED_HOSTS:
-            what = f"cannot sign in with client_credentials at {host}: Salesforce offers it on My Domain hosts only"
-            raise fault(what, fix="give the org's own domain, for example acme or acme.my.salesforce.com")
-        return self
-
-
-class AccessTokenOrg(SalesforceOrg):
-    """A session somebody else signed in."""
-
-    auth: Literal["access_token"] = Field(description="A token from elsewhere.")
-    instance_url: str = Field(description="https://acme.my.salesforce.com, as the token's answer named it.")
-    access_token: Secret = Field(description="The token.")
-
-    @field_validator("instance_url")
-    @classmethod
-    def _check_instance(cls, value: str) -> str:
-        try:
-            return login_url(value) if "://" in value else _refuse("it is not a URL")
-        except ValueError as error:
-            raise fault(
-                f"must be the org's address: {error}", fix="for example https://acme.my.salesforce.com"
-            ) from None
-
-    @property
-    def login_url(self) -> str:
-        return self.instance_url
-
-
-Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
-
-_WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
-_SIGN_INS: dict[str, type[BaseModel]] = {
-    "password": PasswordOrg,
-    "client_credentials": ClientCredentialsOrg,
-    "access_token": AccessTokenOrg,
-}
-
-
-class _Output(_Closed):
-    warehouse: dict[str, Any]
-    org: dict[str, Any]
-    threads: Annotated[int, BeforeValidator(_number), Field(ge=1, le=32)] = 4
-    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$")] | None = None
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One target of one profile, rendered and checked; paths are absolute."""
-
-    name: str
-    target: str
-    warehouse: Warehouse
-    org: Org
-    threads: int  # requests to the org at one time
-    memory_limit: str | None  # of the run's own DuckDB, as DuckDB writes it
-    path: Path  # the profiles.yml it comes from
-    places: Document = field(repr=False)  # where keys stand; holds no values
-
-    def where(self, *path: str | int) -> Where:
-        """Where a key of the target stands, e.g. ``where("org", "ca_file")``."""
-        return self.places.where(self.name, "outputs", self.target, *path)
 
 
 def login_url(domain: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,24 @@ from sfsync.yaml_text import Document, Loc, kind, nearest, raise_all, read_yaml,
 PROFILES_FILE = "profiles.yml"
 _SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One target of one profile, rendered and checked; paths are absolute."""
+
+    name: str
+    target: str
+    warehouse: Warehouse
+    org: Org
+    threads: int  # requests to the org at one time
+    memory_limit: str | None  # of the run's own DuckDB, as DuckDB writes it
+    path: Path  # the profiles.yml it comes from
+    places: Document = field(repr=False)  # where keys stand; holds no values
+
+    def where(self, *path: str | int) -> Where:
+        """Where a key of the target stands, e.g. ``where("org", "ca_file")``."""
+        return self.places.where(self.name, "outputs", self.target, *path)
 
 
 def load_profile(
