@@ -20,7 +20,9 @@ class Catalog:
     """The tables that models may read: (schema, table) -> column names, all as the engine spells them."""
 
     default_schema: str
-    database: str | None  # the warehouse's own catalog, e.g. the DuckDB file's stem; None: models never name it
+    database: (
+        str | None
+    )  # the warehouse's own catalog, e.g. the DuckDB file's stem; None: models never name it
     tables: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -1,0 +1,279 @@
+"""The run's own engine: one DuckDB session for the run file, the state, local CSV and JSON, and a user's DuckDB file.
+
+Owns:      every call that differs between DuckDB versions (1.4 up to 3), attaching files, session settings, and the
+           translation of DuckDB's errors.
+Does not:  know what the tables mean.
+Invariant: nothing is fetched from a network, nothing is installed, time zone is UTC, results are fetched whole.
+
+DuckDB writes to one attached file per transaction. Instants (TIMESTAMPTZ) must not be fetched: the Python client then
+wants a package that sfsync does not need; cast them to text in SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sfsync.engine.dialect import quote_ident, quote_literal
+from sfsync.errors import InterruptedRunError, SfsyncError
+
+STORAGE_VERSION = "v1.4.0"
+"""Files are written so that the oldest DuckDB that sfsync supports can read them."""
+
+_HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<pid>\d+)\)")
+_NEWER = re.compile(r"newer (version )?of DuckDB|database with (storage )?version number", re.IGNORECASE)
+
+
+class DuckDBError(SfsyncError):
+    """DuckDB refused a statement or a file.
+
+    kind: sql (a statement of ours or a user's) | constraint | data (a value does not fit) | memory | disk | file |
+    missing | locked | not_a_database | newer. pid: of the process that holds a locked file, when DuckDB tells it.
+    """
+
+    def __init__(
+        self, what: str, *, kind: str = "sql", pid: int | None = None, fix: str | None = None
+    ) -> None:
+        super().__init__(what, fix=fix)
+        self.kind = kind
+        self.pid = pid
+
+
+def first_paragraph(text: str) -> str:
+    """DuckDB's message without the echo of the statement and without stack traces."""
+    kept: list[str] = []
+    for line in text.strip().splitlines():
+        if not line.strip() or line.startswith(("LINE ", "Stack Trace")):
+            break
+        kept.append(line.strip())
+    return " ".join(kept)
+
+
+def _classify(name: str, message: str) -> tuple[str, str | None]:
+    """(kind, fix) of an exception class of DuckDB and its message."""
+    if "lock on file" in message:
+        return "locked", None
+    if "not a valid DuckDB database" in message:
+        return "not_a_database", None
+    if _NEWER.search(message):
+        return "newer", "install a newer duckdb: pip install -U duckdb"
+    if "database does not exist" in message or "No such file" in message:
+        return "missing", None
+    if "No space left" in message or "max_temp_directory_size" in message:
+        return "disk", "free some disk space and run again"
+    if name == "OutOfMemoryException":
+        return "memory", "raise the profile's memory_limit, or free some memory"
+    if name == "ConstraintException":
+        return "constraint", None
+    if name in ("ConversionException", "OutOfRangeException"):
+        return "data", None
+    if name in ("IOException", "SerializationException", "PermissionException"):
+        return "file", None
+    return "sql", None
+
+
+def _translate(error: Exception) -> SfsyncError:
+    message = first_paragraph(str(error))
+    if type(error).__name__ == "InterruptException" or message == "Query interrupted":
+        return InterruptedRunError("interrupted")
+    kind, fix = _classify(type(error).__name__, message)
+    holder = _HOLDER.search(message)
+    return DuckDBError(message, kind=kind, pid=int(holder["pid"]) if holder else None, fix=fix)
+
+
+class DuckDB:
+    """One session. A session serves one thread at a time; `cursor` gives another thread its own."""
+
+    def __init__(
+        self, *, memory_limit: str = "1GB", threads: int | None = None, temp_directory: Path
+    ) -> None:
+        """Open an in-memory database that spills to `temp_directory` (made with mode 0700 if missing)."""
+        temp_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings: dict[str, Any] = {
+            "memory_limit": memory_limit,
+            "temp_directory": str(temp_directory),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+        }
+        if threads is not None:
+            settings["threads"] = threads
+        self._module = _load()
+        try:
+            self._connection: Any = self._module.connect(":memory:", config=settings)
+        except self._module.Error as error:
+            raise DuckDBError(
+                f"DuckDB cannot start: {first_paragraph(str(error))}",
+                fix="check memory_limit and threads in the profile",
+            ) from None
+        self._catalog: str | None = None
+        self._pin()
+
+    def _pin(self) -> None:
+        # Settings of a session, not of the database: a cursor does not inherit them.
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET enable_progress_bar = false")
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and fetch all its rows.
+
+        Raises:
+            DuckDBError: DuckDB refused it; the message is the first paragraph of its own.
+            InterruptedRunError: `interrupt` was called meanwhile.
+        """
+        try:
+            self._connection.execute(sql, list(params) if params else None)
+            rows: list[tuple[Any, ...]] = self._connection.fetchall() if self._connection.description else []
+        except (self._module.Error, RuntimeError) as error:
+            raise _translate(error) from None
+        return rows
+
+    def value(self, sql: str, params: Sequence[object] = ()) -> Any:
+        """The first cell of a statement's first row; None if it has no rows."""
+        rows = self.execute(sql, params)
+        return rows[0][0] if rows else None
+
+    def attach(self, path: Path, alias: str, *, read_only: bool = False) -> None:
+        """Attach a DuckDB file; without `read_only` it is made if missing, mode 0600, readable by DuckDB 1.4.
+
+        Raises:
+            DuckDBError: kind missing, locked (with pid), not_a_database, newer or file.
+        """
+        if path.is_dir():
+            raise DuckDBError(f"{path} is a folder, not a DuckDB file", kind="file")
+        fresh = not path.exists()
+        if read_only and fresh:
+            raise DuckDBError(f"{path} does not exist", kind="missing")
+        if fresh:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        option = "READ_ONLY" if read_only else f"STORAGE_VERSION {quote_literal(STORAGE_VERSION)}"
+        sql = f"ATTACH {quote_literal(str(path))} AS {quote_ident(alias)} ({option})"
+        try:
+            with _private_files() if fresh else _as_is():
+                self.execute(sql)
+        except DuckDBError as error:
+            raise _file_error(path, error) from None
+
+    def detach(self, alias: str) -> None:
+        """Detach a file; everything committed in it is on disk afterwards."""
+        if self._catalog is not None and self._catalog.lower() == alias.lower():
+            self.use(None)
+        self.execute(f"DETACH {quote_ident(alias)}")
+
+    def use(self, catalog: str | None, schema: str = "main") -> None:
+        """Where unqualified names are looked up from now on, cursors made later included; None: our own memory."""
+        self.execute(f"USE {quote_ident(catalog or 'memory')}.{quote_ident(schema)}")
+        self._catalog, self._schema = catalog, schema
+
+    def cursor(self) -> DuckDB:
+        """Another session on the same database, for another thread; close it when done."""
+        other = object.__new__(DuckDB)
+        other._module = self._module
+        other._connection = self._connection.cursor()
+        other._catalog = None
+        other._pin()
+        if self._catalog is not None:
+            other.use(self._catalog, self._schema)
+        return other
+
+    @contextmanager
+    def transaction(self) -> Iterator[DuckDB]:
+        """Commit at the end of the block; roll back on any exception. Writes may touch one attached file only."""
+        self.execute("BEGIN TRANSACTION")
+        try:
+            yield self
+            self.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        try:
+            self.execute("ROLLBACK")
+        except SfsyncError:
+            return  # DuckDB has already ended the transaction by itself
+
+    def ingest(self, table: str, arrow_stream: object) -> int:
+        """Make `table` (an SQL name) out of an object with an Arrow C stream, batch by batch; return its rows.
+
+        The stream is read once, in constant memory, and needs no Arrow package.
+        """
+        name = f"sfsync_stream_{threading.get_ident()}_{id(arrow_stream)}"
+        try:
+            self._connection.register(name, arrow_stream)
+            try:
+                self._connection.execute(f"CREATE TABLE {table} AS SELECT * FROM {quote_ident(name)}")
+                count = self._connection.fetchall()[0][0]
+            finally:
+                self._connection.unregister(name)
+        except (self._module.Error, RuntimeError) as error:
+            raise _translate(error) from None
+        return int(count)
+
+    def copy_csv(self, select: str, path: Path) -> int:
+        """Write a SELECT as CSV for the Bulk API and return its rows.
+
+        UTF-8 without BOM, header, comma, LF, quotes doubled; NULL is an empty cell. File mode 0600.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.close(descriptor)
+        options = (
+            "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
+        )
+        return int(self.value(f"COPY ({select}) TO {quote_literal(str(path))} ({options})"))
+
+    def interrupt(self) -> None:
+        """Stop the running statement of this session; callable from another thread or a signal handler."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Close the session; the last one closes the database and its files."""
+        self._connection.close()
+
+    @property
+    def version(self) -> str:
+        """DuckDB's own version."""
+        return str(self._module.__version__)
+
+
+def _load() -> Any:
+    import duckdb  # late: `sfsync --help` must not wait for it
+
+    return duckdb
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    # DuckDB makes files with the process's umask and has no option for their mode.
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _as_is() -> Iterator[None]:
+    yield
+
+
+def _file_error(path: Path, error: DuckDBError) -> DuckDBError:
+    """The same error with the file named and a next step."""
+    texts = {
+        "locked": (
+            f"{path} is in use by another process" + (f" (pid {error.pid})" if error.pid else ""),
+            "wait until it has finished, or close the program that has the file open for writing",
+        ),
+        "not_a_database": (f"{path} is not a DuckDB database", "check the path"),
+        "newer": (
+            f"{path} was written by a newer DuckDB: {error.what}",
+            "install a newer duckdb: pip install -U duckdb",
+        ),
+    }
+    what, fix = texts.get(error.kind, (f"{path} cannot be opened: {error.what}", error.fix))
+    return DuckDBError(what, kind=error.kind, pid=error.pid, fix=fix)
