@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from sfsync.errors import AuthError, register_secret
+from sfsync.connections import AccessTokenOrg, ClientCredentialsOrg, PasswordOrg, SalesforceOrg
+from sfsync.errors import AuthError, InternalError, register_secret
 from sfsync.ports import Clock
 from sfsync.salesforce.failures import NoAnswerError, shorten
 from sfsync.salesforce.transport import Reply, Request, Transport
@@ -52,6 +53,26 @@ class Token:
     org_id: str
     user_id: str
     issued_at: datetime
+
+
+def login_of(org: SalesforceOrg) -> Login:
+    """What a profile's `org` says about signing in."""
+    if isinstance(org, AccessTokenOrg):
+        return Login("access_token", org.login_url, access_token=org.access_token.get_secret_value())
+    if isinstance(org, PasswordOrg):
+        return Login(
+            "password",
+            org.login_url,
+            client_id=org.client_id,
+            client_secret=org.client_secret.get_secret_value(),
+            username=org.username,
+            password=org.password.get_secret_value(),
+            security_token=org.security_token.get_secret_value(),
+        )
+    if isinstance(org, ClientCredentialsOrg):
+        secret = org.client_secret.get_secret_value()
+        return Login("client_credentials", org.login_url, client_id=org.client_id, client_secret=secret)
+    raise InternalError(f"no way to sign in with {type(org).__name__}")
 
 
 def sign_in(login: Login, transport: Transport, clock: Clock) -> Token:

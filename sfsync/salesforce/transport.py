@@ -122,6 +122,7 @@ class Transport:
             proxies=_proxies(request.url),
         ) as response:
             if request.to_file is not None and response.ok:
+                _check_has_end(request, response)
                 _write(response, request.to_file)
                 return Reply(response.status_code, response.headers, b"", request.to_file)
             return Reply(response.status_code, response.headers, response.content)
@@ -129,6 +130,17 @@ class Transport:
 
 def _encoded(body: bytes | str | None) -> bytes | None:
     return body.encode() if isinstance(body, str) else body
+
+
+def _check_has_end(request: Request, response: requests.Response) -> None:
+    """A body that only ends with the connection could be cut anywhere without a sign; JSON shows it, CSV does not."""
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    if not chunked and "Content-Length" not in response.headers:
+        raise NoAnswerError(
+            f"{request.shown}: the answer does not say where it ends, so nobody can tell if it is whole",
+            sent=True,
+            fix="a proxy or gateway in between cuts Content-Length and chunked encoding off: it must pass them on",
+        )
 
 
 def _write(response: requests.Response, path: Path) -> None:
