@@ -104,12 +104,29 @@ def find_object(name: str, org: OrgView, where: Where, problems: Problems) -> SO
     return found
 
 
-def find_column(name: str, columns: Mapping[str, Column], where: Where, problems: Problems) -> Column | None:
-    """The model's column of that name: exactly, else without case; an error names the nearest."""
-    column = columns.get(name) or next((c for n, c in columns.items() if n.lower() == name.lower()), None)
-    if column is None:
-        problems.error(f"the model has no column '{name}'", where, fix=suggest(name, columns, kind="columns"))
-    return column
+def used_columns(sync: SyncFile, columns: tuple[Column, ...], problems: Problems) -> Mapping[str, Column]:
+    """The model's column for each name that the sync maps: exactly, else without case.
+
+    A name that no column has, or two have, is reported and left out.
+    """
+    out: dict[str, Column] = {}
+    for part, mapping in (("identity", sync.spec.identity), ("fields", sync.spec.fields)):
+        for field, item in mapping.items():
+            if item.column in out:
+                continue
+            found = [c for c in columns if c.name == item.column]
+            found = found or [c for c in columns if c.name.lower() == item.column.lower()]
+            if len(found) == 1:
+                out[item.column] = found[0]
+                continue
+            what = f"two columns '{item.column}'" if found else f"no column '{item.column}'"
+            fix = "give one of them another name" if found else None
+            problems.error(
+                f"model '{sync.spec.model}' has {what}",
+                _column_where(sync, part, field),
+                fix=fix or suggest(item.column, (c.name for c in columns), kind="columns"),
+            )
+    return out
 
 
 def resolve(
@@ -117,12 +134,10 @@ def resolve(
 ) -> Resolved | None:
     """Resolve a sync's object, identity and fields; None when the object or a parent is not described yet.
 
-    Every finding goes to `problems`; what is returned beside errors is not to be used.
+    columns: what `used_columns` gave. Every finding goes to `problems`; what is returned beside errors is not to be used.
     """
     item = find_object(sync.spec.object, org, sync.value_where("object"), problems)
     if item is None:
-        for name, mapping in sync.spec.fields.items():
-            find_column(mapping.column, columns, _column_where(sync, "fields", name), problems)
         return None
     _check_rights(sync, item, org, problems)
     work = _Resolver(sync, item, columns, org, problems)
@@ -176,9 +191,7 @@ class _Resolver:
     def identity(self, name: str) -> FieldRule | None:
         where = self.sync.where("identity", name)
         spec = self.sync.spec.identity[name]
-        column = find_column(
-            spec.column, self.columns, _column_where(self.sync, "identity", name), self.problems
-        )
+        column = self.columns.get(spec.column)
         field = self._find(name, where)
         if field is None or not self._is_key(field, where) or not self._is_writable(field, where, key=True):
             return None
@@ -198,9 +211,7 @@ class _Resolver:
 
     def field(self, name: str, spec: FieldSpec) -> FieldRule | None:
         where = self.sync.where("fields", name)
-        column = find_column(
-            spec.column, self.columns, _column_where(self.sync, "fields", name), self.problems
-        )
+        column = self.columns.get(spec.column)
         field = self._find(name, where)
         if field is None or not self._is_writable(field, where):
             return None

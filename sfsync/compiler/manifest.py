@@ -66,6 +66,8 @@ class CompiledModel:
     refs: tuple[str, ...]  # models and seeds, in order of first use
     sources: tuple[tuple[str, str], ...]  # (source name, table)
     digest: str  # sha256 of sql, hex
+    tags: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,38 @@ class CompiledSync:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncOutline:
+    """A sync as far as the project and the warehouse alone tell: what it reads and maps, nothing checked in the org."""
+
+    name: str
+    object: str  # as the spec spells it
+    model: str
+    path: str
+    sql: str
+    columns: tuple[tuple[str, str], ...]  # (field, column of the model), identity first
+    identity: tuple[str, ...]  # fields
+    models: tuple[str, ...]  # every model below it, in dependency order
+    after: tuple[str, ...]  # syncs that write a parent field it looks up, and so go first
+    tags: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """A compiled project: syncs in dependency order, parents first."""
+    """A compiled project: syncs in dependency order, parents first.
+
+    `outlines` has every sync; `syncs` those whose object and parents are known, and only these can be planned.
+    """
 
     project: str
     models: tuple[CompiledModel, ...]
     syncs: tuple[CompiledSync, ...]
     warnings: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]  # sync names by dependency level
+    outlines: tuple[SyncOutline, ...] = ()
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Syncs that could not be checked against the org, and so cannot be planned."""
+        known = {s.name for s in self.syncs}
+        return tuple(o.name for o in self.outlines if o.name not in known)

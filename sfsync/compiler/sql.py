@@ -122,7 +122,7 @@ def read_select(text: str, dialect: str, refs: Collection[str] = ()) -> Statemen
     )
 
 
-def read_condition(text: str, dialect: str) -> Statement:
+def read_condition(text: str, dialect: str, refs: Collection[str] = ()) -> Statement:
     """Parse a sync's `where`: one condition and nothing after it. `scan` is set when it is a simple filter.
 
     Raises:
@@ -138,7 +138,7 @@ def read_condition(text: str, dialect: str) -> Statement:
         extra = [k for k, v in tree.args.items() if v and k not in ("expressions", "from_", "where", "kind")]
         if not isinstance(tree, exp.Select) or extra:
             raise SqlFault("a filter is one condition, with nothing after it", len(head))
-        statement = read_select(head + text, dialect)
+        statement = read_select(head + text, dialect, refs)
     except SqlFault as error:
         raise SqlFault(error.what, max(0, error.offset - len(head)), error.fix) from None
     return Statement(
