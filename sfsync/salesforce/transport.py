@@ -214,15 +214,16 @@ def _no_answer(request: Request, error: requests.RequestException, ca_file: Path
             sent=False,
             fix="check HTTPS_PROXY, or list the host in NO_PROXY",
         )
+    # urllib3 counts it among its timeouts, so it is asked for first.
+    if any(isinstance(c, NewConnectionError) for c in causes):
+        return NoAnswerError(
+            f"no connection to {host}: {_last(causes)}", sent=False, fix="check `domain` and the network"
+        )
     if any(isinstance(c, ConnectTimeoutError) for c in causes):
         return NoAnswerError(
             f"{host} did not accept a connection within {CONNECT_TIMEOUT_S:g} s",
             sent=False,
             fix="check `domain`, the network and its firewall",
-        )
-    if any(isinstance(c, NewConnectionError) for c in causes):
-        return NoAnswerError(
-            f"no connection to {host}: {_last(causes)}", sent=False, fix="check `domain` and the network"
         )
     if isinstance(error, requests.exceptions.ReadTimeout):
         return NoAnswerError(
