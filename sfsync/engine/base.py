@@ -24,6 +24,8 @@ class Catalog:
         str | None
     )  # the warehouse's own catalog, e.g. the DuckDB file's stem; None: models never name it
     tables: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    views: frozenset[tuple[str, str]] = frozenset()
+    """Those of `tables` that are views: reading one twice may be dear, or give two answers."""
 
 
 class Warehouse(Protocol):
