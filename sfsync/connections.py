@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from sfsync.yaml_text import fault
+from sfsync.yaml_models import fault
 
 _SHARED_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
 _PARTITIONS = {"sandbox", "develop", "scratch", "trailblaze", "demo", "patch", "free", "pc", "stmfa"}

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from sfsync.connections import SIGN_INS, WAREHOUSES, LocalOrg, Org, Output, SalesforceOrg, Warehouse
 from sfsync.errors import InternalError, ProfileError, ProjectError, Where, register_secret
 from sfsync.ports import Environment
-from sfsync.yaml_text import Document, Loc, kind, nearest, raise_all, read_yaml, validated
+from sfsync.yaml_models import validated
+from sfsync.yaml_text import Document, Loc, kind, nearest, raise_all, read_yaml
 
 PROFILES_FILE = "profiles.yml"
 _SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})

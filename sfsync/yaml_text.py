@@ -1,8 +1,8 @@
 """YAML with positions: what a file says, and where it says so.
 
 Owns:      reading YAML text into plain values with the line and column of every key and value, duplicate keys and
-           YAML 1.1's surprises refused; turning what a pydantic model finds wrong into errors at these places.
-Does not:  know any key of ours, or find files.
+           YAML 1.1's surprises refused.
+Does not:  know any key of ours (yaml_models checks them), or find files.
 Invariant: `true`, `false`, `null`, plain whole numbers and plain decimals are typed; every other scalar is its text.
 """
 
@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import difflib
 import re
-import types
-import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sfsync.errors import ProjectError, SpecError, Where
 
 Loc = tuple[str | int, ...]
-Spec = TypeVar("Spec", bound=BaseModel)
 
 MAX_NODES = 200_000
 """Values one file may hold once its aliases are written out; more is a mistake or an attack."""
 MAX_DEPTH = 60
+MAX_BYTES = 10_000_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TRUE, _FALSE, _NULL = (
@@ -37,6 +33,10 @@ _TRUE, _FALSE, _NULL = (
     {"null", "Null", "NULL", "~", ""},
 )
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{t}" for t in ("null", "bool", "int", "float", "timestamp", "str", "value", "merge")
+}
+_UNQUOTED_JINJA = re.compile(r"(^|:|-)\s*\{\{")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?")
 
 
@@ -75,11 +75,6 @@ def _place(path: str, places: Mapping[Loc, tuple[int, int]], loc: Loc) -> Where:
     return Where(path)
 
 
-def fault(message: str, *, fix: str | None = None) -> PydanticCustomError:
-    """A validator's finding: what is wrong with the value (it is put after the key's name), and the next step."""
-    return PydanticCustomError("sfsync", "{message}", {"message": message, "fix": fix})
-
-
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """'did you mean ...?' with the valid name that looks most like `name`, or None."""
     by_folded = {n.casefold(): n for n in sorted(names)}
@@ -93,6 +88,12 @@ def raise_all(findings: Iterable[ProjectError]) -> None:
     if found:
         found[0].others = (*found[0].others, *found[1:])
         raise found[0]
+
+
+def kind(value: Any) -> str:
+    """What a YAML value is, in words, without showing it."""
+    names = {dict: "a map", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+    return names.get(type(value), "a number")
 
 
 # Reading
@@ -124,7 +125,12 @@ def parse_yaml(text: str, shown: str, error: type[ProjectError] = SpecError) -> 
     Raises:
         error: not YAML, more than one document, a duplicate or nested key, a tag, or too many values.
     """
+    if len(text) > MAX_BYTES:
+        raise error(
+            f"the file has {len(text):,} characters; {MAX_BYTES:,} are read at most", where=Where(shown)
+        )
     try:
+        _check_depth(text, shown, error)
         loader = _LOADER(text)
         try:
             root = loader.get_single_node()
@@ -132,14 +138,31 @@ def parse_yaml(text: str, shown: str, error: type[ProjectError] = SpecError) -> 
             loader.dispose()
     except yaml.MarkedYAMLError as caught:
         raise _syntax_error(caught, text, shown, error) from None
-    except (yaml.YAMLError, ValueError) as caught:  # a control character, a lone surrogate
-        raise error(_control_character(caught), where=Where(shown), fix="remove the character") from None
-    except RecursionError:
-        raise error(f"nested deeper than {MAX_DEPTH} levels", where=Where(shown)) from None
+    except yaml.YAMLError as caught:
+        raise _control_character(caught, text, shown, error) from None
     if root is None:
         return Document(shown, None)
     reader = _Reader(shown, error)
     return Document(shown, reader.build(root, (), 0), reader.keys, reader.values)
+
+
+def _mark_where(shown: str, mark: Any) -> Where:
+    return Where(shown, mark.line + 1, mark.column + 1) if mark is not None else Where(shown)
+
+
+def _check_depth(text: str, shown: str, error: type[ProjectError]) -> None:
+    """Refuse deep nesting before composing, which recurses: libyaml's own stack would overflow and end the process."""
+    if sum(text.count(c) for c in "[{?-") <= 1000:
+        return  # indentation alone cannot go deep in a file of this size
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                where = _mark_where(shown, event.start_mark)
+                raise error(f"nested deeper than {MAX_DEPTH} levels", where=where)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _Reader:
@@ -163,7 +186,7 @@ class _Reader:
         self.keys.setdefault(loc, place)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             raise self._error(node, f"the tag {node.tag} is not understood", fix="remove it")
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*loc, i), depth + 1) for i, item in enumerate(node.value)]
@@ -173,8 +196,9 @@ class _Reader:
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                what = "a key must be plain text, found a list or a map"
-                raise self._error(key_node, what, fix="put quotes around a value that starts with { or [")
+                if key_node.start_mark.index == node.start_mark.index + 1:  # {{ is a map in a map to YAML
+                    raise self._error(node, _JINJA[0], fix=_JINJA[1])
+                raise self._error(key_node, f"a key must be text, found {_node_kind(key_node)}")
             key = key_node.value
             if key == "<<" and not key_node.style:
                 raise self._error(key_node, "merge keys (<<) are not supported", fix="write the keys out")
@@ -186,15 +210,17 @@ class _Reader:
         return out
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag not in _PLAIN_TAGS:
+            raise self._error(
+                node, f"the tag {node.tag} is not understood", fix="remove it, or put the value in quotes"
+            )
         text: str = node.value
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            raise self._error(node, f"the tag {node.tag} is not understood", fix="put the value in quotes")
-        return text if node.style else plain(text)  # '' or None: not quoted
+        value = text if node.style else plain(text)  # '' or None: not quoted
+        asked_for_text = node.tag == "tag:yaml.org,2002:str" and not isinstance(value, float)  # !!str 5
+        return text if asked_for_text else value
 
     def _error(self, node: yaml.Node, what: str, fix: str | None = None) -> ProjectError:
-        return self.error(
-            what, where=Where(self.shown, node.start_mark.line + 1, node.start_mark.column + 1), fix=fix
-        )
+        return self.error(what, where=_mark_where(self.shown, node.start_mark), fix=fix)
 
 
 def plain(text: str) -> Any:
@@ -210,236 +236,93 @@ def plain(text: str) -> Any:
     return text
 
 
+_JINJA = ("a value that starts with {{ must stand in quotes", 'write "{{ ... }}"')
+_SYNTAX = (  # libyaml's problem, at the problem or at what it belongs to, our sentence, the next step
+    (
+        "mapping values are not allowed",
+        False,
+        "a key is not expected here",
+        "check the indentation, and put a text that contains ': ' in quotes",
+    ),
+    (
+        "block sequence entries are not allowed",
+        False,
+        "a list is not expected here",
+        "start it on a line of its own",
+    ),
+    ("unexpected end of stream", True, "a quote is not closed", "close it"),
+    ("unexpected document indicator", True, "a quote is not closed", "close it"),
+    ("expected ',' or ']'", True, "this [ is not closed, or a comma is missing", "close it with ]"),
+    ("expected ',' or '}'", True, "this { is not closed, or a comma is missing", "close it with }"),
+    (
+        "could not find expected ':'",
+        True,
+        "a key must be followed by ': '",
+        "add it, or check the indentation",
+    ),
+    (
+        "undefined alias",
+        False,
+        "an alias (*name) without its anchor (&name)",
+        "put a text that starts with * in quotes",
+    ),
+    (
+        "unknown escape character",
+        False,
+        "an unknown escape in a text in double quotes",
+        "write \\\\ for \\, or use single quotes",
+    ),
+)
+
+
+def _node_kind(node: yaml.Node) -> str:
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
+
+
 def _syntax_error(
     caught: yaml.MarkedYAMLError, text: str, shown: str, error: type[ProjectError]
 ) -> ProjectError:
     """The parser's complaint as a sentence, at the line that is to be changed."""
     mark = caught.problem_mark or caught.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    problem = str(caught.problem or caught.context or "it cannot be read")
+    if mark is None:
+        return error(f"not valid YAML: {problem}", where=Where(shown))
+    where = _mark_where(shown, mark)
     rows = text.splitlines()
-    row = rows[line - 1] if line and line <= len(rows) else ""
-    where, problem = Where(shown, line, column), str(caught.problem or caught.context or "not YAML")
+    row = rows[mark.line] if mark.line < len(rows) else ""
     indent = row[: len(row) - len(row.lstrip())]
     if "\t" in indent:
-        return error(
-            "a tab is used to indent", where=Where(shown, line, indent.index("\t") + 1), fix="use spaces"
-        )
+        place = Where(shown, mark.line + 1, indent.index("\t") + 1)
+        return error("a tab is used to indent", where=place, fix="use spaces")
+    if _UNQUOTED_JINJA.search(row):
+        return error(_JINJA[0], where=Where(shown, mark.line + 1, row.index("{{") + 1), fix=_JINJA[1])
     if "expected a single document" in str(caught.context):
         return error("a second document starts here", where=where, fix="remove the line --- or use two files")
-    if row.lstrip().startswith("{{") or ("{{" in row and "unhashable" in problem):
-        return error("a value that starts with {{ must stand in quotes", where=where, fix='write "{{ ... }}"')
-    if "mapping values are not allowed" in problem:
-        fix = "check the indentation, and put a text that contains ': ' in quotes"
-        return error("a key is not expected here", where=where, fix=fix)
-    if (
-        "did not find expected key" in problem
-        or "did not find expected '-'" in problem
-        or "block end" in problem
-    ):
+    for words, at_context, sentence, fix in _SYNTAX:
+        if words in problem:
+            at = caught.context_mark if at_context and caught.context_mark else mark
+            return error(sentence, where=_mark_where(shown, at), fix=fix)
+    if "did not find expected" in problem and mark.column > len(indent):
+        fix = "put the whole value in quotes; inside single quotes write '' for '"
+        return error("text stands after the end of a value", where=where, fix=fix)
+    if "did not find expected" in problem:
         return error(
             "the indentation does not fit the lines above", where=where, fix="align it with its siblings"
         )
-    if "undefined alias" in problem:
-        return error(
-            problem, where=where, fix="define it with & first, or put a text that starts with * in quotes"
-        )
     if "cannot start any token" in problem:
-        found = row[column - 1] if column and column <= len(row) else "?"
+        found = row[mark.column : mark.column + 1]
         return error(f"a value cannot start with '{found}'", where=where, fix="put it in quotes")
     return error(f"not valid YAML: {problem}", where=where)
 
 
-def _control_character(caught: Exception) -> str:
-    code = getattr(caught, "character", None)
-    return (
-        f"the control character 0x{code:02x} is not allowed"
-        if isinstance(code, int)
-        else f"not YAML: {caught}"
-    )
-
-
-# What a model finds wrong
-
-
-def validated(
-    model: type[Spec], document: Document, loc: Loc = (), *, owner: str, error: type[ProjectError] = SpecError
-) -> tuple[Spec | None, list[ProjectError]]:
-    """Validate the value at `loc` of a document.
-
-    Args:
-        owner: whose keys these are, as messages name it: "sync 'contacts'".
-
-    Returns:
-        The model and no findings, or None and every finding at its own place.
-    """
-    value = document.get(*loc)
-    if not isinstance(value, dict):
-        what = f"{owner} must be a map of keys, found {kind(value)}"
-        return None, [error(what, where=document.value_where(*loc))]
-    try:
-        return model.model_validate(value), []
-    except ValidationError as caught:
-        details = caught.errors(include_url=False)
-        return None, [_finding(model, document, loc, owner, d, error) for d in details]
-
-
-def entries(document: Document, key: str, *, version: int, findings: list[ProjectError]) -> range:
-    """Indexes of the list under `key` in a file `{version: N, key: [...]}`; what is wrong goes to `findings`."""
-    data, path = document.data, document.path
-    if not isinstance(data, dict):
-        what = f"{path} must be a map with 'version' and '{key}', found {kind(data)}"
-        findings.append(SpecError(what, where=document.where()))
-        return range(0)
-    for name in data:
-        if name not in ("version", key):
-            fix = nearest(name, ("version", key)) or f"valid keys: version, {key}"
-            findings.append(SpecError(f"unknown key '{name}'", where=document.where(name), fix=fix))
-    if data.get("version") != version or isinstance(data["version"], bool):
-        found = f"'version' must be {version}" if "version" in data else "needs the key 'version'"
-        findings.append(
-            SpecError(found, where=document.value_where("version"), fix=f"write version: {version}")
-        )
-    items = data.get(key, [])
-    if not isinstance(items, list):
-        what = f"'{key}' must be a list, found {kind(items)}"
-        findings.append(
-            SpecError(what, where=document.value_where(key), fix="start each entry with '- name:'")
-        )
-        return range(0)
-    return range(len(items))
-
-
-def _finding(
-    model: type[BaseModel],
-    document: Document,
-    base: Loc,
-    owner: str,
-    detail: ErrorDetails,
-    error: type[ProjectError],
+def _control_character(
+    caught: yaml.YAMLError, text: str, shown: str, error: type[ProjectError]
 ) -> ProjectError:
-    loc = tuple(s for s in detail["loc"] if s != "[key]")
-    dotted = _dotted(loc)
-    context = detail.get("ctx", {})
-    if detail["type"] == "extra_forbidden":
-        parent, keys = _dotted(loc[:-1]), _keys_at(model, loc[:-1])
-        what = f"{owner}: unknown key '{loc[-1]}'" + (f" in '{parent}'" if parent else "")
-        fix = nearest(str(loc[-1]), keys) or f"valid keys: {', '.join(keys)}"
-        return error(what, where=document.where(*base, *loc), fix=fix)
-    if detail["type"] == "missing":
-        parent = _dotted(loc[:-1])
-        what = f"{owner}{f': {chr(39)}{parent}{chr(39)}' if parent else ''} needs the key '{loc[-1]}'"
-        return error(what, where=document.where(*base, *loc[:-1]))
-    where = document.value_where(*base, *loc)
-    if detail["type"] == "sfsync":
-        subject = f"{owner}: '{dotted}'" if dotted else owner
-        found = _found(detail["input"], model, loc) if context["message"].startswith("must") else ""
-        return error(f"{subject} {context['message']}{found}", where=where, fix=context["fix"])
-    near = None
-    if detail["type"] == "literal_error":
-        choices = _choices(context.get("expected", ""))
-        near = nearest(str(detail["input"]), choices) if len(choices) > 1 else None
-    found = _found(detail["input"], model, loc)
-    return error(f"{owner}: '{dotted}' must be {_expected(detail)}{found}", where=where, fix=near)
-
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text",
-    "dict_type": "a map of keys",
-    "model_type": "a map of keys",
-    "model_attributes_type": "a map of keys",
-    "tuple_type": "a list",
-    "list_type": "a list",
-}
-
-
-def _expected(detail: ErrorDetails) -> str:
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "literal_error":
-            choices = _choices(context["expected"])
-            return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-        case "greater_than_equal":
-            return f"{context['ge']} or more"
-        case "less_than_equal":
-            return f"{context['le']} or less"
-        case "string_type" if isinstance(detail["input"], int | float):
-            return "text (put it in quotes)"
-        case known:
-            return _EXPECTED.get(known, detail["msg"])
-
-
-def _choices(expected: str) -> list[str]:
-    return re.findall(r"'([^']*)'", expected)
-
-
-def kind(value: Any) -> str:
-    """What a YAML value is, in words, without showing it."""
-    names = {dict: "a map", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
-    return names.get(type(value), "a number")
-
-
-def _found(value: Any, model: type[BaseModel], loc: Loc) -> str:
-    """', found ...' with the value if it is short enough to be shown and no secret."""
-    if isinstance(value, dict | list | tuple | BaseModel) or value is None or _secret(model, loc):
-        return f", found {kind(value)}"
-    if isinstance(value, bool | int | float):
-        return f", found {str(value).lower()}"
-    text = str(value)
-    return f", found '{text if len(text) <= 60 else text[:57] + '...'}'"
-
-
-def _dotted(loc: Loc) -> str:
-    out = ""
-    for step in loc:
-        out += f"[{step}]" if isinstance(step, int) else f".{step}" if out else step
-    return out
-
-
-# Which model stands where
-
-
-def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
-    found = _type_at(model, loc)
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        return []
-    return [f.alias or name for name, f in found.model_fields.items()]
-
-
-def _secret(model: type[BaseModel], loc: Loc) -> bool:
-    return "Secret" in str(_type_at(model, loc))
-
-
-def _type_at(model: Any, loc: Loc) -> Any:
-    """The annotation at a path of a model: fields by alias, values of dicts, items of tuples."""
-    found: Any = model
-    for step in loc:
-        for candidate in _parts(found):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                fields = {f.alias or name: f for name, f in candidate.model_fields.items()}
-                if step in fields:
-                    found = fields[str(step)].annotation
-                    break
-            elif typing.get_origin(candidate) in (dict, Mapping):
-                found = typing.get_args(candidate)[1]
-                break
-            elif typing.get_origin(candidate) in (tuple, list):
-                found = typing.get_args(candidate)[0]
-                break
-        else:
-            return None
-    return next((p for p in _parts(found) if isinstance(p, type) and issubclass(p, BaseModel)), found)
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union, with Annotated taken off."""
-    while typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        for member in typing.get_args(annotation):
-            yield from _parts(member)
-    else:
-        yield annotation
+    code, index = getattr(caught, "character", None), getattr(caught, "position", None)
+    if not isinstance(code, int) or not isinstance(index, int):
+        return error(f"not valid YAML: {caught}", where=Where(shown))
+    at = text.find(chr(code))
+    where = (
+        Where(shown, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)) if at >= 0 else Where(shown)
+    )
+    return error(f"the control character 0x{code:02x} is not allowed", where=where, fix="remove it")

@@ -16,7 +16,8 @@ from sfsync.errors import InternalError, ProjectError, SpecError, Where
 from sfsync.project.load_tables import load_seeds, load_sources
 from sfsync.project.project import MacroFile, ModelFile, Project, SeedFile, SourceTable, SyncFile
 from sfsync.project.spec import ProjectSpec, SyncSpec, is_model_name
-from sfsync.yaml_text import Document, decode, entries, nearest, parse_yaml, raise_all, read_yaml, validated
+from sfsync.yaml_models import entries, validated
+from sfsync.yaml_text import Document, decode, nearest, parse_yaml, raise_all, read_yaml
 
 PROJECT_FILE = "sfsync_project.yml"
 _YAML = (".yml", ".yaml")

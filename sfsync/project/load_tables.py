@@ -17,7 +17,8 @@ from sfsync.errors import ProjectError, SpecError, Where
 from sfsync.project.project import SeedFile, SourceTable
 from sfsync.project.spec import is_model_name
 from sfsync.project.spec_tables import SeedSpec, SourceSpec
-from sfsync.yaml_text import Document, decode, entries, nearest, validated
+from sfsync.yaml_models import entries, validated
+from sfsync.yaml_text import Document, decode, nearest
 
 
 def load_sources(documents: list[Document], findings: list[ProjectError]) -> tuple[SourceTable, ...]:

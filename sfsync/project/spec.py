@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, Texts, config
-from sfsync.yaml_text import fault, nearest
+from sfsync.yaml_models import fault
+from sfsync.yaml_text import nearest
 
 _MODEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOURCE = re.compile(r"source\(\s*(['\"])([^'\"]+)\1\s*,\s*(['\"])([^'\"]+)\3\s*\)")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from sfsync.yaml_text import fault
+from sfsync.yaml_models import fault
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _COLUMN_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\(\s*\d+\s*(,\s*\d+\s*)?\))?( [A-Za-z ]+)?(\[\])?")
