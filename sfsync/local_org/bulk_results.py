@@ -37,7 +37,7 @@ def outcome_texts(
 ) -> tuple[bytes, bytes, int]:
     """Lines for the successful file, lines for the failed file, and how many rows failed."""
     comma = DELIMITERS[delimiter]
-    echo = _echo("u", columns, comma)
+    echo = _echo("u", range(columns), comma)
     end = _text(LINE_ENDINGS[line_ending])
     between = literal(f'"{comma}"')
     created = "CASE WHEN r.created THEN 'true' ELSE 'false' END"
@@ -59,17 +59,16 @@ def outcome_texts(
 def unprocessed_text(
     cursor: duckdb.DuckDBPyConnection,
     raw: str,
-    first: int,
-    last: int,
-    columns: int,
+    rows: tuple[int, int],
+    cells: Sequence[int],
     *,
     delimiter: str,
     line_ending: str,
 ) -> bytes:
-    """Lines of the raw rows [first, last), as uploaded."""
-    line = f"{_echo('u', columns, DELIMITERS[delimiter])} || {_text(LINE_ENDINGS[line_ending])}"
+    """Lines of the raw rows [first, last), as uploaded; cells: which columns of the raw table."""
+    line = f"{_echo('u', cells, DELIMITERS[delimiter])} || {_text(LINE_ENDINGS[line_ending])}"
     text = cursor.execute(
-        f"SELECT string_agg({line}, '' ORDER BY rowid) FROM {raw} u WHERE rowid >= {first} AND rowid < {last}"
+        f"SELECT string_agg({line}, '' ORDER BY rowid) FROM {raw} u WHERE rowid >= {rows[0]} AND rowid < {rows[1]}"
     ).fetchall()[0][0]
     return (text or "").encode()
 
@@ -82,7 +81,7 @@ def _text(text: str) -> str:
     return " || ".join(f"chr({ord(c)})" for c in text)
 
 
-def _echo(alias: str, columns: int, comma: str) -> str:
-    cells = (_inside(f"coalesce({alias}.c{i}, '')") for i in range(columns))
+def _echo(alias: str, cells: Sequence[int], comma: str) -> str:
+    texts = (_inside(f"coalesce({alias}.c{i}, '')") for i in cells)
     between = literal(f'"{comma}"')
-    return "'\"' || " + f" || {between} || ".join(cells) + " || '\"'"
+    return "'\"' || " + f" || {between} || ".join(texts) + " || '\"'"

@@ -1,0 +1,358 @@
+"""The Bulk API 2.0 ingest resources.
+
+Owns:      every call under ``jobs/ingest``: checks of the asked job, states a call may meet, answers and errors.
+Does not:  process rows (bulk_worker), keep jobs (bulk_jobs), or read CSV (bulk_csv).
+Invariant: a poll is answered from memory, whatever the worker is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from sfsync.contract import SObject
+from sfsync.local_org import bulk_jobs as states
+from sfsync.local_org import bulk_results as results
+from sfsync.local_org.answers import Answer, ApiError, not_found, to_response
+from sfsync.local_org.bulk_csv import DELIMITERS, LINE_ENDINGS
+from sfsync.local_org.bulk_intake import MAX_ONE_REQUEST, IntakeError, read_file, receive, split_multipart
+from sfsync.local_org.bulk_jobs import Job, Jobs, job_json
+from sfsync.local_org.bulk_rest import UPLOAD, result_file
+from sfsync.local_org.bulk_worker import BulkWorker
+from sfsync.local_org.org import Org
+
+PAGE = 1_000  # jobs of one page of the list; Bulk API 2.0 guide, "Get Information About All Jobs"
+CSV = "text/csv; charset=UTF-8"
+_OPERATIONS = ("insert", "update", "upsert", "delete")
+_KEYS = frozenset({"object", "operation", "externalIdFieldName", "contentType", "lineEnding", "columnDelimiter", "assignmentRuleId"})  # fmt: skip
+_JOB_TYPES = ("V2Ingest", "Classic", "BigObjectIngest")
+_SETTLING_S = 30.0  # longest wait of a result request for the batch that an abort met
+_MAX_JSON = 1_000_000
+_MAKING = threading.Lock()
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """The ingest side of one org."""
+
+    jobs: Jobs
+    worker: BulkWorker
+
+
+def open_bulk(org: Org) -> Bulk:
+    """Read the org's jobs and start the worker; jobs that a former process left are settled first."""
+    jobs = Jobs(org.store)
+    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults.locked_share)
+    org.store.on_reset.append(jobs.clear)
+    worker.start()
+    return Bulk(jobs, worker)
+
+
+def bulk_of(request: Request) -> Bulk:
+    """This server's Bulk side, opened at the first call if the server did not open it at its start."""
+    state = request.app.state
+    with _MAKING:
+        if not hasattr(state, "bulk"):
+            state.bulk = open_bulk(state.org)
+        found: Bulk = state.bulk
+        return found
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Turn a refusal into the platform's array of one error."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return to_response(error.answer(), request.headers)
+        except IntakeError as error:
+            return to_response(ApiError(400, error.code, error.message).answer(), request.headers)
+
+    return guarded
+
+
+def _job_of(request: Request) -> Job:
+    job = bulk_of(request).jobs.get(request.path_params["job"])
+    if job is None:
+        raise not_found()
+    return job
+
+
+def _wrong_state(message: str) -> ApiError:
+    return ApiError(400, "INVALIDJOBSTATE", message)
+
+
+# ---------------------------------------------------------------- create
+
+
+@_guarded
+async def create(request: Request) -> Response:
+    """``POST jobs/ingest``, with the data in the same request if it is multipart."""
+    content_type = request.headers.get("content-type", "")
+    multipart = content_type.lower().startswith("multipart/form-data")
+    body = await _body(request, 4 * MAX_ONE_REQUEST + 100_000 if multipart else _MAX_JSON)
+    data = None
+    if multipart:
+        asked, data = split_multipart(content_type, body)
+    else:
+        try:
+            asked = json.loads(body)
+        except ValueError:
+            raise ApiError(400, "JSON_PARSER_ERROR", "the body is not JSON") from None
+    settings = _settings(request.app.state.org, asked)
+    job = await run_in_threadpool(_create, request, settings)
+    if data is None:
+        return to_response(Answer(200, job_json(job, full=False)), request.headers)
+    bulk = bulk_of(request)
+    bulk.jobs.claim_upload(job.id)
+    facts = await receive(_once(data), bulk.jobs.folder(job.id) / UPLOAD, encoding="")
+    bulk.worker.remember(job.id, facts)
+    submitted = await run_in_threadpool(_submit, request, job)
+    return to_response(Answer(200, job_json(submitted, full=False)), request.headers)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    body = b""
+    async for block in request.stream():
+        body += block
+        if len(body) > limit:
+            raise ApiError(400, "CLIENTINPUTERROR", f"the body is larger than {limit:,} bytes")
+    return body
+
+
+async def _once(data: bytes) -> Any:
+    yield data
+
+
+def _create(request: Request, settings: dict[str, Any]) -> Job:
+    org: Org = request.app.state.org
+    return bulk_of(request).jobs.create(
+        api_version=request.path_params["version"], created_by=org.identity.user_id, **settings
+    )
+
+
+def _settings(org: Org, asked: Any) -> dict[str, Any]:
+    """Check what a create call asks for, and give it the names of a Job."""
+    if not isinstance(asked, dict):
+        raise ApiError(400, "JSON_PARSER_ERROR", "the body is not a JSON object")
+    unknown = sorted(set(asked) - _KEYS)
+    if unknown:
+        raise ApiError(400, "JSON_PARSER_ERROR", f'Unrecognized field "{unknown[0]}"')
+    operation = asked.get("operation")
+    if operation == "hardDelete":
+        raise ApiError(400, "FEATURENOTENABLED", "hardDelete is not enabled for this user: use delete")
+    if operation not in _OPERATIONS:
+        raise ApiError(
+            400,
+            "INVALIDOPERATION" if operation else "INVALIDJOB",
+            f"operation is {operation!r}; it is one of {', '.join(_OPERATIONS)}",
+        )
+    sobject = org.contract.object(str(asked.get("object") or ""))
+    if sobject is None:
+        name = asked.get("object")
+        raise ApiError(400, "INVALIDENTITY", f"Entity '{name}' is not supported by the Bulk API.")
+    if asked.get("contentType") not in (None, "CSV"):
+        raise ApiError(400, "INVALIDJOB", f"contentType is {asked['contentType']!r}; it is CSV")
+    return {
+        "object": sobject.name,
+        "operation": operation,
+        "external_id": _key(sobject, operation, asked.get("externalIdFieldName")),
+        "line_ending": _choice(asked, "lineEnding", "LF", LINE_ENDINGS),
+        "delimiter": _choice(asked, "columnDelimiter", "COMMA", DELIMITERS),
+        "assignment_rule": asked.get("assignmentRuleId"),
+    }
+
+
+def _choice(asked: dict[str, Any], key: str, default: str, choices: dict[str, str]) -> str:
+    value = asked.get(key) or default
+    if value not in choices:
+        raise ApiError(400, "INVALIDJOB", f"{key} is {value!r}; it is one of {', '.join(choices)}")
+    return str(value)
+
+
+def _key(sobject: SObject, operation: str, name: Any) -> str | None:
+    if operation != "upsert":
+        return None
+    if not name:
+        raise ApiError(400, "INVALIDJOB", "externalIdFieldName is required for upsert")
+    field = sobject.field(str(name))
+    if field is None or not (field.external_id or field.id_lookup or field.name == "Id"):
+        raise ApiError(
+            400,
+            "INVALIDJOB",
+            f"Field name provided, {name} does not match an External ID, Salesforce Id, or indexed field for {sobject.name}",
+        )
+    return field.name
+
+
+# ---------------------------------------------------------------- upload and states
+
+
+@_guarded
+async def upload(request: Request) -> Response:
+    """``PUT jobs/ingest/{id}/batches``: once, streamed to disk."""
+    bulk, job = bulk_of(request), _job_of(request)
+    media = request.headers.get("content-type", "text/csv").split(";")[0].strip().lower()
+    if media != "text/csv":
+        raise ApiError(400, "CLIENTINPUTERROR", f"Content-Type is {media}; it is text/csv")
+    if not bulk.jobs.claim_upload(job.id):
+        if job.state == states.OPEN:
+            raise _wrong_state("Found multiple contents for job: a job takes one upload")
+        raise _wrong_state(f"Job {job.id} is {job.state}: data is taken while it is Open")
+    try:
+        encoding = request.headers.get("content-encoding", "").lower()
+        facts = await receive(request.stream(), bulk.jobs.folder(job.id) / UPLOAD, encoding=encoding)
+    except ClientDisconnect:
+        bulk.jobs.release_upload(job.id)
+        return Response(status_code=400)
+    except BaseException:
+        bulk.jobs.release_upload(job.id)
+        raise
+    bulk.worker.remember(job.id, facts)
+    return Response(status_code=201)
+
+
+@_guarded
+async def patch(request: Request) -> Response:
+    """``PATCH jobs/ingest/{id}``: UploadComplete or Aborted."""
+    job = _job_of(request)
+    try:
+        asked = json.loads(await _body(request, _MAX_JSON))
+        state = asked["state"]
+    except (ValueError, KeyError, TypeError):
+        raise ApiError(
+            400, "JSON_PARSER_ERROR", 'the body is a JSON object such as {"state":"UploadComplete"}'
+        ) from None
+    if state == states.UPLOADED:
+        changed = await run_in_threadpool(_submit, request, job)
+    elif state == states.ABORTED:
+        changed = await run_in_threadpool(_abort, request, job)
+    else:
+        raise _wrong_state(f"state is {state!r}; it is UploadComplete or Aborted")
+    return to_response(Answer(200, job_json(changed, full=False)), request.headers)
+
+
+def _submit(request: Request, job: Job) -> Job:
+    bulk = bulk_of(request)
+    if job.state == states.OPEN and not (bulk.jobs.folder(job.id) / UPLOAD).exists():
+        raise _wrong_state(f"Job {job.id} has no data: upload it with PUT first")
+    number = getattr(request.state, "number", 0)
+    changed = bulk.jobs.move(job.id, {states.OPEN}, state=states.UPLOADED, request=number)
+    if changed is None:
+        raise _wrong_state(f"Closing already {_now(bulk, job)} Job not allowed")
+    bulk.worker.submit(job.id)
+    return changed
+
+
+def _abort(request: Request, job: Job) -> Job:
+    bulk = bulk_of(request)
+    running = {states.OPEN, states.UPLOADED, states.RUNNING}
+    changed = bulk.jobs.move(job.id, running, state=states.ABORTED)
+    if changed is None:
+        raise _wrong_state(f"Aborting already {_now(bulk, job)} Job not allowed")
+    return changed
+
+
+def _now(bulk: Bulk, job: Job) -> str:
+    found = bulk.jobs.get(job.id)
+    state = found.state if found is not None else job.state
+    return {states.COMPLETE: "Completed"}.get(state, state)
+
+
+# ---------------------------------------------------------------- reading
+
+
+@_guarded
+async def info(request: Request) -> Response:
+    """``GET jobs/ingest/{id}``."""
+    return to_response(Answer(200, job_json(_job_of(request), full=True)), request.headers)
+
+
+@_guarded
+async def result(request: Request) -> Response:
+    """``GET jobs/ingest/{id}/successfulResults`` and its two sisters, whatever their case."""
+    kind = {
+        "successfulresults": results.SUCCESSFUL,
+        "failedresults": results.FAILED,
+        "unprocessedrecords": results.UNPROCESSED,
+    }.get(request.path_params["file"].lower())
+    if kind is None:
+        raise not_found()
+    bulk, job = bulk_of(request), _job_of(request)
+    if job.state not in states.TERMINAL:
+        raise _wrong_state(f"Job {job.id} is {job.state}: results are there when it has ended")
+    end = time.monotonic() + _SETTLING_S
+    while bulk.worker.busy_with(job.id) and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    await run_in_threadpool(bulk.worker.settle_files, job)
+    zipped = (
+        re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", request.headers.get("accept-encoding", ""))
+        is not None
+    )
+    path = result_file(bulk.jobs.folder(job.id), kind)
+    headers = {"Content-Encoding": "gzip"} if zipped else {"Content-Length": str(path.stat().st_size)}
+    return StreamingResponse(read_file(path, zipped=zipped), media_type=CSV, headers=headers)
+
+
+@_guarded
+async def listed(request: Request) -> Response:
+    """``GET jobs/ingest``: all jobs, a thousand per page."""
+    query = request.query_params
+    kind, chunking = query.get("jobType"), query.get("isPkChunkingEnabled", "").lower()
+    if kind is not None and kind not in _JOB_TYPES:
+        raise ApiError(400, "INVALIDJOB", f"jobType is {kind!r}; it is one of {', '.join(_JOB_TYPES)}")
+    locator = query.get("queryLocator", "")
+    if locator and not locator.isdigit():
+        raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+    found = bulk_of(request).jobs.all() if kind in (None, "V2Ingest") and chunking != "true" else []
+    first = int(locator or 0)
+    page = found[first : first + PAGE]
+    more = first + PAGE < len(found)
+    base = f"/services/data/v{request.path_params['version']}/jobs/ingest"
+    body = {
+        "done": not more,
+        "records": [{**job_json(j, full=False), "jobType": "V2Ingest"} for j in page],
+        "nextRecordsUrl": f"{base}?queryLocator={first + PAGE}" if more else None,
+    }
+    return to_response(Answer(200, body), request.headers)
+
+
+@_guarded
+async def remove(request: Request) -> Response:
+    """``DELETE jobs/ingest/{id}``."""
+    bulk, job = bulk_of(request), _job_of(request)
+    if job.state not in states.TERMINAL | {states.UPLOADED} or bulk.worker.busy_with(job.id):
+        raise ApiError(
+            400, "API_ERROR", "Error encountered when deleting the job because the job is not terminated"
+        )
+    await run_in_threadpool(bulk.jobs.drop, job.id)
+    return Response(status_code=204)
+
+
+_BASE = "/services/data/v{version}/jobs/ingest"
+ROUTES = [
+    Route(f"{_BASE}{path}{slash}", handler, methods=[method])
+    for method, path, handler in (
+        ("POST", "", create),
+        ("GET", "", listed),
+        ("PUT", "/{job}/batches", upload),
+        ("PATCH", "/{job}", patch),
+        ("GET", "/{job}", info),
+        ("DELETE", "/{job}", remove),
+        ("GET", "/{job}/{file}", result),
+    )
+    for slash in ("", "/")
+]
