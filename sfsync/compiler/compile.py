@@ -25,7 +25,7 @@ from sfsync.compiler.models import Models, compile_models
 from sfsync.compiler.names import suggest
 from sfsync.compiler.position import place
 from sfsync.compiler.problems import Problems
-from sfsync.compiler.sql import SqlFault, Statement, read_condition
+from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_condition
 from sfsync.compiler.surroundings import Surroundings
 from sfsync.compiler.syncs import Relatives, check_shared, fingerprint, guards_of, relate, sync_levels
 from sfsync.errors import CompileError, Where
@@ -125,11 +125,14 @@ def _input(
     """What the sync reads; None with an error when there is no such thing."""
     at = sync.value_where("model")
     source, name = sync.spec.source, sync.spec.model
+    raw: TableUse | None = None
     if source is not None:
         relation = models.relations.sources.get(source)
         if relation is None:
             problems.add(unknown_source(*source, models.relations.sources, at))
             return None
+        raw = _source_use(project, source, around)
+        models.known.check(raw, (), lambda _: at, problems)
         model = None
     else:
         model = name if name in models.units else None
@@ -150,7 +153,12 @@ def _input(
         return None
     condition, refs = filter_
     needed = [*([model] if model is not None else []), *(r for r in refs if r in models.units)]
-    return Input(model, relation, models.ancestors(needed), condition, where_at)
+    return Input(model, raw, relation, models.ancestors(needed), condition, where_at)
+
+
+def _source_use(project: Project, source: tuple[str, str], around: Surroundings) -> TableUse:
+    table = project.source_by_name[source]
+    return TableUse(table.identifier, table.schema, table.database or around.catalog.database, True, 0)
 
 
 def _filter(

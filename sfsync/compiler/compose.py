@@ -18,6 +18,7 @@ from sfsync.errors import CompileError, WarehouseError, Where
 from sfsync.records import Column
 
 _LINE = re.compile(r"\bLINE (\d+):")
+_NAMED = re.compile(r"[\"'`]([A-Za-z_][A-Za-z0-9_]*)[\"'`]")
 ColumnsOf = Callable[[str], tuple[Column, ...]]
 
 
@@ -26,6 +27,7 @@ class Input:
     """What a sync reads: a relation by its SQL, the models below it in order, and its filter."""
 
     model: str | None  # the model's name; None for a source or a seed
+    source: TableUse | None  # the raw table, when it reads a source
     relation: str
     ancestors: tuple[str, ...]
     where: Statement | None
@@ -123,7 +125,18 @@ def _placed(error: WarehouseError, name: str, part: Composed, models: Models) ->
         line = int(found[1])
         if first <= line <= last:
             where = unit.line(line - first + 1)
+    elif (offset := _only_mention(error.what, unit.rendered)) is not None:
+        where = unit.where(offset)
     return CompileError(f"the warehouse refuses model '{name}': {_said(error)}", where=where, fix=error.fix)
+
+
+def _only_mention(message: str, sql: str) -> int | None:
+    """Offset of the first name that the message quotes and the SQL holds exactly once."""
+    for name in _NAMED.findall(message):
+        hits = [m.start() for m in re.finditer(rf"\b{name}\b", sql, re.IGNORECASE)]
+        if len(hits) == 1:
+            return hits[0]
+    return None
 
 
 def _said(error: WarehouseError) -> str:
@@ -131,20 +144,21 @@ def _said(error: WarehouseError) -> str:
     return " ".join(_LINE.split(error.what)[0].split())
 
 
-def is_plain_scan(item: Input, models: Models, views: frozenset[tuple[str, str]] = frozenset()) -> bool:
-    """Whether the sync's rows are columns of one table with simple filters, down to the table itself."""
+def is_plain_scan(item: Input, models: Models) -> bool:
+    """Whether the sync's rows are columns of one table with simple filters, down to the table itself.
+
+    A view is no table: what it computes is not ours to see.
+    """
     if item.where is not None and item.where.scan is None:
         return False
-    name = item.model
+    name, relation = item.model, item.source
     while name is not None:
         unit = models.units[name]
-        scan = unit.statement.scan
-        if scan is None:
+        relation = unit.statement.scan
+        if relation is None:
             return False
-        name = _ref(scan, unit.compiled.refs, models)
-        if name is None and ((scan.schema or "").lower(), scan.name.lower()) in views:
-            return False
-    return True
+        name = _ref(relation, unit.compiled.refs, models)
+    return relation is None or not models.known.is_view(relation)
 
 
 def open_star(name: str, models: Models) -> tuple[str, str] | None:

@@ -77,6 +77,14 @@ class KnownTables:
     folded: frozenset[tuple[str, str]]
     names: frozenset[str]
 
+    def is_view(self, use: TableUse) -> bool:
+        """Whether a raw table is a view, or one that the catalog cannot tell about."""
+        key = ((use.schema or self.catalog.default_schema).lower(), use.name.lower())
+        parts = tuple(p.lower() for p in (use.catalog, use.schema, use.name) if p)
+        if parts in self.seeds:
+            return False
+        return key not in self.folded or key in {(s.lower(), n.lower()) for s, n in self.catalog.views}
+
     def check(self, use: TableUse, refs: Iterable[str], where: Placed, problems: Problems) -> None:
         """Report a table that is a model by its name, or that does not exist."""
         bare = use.schema is None and use.catalog is None

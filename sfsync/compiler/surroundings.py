@@ -27,6 +27,9 @@ class Tables(Protocol):
     @property
     def tables(self) -> Mapping[tuple[str, str], tuple[str, ...]]: ...
 
+    @property
+    def views(self) -> frozenset[tuple[str, str]]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
