@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,18 @@ def test_links_between_pages_lead_somewhere(page: Path):
     targets = [match[1] for match in LINK.finditer(text) if "://" not in match[1]]
     broken = [target for target in targets if not (page.parent / target).exists()]
     assert not broken
+
+
+def test_the_page_of_commands_is_the_help():
+    """docs/reference/commands.md has a row for each command, and no other."""
+    help_text = subprocess.run(
+        [sys.executable, "-c", "from sfsync.cli.main import main; main()", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    commands = re.findall(r"^  (\w+)  ", help_text.partition("Commands:")[2], re.MULTILINE)
+    page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(commands)
