@@ -209,6 +209,7 @@ def _outline(unit: _SyncUnit, relatives: Relatives) -> SyncOutline:
         name=unit.file.name,
         object=spec.object,
         model=spec.model,
+        source=spec.source,
         path=unit.file.path,
         sql=unit.composed.sql,
         columns=(*keys, *mapped),

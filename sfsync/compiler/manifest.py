@@ -115,6 +115,7 @@ class SyncOutline:
     name: str
     object: str  # as the spec spells it
     model: str
+    source: tuple[str, str] | None  # when `model` is a source()
     path: str
     sql: str
     columns: tuple[tuple[str, str], ...]  # (field, column of the model), identity first
