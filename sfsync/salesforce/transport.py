@@ -21,6 +21,8 @@ import certifi
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from sfsync.errors import OrgError
@@ -31,6 +33,9 @@ Body = bytes | str | Path | None
 """What a request carries: bytes, text sent as UTF-8, or a file that is streamed from disk."""
 
 CONNECT_TIMEOUT_S = 10.0
+SEND_TIMEOUT_S = 120.0
+"""Longest standstill of an upload."""
+
 READ_TIMEOUT_S = CALL_TIMEOUT_S + 30.0
 _CHUNK = 1 << 20
 
@@ -62,6 +67,21 @@ class Reply:
     path: Path | None = None
 
 
+class _PatientConnection(HTTPSConnection):
+    """Quick to give up on connecting, patient with a slow upload: urllib3 uses one limit for both."""
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self.timeout = SEND_TIMEOUT_S  # the pool has connected before, with its own limit
+        super().request(*args, **kwargs)
+
+
+class _PatientPool(HTTPSConnectionPool):
+    ConnectionCls = _PatientConnection
+
+
+_POOLS = {"http": HTTPConnectionPool, "https": _PatientPool}
+
+
 class _PinnedTrust(HTTPAdapter):
     """Connections that trust exactly the context they were made with, whatever the environment says."""
 
@@ -71,9 +91,12 @@ class _PinnedTrust(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leave the context's trust alone: requests would load its own bundle into it for each connection."""

@@ -68,6 +68,8 @@ class RawServer:
     token_step: Step | None = None
     """Instead of a sign-in."""
     connections: int = 0
+    stall_s: float = 0
+    """How long a body waits in the network before it is read."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -117,6 +119,8 @@ def _connection(server: RawServer, plain: socket.socket, context: ssl.SSLContext
             while (header := reader.readline().decode().strip()) != "":
                 name, _, value = header.partition(":")
                 headers[name.strip().lower()] = value.strip()
+            if "content-length" in headers:
+                threading.Event().wait(server.stall_s)
             body = reader.read(int(headers.get("content-length", 0)))
             server.answer(connection, Seen(method, path, headers, body))
 

@@ -178,6 +178,17 @@ def test_silence_ends_after_the_read_timeout(raw, raw_door, monkeypatch):
     assert caught.value.sent is None
 
 
+def test_an_upload_that_stands_still_for_longer_than_a_connect_goes_on(raw, raw_door, monkeypatch, tmp_path):
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.4)
+    upload = tmp_path / "rows.csv"
+    upload.write_bytes(b"x" * 12_000_000)
+    _ = raw_door.token
+    raw_door.close()  # a fresh connection, whose limit is still that of connecting
+    raw.stall_s, raw.script = 1.0, [http(201)]
+    assert raw_door.call("PUT", PATH, kind="bulk", body=upload).status == 201
+    assert len(raw.calls[0].body) == 12_000_000
+
+
 NOT_REACHED = [  # id, url, message
     ("unknown name", "https://no-such-host.invalid", r"no connection to no-such-host\.invalid"),
     ("refused", "https://127.0.0.1:9", r"no connection to 127\.0\.0\.1:9: Connection refused"),
