@@ -57,7 +57,7 @@ ROOMS: Mapping[str, Room] = {
         "local_org.control",
     ),
     "report": room(5, "plan", "artifacts"),
-    "push": room(5, "plan", "salesforce", "engine"),
+    "push": room(5, "plan", "diff", "compiler.manifest", "compiler.wire", "salesforce", "engine"),
     "plan": room(4, "diff", "compiler", "engine", "contract", "salesforce.encode", "salesforce.limits"),
     "diff": room(3, "compiler", "state", "engine"),
     "match": room(3, "salesforce", "state", "engine"),
