@@ -40,12 +40,14 @@ class Dialect:
     literal: Callable[[str], str]
     text: Callable[[str], str]  # any text-like value -> plain text, compared by code point
     cast_text: Callable[[str], str]  # a number or boolean -> its own text
-    timestamp: Callable[[str], str]  # a zone-less timestamp or ISO text -> microseconds, zone-less
+    timestamp: Callable[
+        [str, str], str
+    ]  # (x, its engine type): date, timestamp, ISO text -> zone-less microseconds
     timestamptz: Callable[[str], str]  # ISO text with an offset -> instant
     trim: Callable[[str], str]
     matches: Callable[[str, str], str]  # (x, pattern): ASCII classes written out, anchored, no backslash
     finite: Callable[[str], str]  # a double that is a number
-    finite_decimal: Callable[[str], str]  # a decimal that is a number
+    finite_decimal: Callable[[str], str] | None  # a decimal that is a number; None: they all are
     decimal: Callable[
         [str, int], str
     ]  # (number text, scale) -> decimal half away from zero; NULL or huge if too large
@@ -84,6 +86,14 @@ def _duckdb_decimal(x: str, scale: int) -> str:
     return f"TRY_CAST({x} AS DECIMAL({18 if scale < 18 else 38}, {scale}))"
 
 
+def _duckdb_timestamp(x: str, kind: str) -> str:
+    if kind.upper() == "TIMESTAMP_NS":
+        # The cast rounds; this is the floor, before 1970 too.
+        rest = f"((EPOCH_NS({x}) % 1000) + 1000) % 1000"
+        return f"MAKE_TIMESTAMP((EPOCH_NS({x}) - {rest}) // 1000)"
+    return f"TRY_CAST({x} AS TIMESTAMP)"
+
+
 def _duckdb_fold(x: str) -> str:
     lower = _UPPER.lower()
     return (
@@ -118,12 +128,12 @@ DUCKDB = Dialect(
     literal=quote_literal,
     text=lambda x: f"CAST({x} AS VARCHAR)",
     cast_text=lambda x: f"CAST({x} AS VARCHAR)",
-    timestamp=lambda x: f"CAST({x} AS TIMESTAMP)",
-    timestamptz=lambda x: f"CAST({x} AS TIMESTAMPTZ)",
+    timestamp=_duckdb_timestamp,
+    timestamptz=lambda x: f"TRY_CAST({x} AS TIMESTAMPTZ)",
     trim=_duckdb_trim,
     matches=lambda x, pattern: f"REGEXP_MATCHES({x}, {quote_literal(pattern)})",
     finite=lambda x: f"ISFINITE({x})",
-    finite_decimal=lambda x: f"({x} IS NOT NULL)",
+    finite_decimal=None,
     decimal=_duckdb_decimal,
     round_decimal=_duckdb_decimal,
     date_text=lambda x: f"STRFTIME({x}, '%Y-%m-%d')",
@@ -212,7 +222,7 @@ POSTGRES = Dialect(
     literal=quote_literal,
     text=_postgres_text,
     cast_text=_postgres_text,
-    timestamp=lambda x: f"CAST({x} AS TIMESTAMP)",
+    timestamp=lambda x, kind: f"CAST({x} AS TIMESTAMP)",
     timestamptz=lambda x: f"CAST({x} AS TIMESTAMPTZ)",
     trim=_trim_set,
     matches=lambda x, pattern: f"({x} ~ {quote_literal(pattern)})",

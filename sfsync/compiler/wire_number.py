@@ -1,0 +1,66 @@
+"""The wire projection of numbers: int, double, currency, percent.
+
+Owns:      what a number looks like in text, rounding, range.
+Does not:  spell casts that differ between engines (engine/dialect).
+Invariant: plain digits, half away from zero at the field's scale, no trailing zeros, never `-0`; a text is looked at
+           by a regular expression before any cast.
+"""
+
+from __future__ import annotations
+
+from sfsync.compiler.wire_base import OUT_OF_RANGE, WRONG_TYPE, Source, Wire, guarded
+from sfsync.records import SourceType
+
+NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$"
+MAX_DIGITS = 18
+_MAX_CHARACTERS = 400  # of a number in text: keeps every engine's cast inside what it can hold
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+
+
+def number(source: Source) -> Wire:
+    """int, double, currency, percent."""
+    family, x, dialect = source.rule.column.family, source.x, source.dialect
+    scale = _scale(source)
+    if family is SourceType.INTEGER:
+        return guarded([(_outside(source, x), OUT_OF_RANGE)], dialect.cast_text(x))
+    if family is SourceType.DECIMAL:
+        value = dialect.round_decimal(x, scale)
+        finite = dialect.finite_decimal
+        checks = [(f"NOT {finite(x)}", WRONG_TYPE)] if finite is not None else []
+        given = x
+    elif family is SourceType.TEXT:
+        given = f"NULLIF({dialect.trim(dialect.text(x))}, '')"
+        value = dialect.decimal(given, scale)
+        checks = [
+            (f"NOT {dialect.matches(given, NUMBER)}", WRONG_TYPE),
+            (f"CHAR_LENGTH({given}) > {_MAX_CHARACTERS}", OUT_OF_RANGE),
+        ]
+    else:
+        # Through the shortest text that reads back: a binary 1.005 means 1.005, not 1.00499999999999989.
+        value = dialect.decimal(dialect.cast_text(x), scale)
+        checks = [(f"NOT {dialect.finite(x)}", WRONG_TYPE)]
+        given = x
+    checks.append((f"{given} IS NOT NULL AND ({_outside(source, value)}) IS NOT FALSE", OUT_OF_RANGE))
+    return guarded(checks, _digits(dialect.cast_text(value), scale))
+
+
+def _scale(source: Source) -> int:
+    if source.rule.type == "int":
+        return 0
+    return min(source.rule.scale or 0, MAX_DIGITS)
+
+
+def _outside(source: Source, value: str) -> str:
+    """The condition that a number is too large for the field; NULL for a NULL (an engine's cast that overflowed)."""
+    rule = source.rule
+    digits = max(min(rule.precision or MAX_DIGITS, MAX_DIGITS) - _scale(source), 0)
+    bound = 10**digits
+    if rule.type == "int" and bound > _INT_MAX:
+        return f"{value} < {_INT_MIN} OR {value} > {_INT_MAX}"
+    return f"{value} <= -{bound} OR {value} >= {bound}"
+
+
+def _digits(text: str, scale: int) -> str:
+    if scale == 0:
+        return text
+    return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {text}))"

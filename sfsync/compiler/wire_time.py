@@ -1,0 +1,91 @@
+"""The wire projection of dates and times: date, datetime, time.
+
+Owns:      the forms of dates and times in text, the range Salesforce stores, the second and millisecond cut.
+Does not:  convert zones (engine/dialect does).
+Invariant: nothing depends on the session's zone or date style; a text is looked at by a regular expression, valid
+           days of each month included, before any cast.
+"""
+
+from __future__ import annotations
+
+from sfsync.compiler.wire_base import OUT_OF_RANGE, WRONG_TYPE, Source, Wire, guarded
+from sfsync.records import SourceType
+
+_YEAR = "(1[7-9][0-9][0-9]|[23][0-9][0-9][0-9]|4000)"
+_LEAP = "((1[7-9]|2[0-9]|3[0-9])(0[48]|[2468][048]|[13579][26])|2000|2400|2800|3200|3600|4000)"  # 1700-4000
+_DAY = (
+    f"({_YEAR}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    f"|02-(0[1-9]|1[0-9]|2[0-8]))|{_LEAP}-02-29)"
+)
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?"
+_OFFSET = "(Z|[+-](0[0-9]|1[0-5]):?[0-5][0-9])"
+DATE = f"^{_DAY}$"
+DATETIME = f"^{_DAY}[T ]{_CLOCK}( ?{_OFFSET})?$"
+TIME = f"^{_CLOCK}Z?$"
+
+# A day more on both sides: far enough from the engines' own ends that no zone conversion can overflow.
+_FAR = "({x} < DATE '1699-12-30' OR {x} > DATE '4001-01-02')"
+
+
+def date(source: Source) -> Wire:
+    """YYYY-MM-DD; of an instant the day in the project's zone, of a zone-less timestamp its own day."""
+    x, dialect, family = source.x, source.dialect, source.rule.column.family
+    if family is SourceType.TEXT:
+        text = _blank_is_null(source)
+        return guarded([(f"NOT {dialect.matches(text, DATE)}", WRONG_TYPE)], text)
+    checks = [(_FAR.format(x=x), OUT_OF_RANGE)]
+    if family is SourceType.TIMESTAMP:
+        day = f"CAST({dialect.timestamp(x, source.rule.column.type)} AS DATE)"
+    elif family is SourceType.TIMESTAMPTZ:
+        day = dialect.instant_date(x, source.zone)
+    else:
+        day = x
+        checks = []
+    checks.append((f"{day} < DATE '1700-01-01' OR {day} > DATE '4000-12-31'", OUT_OF_RANGE))
+    return guarded(checks, dialect.date_text(day))
+
+
+def datetime(source: Source) -> Wire:
+    """UTC, cut to the second: YYYY-MM-DDTHH:MM:SS.000Z; what has no zone is read in the project's."""
+    x, dialect, family = source.x, source.dialect, source.rule.column.family
+    if family is SourceType.TEXT:
+        text = _blank_is_null(source)
+        checks = [(f"NOT {dialect.matches(text, DATETIME)}", WRONG_TYPE)]
+        moment = _moment(source, text)
+    else:
+        checks = [(_FAR.format(x=x), OUT_OF_RANGE)]
+        if family is SourceType.TIMESTAMPTZ:
+            moment = dialect.instant_utc(x)
+        else:
+            moment = dialect.local_utc(dialect.timestamp(x, source.rule.column.type), source.zone)
+    checks.append((f"{moment} < TIMESTAMP '1700-01-01' OR {moment} >= TIMESTAMP '4001-01-01'", OUT_OF_RANGE))
+    return guarded(checks, dialect.second_text(moment))
+
+
+def time(source: Source) -> Wire:
+    """HH:MM:SS.mmmZ, cut to the millisecond; no zone is applied."""
+    x, dialect, family = source.x, source.dialect, source.rule.column.family
+    if family is SourceType.TIME:
+        return guarded([(f"{x} >= TIME '24:00:00'", WRONG_TYPE)], dialect.time_text(x))
+    if family is SourceType.TIMESTAMP:
+        clock = f"CAST({dialect.timestamp(x, source.rule.column.type)} AS TIME)"
+        return guarded([(_FAR.format(x=x), OUT_OF_RANGE)], dialect.time_text(clock))
+    text = _blank_is_null(source)
+    plain = f"REPLACE({text}, 'Z', '')"
+    padded = f"SUBSTR({plain} || SUBSTR('00:00:00.000', CHAR_LENGTH({plain}) + 1), 1, 12) || 'Z'"
+    return guarded([(f"NOT {dialect.matches(text, TIME)}", WRONG_TYPE)], padded)
+
+
+def _blank_is_null(source: Source) -> str:
+    return f"NULLIF({source.dialect.trim(source.dialect.text(source.x))}, '')"
+
+
+def _moment(source: Source, text: str) -> str:
+    """A datetime in text as a zone-less UTC timestamp. Spelled out in full first: engines differ in short forms."""
+    dialect = source.dialect
+    clock = f"REPLACE(REPLACE(SUBSTR({text}, 12), ' ', ''), 'Z', '+00')"
+    seconds = f"CASE WHEN SUBSTR({text}, 17, 1) = ':' THEN {clock} ELSE SUBSTR({clock}, 1, 5) || ':00' || SUBSTR({clock}, 6) END"
+    full = f"(SUBSTR({text}, 1, 10) || ' ' || {seconds})"
+    zoned = dialect.matches(text, "(Z|[+-][0-9]{2}:?[0-9]{2})$")
+    local = dialect.local_utc(dialect.timestamp(full, "text"), source.zone)
+    return f"CASE WHEN {zoned} THEN {dialect.instant_utc(dialect.timestamptz(full))} ELSE {local} END"
