@@ -134,17 +134,29 @@ class FieldRule:
         return self.reference.header if self.reference is not None else self.field
 
 
+class Way(StrEnum):
+    """The ways to send rows; plan/cost prices them."""
+
+    COLLECTIONS = "collections"  # at most 200 rows; up to five share one Composite call
+    MULTIPART = "multipart"  # a Bulk 2.0 job created, filled and closed by one request
+    BULK = "bulk"  # a full Bulk 2.0 job
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A run of changes that one job or one call carries: rows with ordinals in [first, last) of the sync's changes."""
+    """A run of changes that one request or one job carries: rows with ordinals in [first, last) of the sync's changes."""
 
     sync: str
     object: str
     operation: Operation
-    way: str  # a name of plan.cost: collections, composite, multipart, bulk
-    level: int  # dependency level; lower goes first
+    way: Way
+    call: int  # Collections with the same number travel in one Composite; each job has its own
     first: int
     last: int
-    rows: int
-    bytes: int  # of CSV for Bulk, of JSON else; UTF-8
-    calls: int  # API calls it is priced at, polls and results included
+    bytes: int  # estimate of the body, UTF-8
+    calls: int  # API calls it is priced at, polls and results included; 0 where it shares an earlier batch's call
+    clearing: tuple[str, ...] = ()  # lookups that this CSV clears instead of sets
+
+    @property
+    def rows(self) -> int:
+        return self.last - self.first

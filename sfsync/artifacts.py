@@ -1,0 +1,223 @@
+"""What a command leaves behind and hands back: frozen values with a schema version, and their JSON.
+
+Owns:      SyncResult, Result and the other jobs' results; run_results.json's form.
+Does not:  render for people (report) or gather anything (jobs).
+Invariant: both sums of the accounting close, or `SyncResult.closes` is False and the run says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from sfsync import __version__
+from sfsync.records import Outcome
+
+RUN_RESULTS_VERSION = 1
+
+
+class Status(StrEnum):
+    """How a sync ended, worst last in what it means for the exit code."""
+
+    SUCCESS = "success"
+    WARN = "warn"  # only rows that were already held
+    PARTIAL = "partial"  # something was newly rejected, failed, deferred, waiting, stopped, gone or in doubt
+    REFUSED = "refused"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+
+
+_PARTIAL = (
+    Outcome.REJECTED,
+    Outcome.FAILED,
+    Outcome.DEFERRED,
+    Outcome.WAITING,
+    Outcome.STOPPED,
+    Outcome.GONE,
+    Outcome.SUBMITTED,
+    Outcome.IN_DOUBT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedSample:
+    """One refused row as a run shows it."""
+
+    identity: str  # JSON object
+    action: str
+    code: str
+    field: str | None
+    message: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What became of one sync's rows. model: outcomes of staged rows; removed: of records whose row left the model."""
+
+    name: str
+    object: str
+    status: Status
+    staged: int
+    removed: int
+    model: Mapping[Outcome, int]
+    removals: Mapping[Outcome, int]
+    skipped_gone: int  # of model[gone]: skipped without an attempt, by on_gone: skip
+    calls: int
+    job_ids: tuple[str, ...]
+    started_at: datetime
+    ended_at: datetime
+    message: str | None = None
+    rejected: tuple[RejectedSample, ...] = ()
+    rejected_file: str | None = None
+
+    @property
+    def closes(self) -> bool:
+        """Every staged row and every acted-on removal ended in exactly one outcome."""
+        return sum(self.model.values()) == self.staged and sum(self.removals.values()) == self.removed
+
+    def count(self, outcome: Outcome) -> int:
+        return self.model.get(outcome, 0) + self.removals.get(outcome, 0)
+
+
+def status_of(model: Mapping[Outcome, int], removals: Mapping[Outcome, int], *, skipped_gone: int, strict: bool) -> Status:
+    """The status that counts of outcomes amount to. strict: held and no_match rows count as newly refused."""
+    both = {o: model.get(o, 0) + removals.get(o, 0) for o in Outcome}
+    both[Outcome.GONE] -= skipped_gone
+    if any(both[outcome] for outcome in _PARTIAL):
+        return Status.PARTIAL
+    if both[Outcome.HELD] or both[Outcome.NO_MATCH]:
+        return Status.PARTIAL if strict else Status.WARN
+    return Status.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run did."""
+
+    run_id: str
+    command: str
+    project: str
+    target: str
+    started_at: datetime
+    ended_at: datetime
+    syncs: tuple[SyncResult, ...]
+    calls: int
+    calls_by_kind: Mapping[str, int]
+    left_in_org: int | None
+    allowed: int | None  # calls this project may still spend now
+    interrupted: bool
+    reason: str | None  # why a push ended early
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """130, else 3, else 1, else 0 (product contract, exit codes)."""
+        statuses = {item.status for item in self.syncs}
+        if self.interrupted or Status.INTERRUPTED in statuses:
+            return 130
+        if Status.REFUSED in statuses:
+            return 3
+        if statuses & {Status.PARTIAL, Status.ERROR} or not all(item.closes for item in self.syncs):
+            return 1
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLine:
+    """One sync in `sfsync status`."""
+
+    sync: str
+    object: str
+    last_run: str | None
+    last_at: datetime | None
+    last_status: str | None
+    records: int
+    refused: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """What `sfsync status` tells."""
+
+    target: str
+    state: str
+    org_id: str | None
+    syncs: tuple[StatusLine, ...]
+    spent: int
+    allowed: int | None
+    left_in_org: int | None
+    maximum: int | None
+    seen_at: datetime | None
+
+
+def metadata(run_id: str, kind: str, version: int, at: datetime) -> dict[str, object]:
+    """The head of every artifact, in dbt's shape."""
+    return {
+        "schema_version": version,
+        "artifact": kind,
+        "sfsync_version": __version__,
+        "generated_at": _time(at),
+        "invocation_id": run_id,
+    }
+
+
+def run_results_json(result: Result) -> str:
+    """target/run_results.json."""
+    body = {
+        "metadata": metadata(result.run_id, "run_results", RUN_RESULTS_VERSION, result.ended_at),
+        "command": result.command,
+        "project": result.project,
+        "target": result.target,
+        "started_at": _time(result.started_at),
+        "elapsed_s": round((result.ended_at - result.started_at).total_seconds(), 3),
+        "exit_code": result.exit_code,
+        "interrupted": result.interrupted,
+        "reason": result.reason,
+        "api": {
+            "calls": result.calls,
+            "by_kind": dict(result.calls_by_kind),
+            "allowed": result.allowed,
+            "left_in_org": result.left_in_org,
+        },
+        "warnings": list(result.warnings),
+        "results": [_sync_json(item) for item in result.syncs],
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+
+def _sync_json(item: SyncResult) -> dict[str, object]:
+    return {
+        "unique_id": f"sync.{item.name}",
+        "object": item.object,
+        "status": str(item.status),
+        "message": item.message,
+        "timing": {"started_at": _time(item.started_at), "completed_at": _time(item.ended_at)},
+        "execution_time": round((item.ended_at - item.started_at).total_seconds(), 3),
+        "rows": {"staged": item.staged, "removed": item.removed, "accounted": item.closes},
+        "outcomes": {
+            str(outcome): item.count(outcome) for outcome in Outcome if item.count(outcome)
+        },
+        "api_calls": item.calls,
+        "job_ids": list(item.job_ids),
+        "rejected_file": item.rejected_file,
+        "rejected": [
+            {
+                "identity": json.loads(row.identity),
+                "action": row.action,
+                "code": row.code,
+                "field": row.field,
+                "message": row.message,
+                "attempts": row.attempts,
+            }
+            for row in item.rejected
+        ],
+    }
+
+
+def _time(value: datetime) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ")

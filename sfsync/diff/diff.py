@@ -1,0 +1,282 @@
+"""Staged rows against the snapshot: what to create, update and delete, and which rows are refused.
+
+Owns:      the two steps (candidates by hash, then truth by text), double and null keys, held rows, children that wait,
+           and the tables of the run's file that everything later reads.
+Does not:  price, pack or send; words and SQL shapes stand in messages and sql.
+Invariant: every staged row is in exactly one of upsert, update, refused, held, waiting, gone, or unchanged.
+
+Tables made in the run's file, per sync: `upsert:<sync>` and `update:<sync>` (`_key, Id, _source_hash`, the text
+of each rule, NULL = not sent), `delete:<sync>` (`_key, Id, _origin`), `fresh:<sync>` (`_key, _source_hash` of
+rows found unchanged), `refused:<sync>` (state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
+Their rowids count from 0 without holes: they are the ordinals of batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sfsync.compiler import wire
+from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
+from sfsync.diff import refusals, sql
+from sfsync.diff.stage import Staged, run_table
+from sfsync.engine.dialect import Dialect, quote_ident as ident
+from sfsync.engine.duckdb import DuckDB
+from sfsync.records import FieldRule, Send
+from sfsync.state.snapshots import SnapshotInfo, inspect
+from sfsync.state.store import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the diff of one sync found; rows stand in the run's file."""
+
+    sync: CompiledSync
+    staged: int
+    snapshot_rows: int
+    null_keys: int
+    upserts: int  # new to sfsync: create or adopt
+    recreated: int  # of them: records that were gone
+    updates: int
+    updated_fields: int  # cells
+    deletes: int
+    adopted_deletes: int  # of them: records sfsync did not create
+    removed_kept: int  # rows that left the model and stay in the org
+    removals_held_back: int  # because of null keys
+    unchanged: int
+    refused: int  # by sfsync, newly
+    held: int
+    waiting: int
+    gone: int  # known to be gone and skipped
+    gone_stops: int  # known to be gone where the sync stops
+
+
+@dataclass(frozen=True, slots=True)
+class DiffContext:
+    """What every sync's diff is handed."""
+
+    db: DuckDB
+    store: StateStore
+    dialect: Dialect  # of the engine that runs the diff
+    upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
+
+
+
+def diff_sync(sync: CompiledSync, staged: Staged, context: DiffContext) -> Changes:
+    """Compare one sync's staged rows with its snapshot and leave the result in the run's file."""
+    info = inspect(context.store, sync)
+    table = info.table if info.exists and (info.rows or info.tombstones) else None
+    null_keys, removed = _find_candidates(sync, staged, table, context)
+    _judge(sync, staged, table, info, context)
+    refusals.find_doubles(sync, context.db)
+    refusals.refuse(sync, context.db, context.store, table is not None)
+    _hold(sync, context)
+    _wait(sync, context)
+    _split(sync, context)
+    return _count(sync, staged, info, context.db, null_keys=null_keys, removed=removed)
+
+
+def _find_candidates(
+    sync: CompiledSync, staged: Staged, table: str | None, context: DiffContext
+) -> tuple[int, int]:
+    """Step one. Leaves `candidate:` (not when there is no snapshot) and `removed:`; returns null keys and removals."""
+    db = context.db
+    removed = run_table("removed", sync.name)
+    if table is None:
+        db.execute(f"CREATE TABLE {removed} (_key VARCHAR)")
+        return -1, 0
+    candidate = run_table("candidate", sync.name)
+    keys = staged.relation if staged.projected else f"({sql.keys(sync, staged.relation, context.dialect)})"
+    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, table)}")
+    db.execute(
+        f"CREATE TABLE {removed} AS SELECT _known_key AS _key FROM {candidate}"
+        " WHERE _key IS NULL AND _known_key IS NOT NULL AND _gone_at IS NULL"
+    )
+    new, nulls, left = db.execute(
+        "SELECT count(*) FILTER (WHERE _known_key IS NULL), count(*) FILTER (WHERE _key IS NULL AND _known_key IS NULL),"
+        f" count(*) FILTER (WHERE _key IS NULL AND _known_key IS NOT NULL) FROM {candidate}"
+    )[0]
+    total = int(db.value(f"SELECT count(*) FROM {table}"))
+    # Every staged row is either new or joined to a known record; more joins than known records present in the model
+    # mean that a key stands twice. Only then is it worth counting all keys.
+    if staged.rows - new > total - left:
+        db.execute(
+            f"INSERT INTO {candidate} SELECT _key, _key, NULL FROM {keys} AS k WHERE _key IS NOT NULL"
+            " GROUP BY _key HAVING count(*) > 1"
+        )
+    return int(nulls), int(db.value(f"SELECT count(*) FROM {removed}"))
+
+
+def _judge(
+    sync: CompiledSync, staged: Staged, table: str | None, info: SnapshotInfo, context: DiffContext
+) -> None:
+    """Step two: project and judge the candidates only; leaves `work:`."""
+    dialect = context.dialect
+    if table is None:
+        projected = (
+            f"SELECT * FROM {staged.relation}"
+            if staged.projected
+            else sql.projection(sync, staged.relation, dialect)
+        )
+    else:
+        wanted = f"(SELECT _key FROM {run_table('candidate', sync.name)} WHERE _key IS NOT NULL)"
+        if staged.projected:
+            projected = (
+                f"SELECT * FROM {staged.relation} AS t WHERE _key IS NULL OR _key IN (SELECT _key FROM {wanted} AS w)"
+            )
+        else:
+            projected = sql.project_candidates(sync, staged.relation, wanted, dialect)
+    context.db.execute(
+        f"CREATE TABLE {run_table('work', sync.name)} AS {sql.judged(sync, projected, table, info.fields)}"
+    )
+
+
+def _hold(sync: CompiledSync, context: DiffContext) -> None:
+    """Keep back rows the org refused before in exactly this form; leaves `held:` (keys)."""
+    db, work = context.db, run_table("work", sync.name)
+    since = timedelta(seconds=sync.retry_rejected_after_s)
+    db.execute(
+        f"CREATE TABLE {run_table('held', sync.name)} AS SELECT w._key, w._op FROM {work} AS w"
+        f" JOIN {refusals.TABLE} AS o ON o.sync = ? AND o.key = w._key"
+        " WHERE o.decided_by = 'org' AND NOT o.transient AND NOT o.released AND o.at > ?"
+        f" AND w._code IS NULL AND w._op <> 'none' AND o.digest = {refusals.digest_sql(sync, 'w')}",
+        [sync.name, context.store.clock.now() - since],
+    )
+
+
+def parent_links(sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> list[tuple[FieldRule, CompiledSync]]:
+    """Lookups of a sync that refer to records of a sync diffed before it."""
+    links = []
+    for rule in sync.fields:
+        if rule.reference is None:
+            continue
+        for parent in upstream:
+            key = parent.identity
+            if (
+                parent.object == rule.reference.parent_object
+                and len(key) == 1
+                and key[0].field == rule.reference.parent_field
+            ):
+                links.append((rule, parent))
+    return links
+
+
+def _wait(sync: CompiledSync, context: DiffContext) -> None:
+    """Let children wait whose parent cannot be in the org after this run; leaves `waiting:` and `blocked:`."""
+    db = context.db
+    waiting = run_table("waiting", sync.name)
+    db.execute(
+        f"CREATE TABLE {waiting} (_key VARCHAR, _op VARCHAR, field VARCHAR, parent_key VARCHAR, parent VARCHAR)"
+    )
+    for rule, parent in parent_links(sync, context.upstream):
+        key = wire.key_text((rule,), [f"w.{ident(rule.field)}"], context.dialect)
+        db.execute(
+            f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?"
+            f" FROM {run_table('work', sync.name)} AS w"
+            f" WHERE w._code IS NULL AND w._op <> 'none' AND w.{ident(rule.field)} <> ''"
+            f" AND {key} IN (SELECT _key FROM {run_table('blocked', parent.name)})"
+            f" AND w._key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
+            f" AND w._key NOT IN (SELECT _key FROM {waiting})",
+            [rule.field, parent.name],
+        )
+    # A record that is neither in the org nor on its way there: what children of this sync wait for.
+    gone = "FALSE" if sync.on_gone is OnGone.RECREATE else "w._gone_at IS NOT NULL"
+    db.execute(
+        f"CREATE TABLE {run_table('blocked', sync.name)} AS SELECT DISTINCT w._key FROM {run_table('work', sync.name)} AS w"
+        f" WHERE w._key IS NOT NULL AND w._op = 'upsert' AND (w._code IS NOT NULL OR {gone}"
+        f" OR w._key IN (SELECT _key FROM {run_table('held', sync.name)})"
+        f" OR w._key IN (SELECT _key FROM {waiting}))"
+    )
+
+
+def _split(sync: CompiledSync, context: DiffContext) -> None:
+    """Put each judged row where the later rooms look for it; rows with one parent stand together."""
+    db, work = context.db, run_table("work", sync.name)
+    texts = ", ".join(ident(rule.field) for rule in sync.rules)
+    busy = (
+        f"_key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
+        f" AND _key NOT IN (SELECT _key FROM {run_table('waiting', sync.name)})"
+    )
+    parents = [ident(rule.field) for rule in sync.fields if rule.reference is not None]
+    order = f" ORDER BY {', '.join([*parents, '_key'])}" if parents else ""
+    gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
+    for op, extra in (("upsert", gone), ("update", "")):
+        db.execute(
+            f"CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS \"Id\", _source_hash,"
+            f" _gone_at IS NOT NULL AS _was_gone, {texts} FROM {work}"
+            f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
+        )
+    db.execute(
+        f"CREATE TABLE {run_table('fresh', sync.name)} AS"
+        f" SELECT _key, _source_hash FROM {work} WHERE _code IS NULL AND _op = 'none'"
+    )
+
+
+def _count(
+    sync: CompiledSync, staged: Staged, info: SnapshotInfo, db: DuckDB, *, null_keys: int, removed: int
+) -> Changes:
+    work = run_table("work", sync.name)
+    if null_keys < 0:
+        null_keys = int(db.value(f"SELECT count(*) FROM {work} WHERE _key IS NULL AND _code = 'MISSING_ARGUMENT'"))
+    allowed = sync.guards.max_null_keys
+    held_back = removed if allowed is not None and null_keys > allowed else 0
+    deletes, adopted = _plan_deletes(sync, db, info, held_back=bool(held_back))
+    upserts, recreated = db.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE _was_gone) FROM {run_table('upsert', sync.name)}"
+    )[0]
+    cells = " + ".join(f"count({ident(r.field)})" for r in sync.fields if r.on_update is not Send.NEVER) or "0"
+    updates, fields = db.execute(f"SELECT count(*), {cells} FROM {run_table('update', sync.name)}")[0]
+    refused, known = db.execute(
+        f"SELECT count(*) FILTER (WHERE NOT known), count(*) FILTER (WHERE known) FROM {run_table('refused', sync.name)}"
+    )[0]
+    held = int(db.value(f"SELECT count(*) FROM {run_table('held', sync.name)}"))
+    waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
+    gone = 0
+    if sync.on_gone is not OnGone.RECREATE:
+        gone = int(
+            db.value(
+                f"SELECT count(*) FROM {work} WHERE _gone_at IS NOT NULL AND _code IS NULL AND _op = 'upsert'"
+                f" AND _key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
+                f" AND _key NOT IN (SELECT _key FROM {run_table('waiting', sync.name)})"
+            )
+        )
+    counts = Changes(
+        sync=sync,
+        staged=staged.rows,
+        snapshot_rows=info.rows,
+        null_keys=null_keys,
+        upserts=upserts,
+        recreated=recreated,
+        updates=updates,
+        updated_fields=fields,
+        deletes=deletes,
+        adopted_deletes=adopted,
+        removed_kept=removed - deletes if not held_back else 0,
+        removals_held_back=held_back,
+        unchanged=0,
+        refused=refused,
+        held=held + known,
+        waiting=waiting,
+        gone=gone,
+        gone_stops=gone if sync.on_gone is OnGone.STOP else 0,
+    )
+    busy = upserts + updates + refused + known + held + waiting + gone
+    return replace(counts, unchanged=staged.rows - busy)
+
+
+def _plan_deletes(sync: CompiledSync, db: DuckDB, info: SnapshotInfo, *, held_back: bool) -> tuple[int, int]:
+    """Leave `delete:`; return how many, and how many of them sfsync did not create."""
+    table = run_table("delete", sync.name)
+    if sync.on_removed is not OnRemoved.DELETE or held_back or not info.exists:
+        db.execute(f"CREATE TABLE {table} (_key VARCHAR, \"Id\" VARCHAR, _origin VARCHAR)")
+        return 0, 0
+    mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
+    db.execute(
+        f"CREATE TABLE {table} AS SELECT s._key, s._id AS \"Id\", s._origin"
+        f" FROM {run_table('removed', sync.name)} AS r JOIN {info.table} AS s ON s._key = r._key"
+        f" WHERE s._gone_at IS NULL{mine} ORDER BY s._key"
+    )
+    total, adopted = db.execute(f"SELECT count(*), count(*) FILTER (WHERE _origin <> 'created') FROM {table}")[0]
+    return total, adopted
+
+

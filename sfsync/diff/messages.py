@@ -1,0 +1,67 @@
+"""Why sfsync itself refused a row, in words: one SQL expression over refused rows, masked where a field is pii.
+
+Owns:      the wording of local refusals; codes are Salesforce's own vocabulary.
+Does not:  judge (wire and sql do) or word the org's answers (those are the org's own).
+"""
+
+from __future__ import annotations
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.engine.dialect import quote_literal as literal
+from sfsync.records import FieldRule
+
+MASK = "***"
+PICKLIST_SHOWN = 8
+
+
+def message_sql(sync: CompiledSync) -> str:
+    """An expression over `_code, _field, _value, _size, _copies` giving the message of each refused row."""
+    cases = " ".join(
+        f"WHEN _field = {literal(rule.field)} AND _code = {literal(code)} THEN {text}"
+        for rule in sync.rules
+        for code, text in _texts(rule).items()
+    )
+    key = sync.identity[0]
+    return (
+        f"CASE WHEN _copies > 1 THEN {literal(f'{key.column.name}: the key stands in ')} || CAST(_copies AS VARCHAR)"
+        f" || ' rows of the model; none of them is sent'"
+        f" WHEN _code = 'MISSING_ARGUMENT' THEN {literal(f'{key.field} not specified: {key.column.name} is null or blank')}"
+        f" {cases} ELSE {literal('not a value for ')} || _field END"
+    )
+
+
+def _texts(rule: FieldRule) -> dict[str, str]:
+    shown = literal(MASK) if rule.pii else "coalesce(_value, 'null')"
+    name = rule.label if rule.label == rule.field else f"{rule.label} ({rule.field})"
+    head = f"{name}: "
+
+    return {
+        "STRING_TOO_LONG": (
+            f"{literal(head + 'data value too large, ')} || CAST(_size AS VARCHAR)"
+            f" || {literal(f' characters (max length={rule.length})')}"
+            + ("" if rule.pii else " || ': ' || substr(_value, 1, 60) || CASE WHEN _size > 60 THEN '…' ELSE '' END")
+        ),
+        "NUMBER_OUTSIDE_VALID_RANGE": (
+            f"{literal(head + 'value outside of valid range, at most ' + _digits(rule) + ': ')} || {shown}"
+        ),
+        "INVALID_TYPE_ON_FIELD_IN_RECORD": f"{literal(head + f'value not of required type {rule.type}: ')} || {shown}",
+        "INVALID_EMAIL_ADDRESS": f"{literal(head + 'invalid email address: ')} || {shown}",
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": (
+            f"{literal(head + 'bad value for restricted picklist field: ')} || {shown}"
+            f" || {literal(_allowed(rule))}"
+        ),
+        "MALFORMED_ID": f"{literal(head + 'id value of incorrect type: ')} || {shown}",
+        "REQUIRED_FIELD_MISSING": literal(f"Required fields are missing: [{rule.field}]: {rule.column.name} is null or blank"),
+    }
+
+
+def _digits(rule: FieldRule) -> str:
+    if rule.precision is None:
+        return "32 bits"
+    return f"{rule.precision - (rule.scale or 0)} digits before the point"
+
+
+def _allowed(rule: FieldRule) -> str:
+    values = rule.picklist or ()
+    more = "" if len(values) <= PICKLIST_SHOWN else f", and {len(values) - PICKLIST_SHOWN} more"
+    return f" (allowed: {', '.join(values[:PICKLIST_SHOWN])}{more})"

@@ -1,0 +1,87 @@
+"""Rows that sfsync itself will not send: bad values, null keys, keys that stand twice.
+
+Owns:      the table `refused:<sync>` of the run's file, digests of rows, and telling old refusals from new ones.
+Does not:  judge single values (compiler/wire) or word the reasons (messages).
+Invariant: every copy of a double key is refused, and a refused row counts once.
+"""
+
+from __future__ import annotations
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.messages import message_sql
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident, quote_literal as literal
+from sfsync.engine.duckdb import DuckDB
+from sfsync.state.rejected import TABLE
+from sfsync.state.store import StateStore
+
+__all__ = ["TABLE", "digest_sql", "find_doubles", "identity_sql", "refuse"]
+
+_UNIT, _NOTHING = "chr(31)", "chr(30)"
+
+
+def digest_sql(sync: CompiledSync, alias: str, *, action: str | None = None) -> str:
+    """A digest of what would be sent for a row: operation, mapping, and every text; stable over engine versions.
+
+    alias: a relation with the rule columns and, unless `action` is given, `_op`.
+    """
+    op = f"{alias}._op" if action is None else literal(action)
+    texts = ", ".join(f"coalesce({alias}.{ident(rule.field)}, {_NOTHING})" for rule in sync.rules)
+    return f"md5(concat_ws({_UNIT}, {op}, {literal(sync.fingerprint)}, {texts}))"
+
+
+def identity_sql(sync: CompiledSync, alias: str, mark: str = "") -> str:
+    """The identity of a row as a JSON object for people and files; a pii identity is a digest."""
+    parts = []
+    for rule in sync.identity:
+        text = f"{alias}.{ident(rule.field + mark)}"
+        shown = f"md5({literal(sync.name)} || {text})" if rule.pii else text
+        parts.append(f"{literal(rule.field)}, {shown}")
+    return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"
+
+
+def find_doubles(sync: CompiledSync, db: DuckDB) -> None:
+    """Leave `double:` with every key that more than one staged row has. A bad row's key counts too."""
+    db.execute(
+        f"CREATE TABLE {run_table('double', sync.name)} AS SELECT _key, count(*) AS _copies"
+        f" FROM {run_table('work', sync.name)} WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
+    )
+
+
+def refuse(sync: CompiledSync, db: DuckDB, store: StateStore, have_snapshot: bool) -> None:
+    """Leave `refused:`; `known` says that the last run refused the row in the same form."""
+    work, double = run_table("work", sync.name), run_table("double", sync.name)
+    code = "CASE WHEN d._copies > 1 THEN 'DUPLICATE_VALUE' ELSE w._code END"
+    field = f"CASE WHEN d._copies > 1 THEN {literal(sync.identity[0].field)} ELSE w._field END"
+    whole = ", ".join(f"coalesce(w.{ident(rule.field + '=')}, {_NOTHING})" for rule in sync.rules)
+    digest = f"md5(concat_ws({_UNIT}, coalesce(w._key, {_NOTHING}), {whole}, coalesce(w._value, {_NOTHING})))"
+    single = "CASE WHEN d._copies > 1 THEN NULL ELSE w._key END"
+    shown = _shown_identity(sync)
+    inner = (
+        f"SELECT w._key, {single} AS key, {digest} AS digest, CASE w._op WHEN 'upsert' THEN 'create' ELSE 'update' END AS action,"
+        f" {code} AS _code, {field} AS _field, w._value, w._size, coalesce(d._copies, 1) AS _copies, {shown} AS identity"
+        f" FROM {work} AS w LEFT JOIN {double} AS d ON d._key = w._key WHERE w._code IS NOT NULL OR d._key IS NOT NULL"
+    )
+    db.execute(
+        f"CREATE TABLE {run_table('refused', sync.name)} AS SELECT r.key, r.digest, 'sfsync' AS decided_by, r.action,"
+        f" r._code AS code, r._field AS field, {message_sql(sync)} AS message, r.identity, FALSE AS transient, r._key,"
+        f" EXISTS (SELECT 1 FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'sfsync'"
+        " AND o.key IS NOT DISTINCT FROM r.key AND o.digest = r.digest AND o.code = r._code) AS known"
+        f" FROM ({inner}) AS r ORDER BY r._key",
+        [sync.name],
+    )
+    # From here on a double key is a refusal like any other; nothing later may send one of its copies.
+    db.execute(
+        f"UPDATE {work} SET _code = 'DUPLICATE_VALUE' WHERE _code IS NULL"
+        f" AND _key IN (SELECT _key FROM {double})"
+    )
+
+
+def _shown_identity(sync: CompiledSync) -> str:
+    """The identity of a refused row; where its own text was refused, the source's value."""
+    parts = []
+    for rule in sync.identity:
+        text = f"coalesce(w.{ident(rule.field + '=')}, w._value, '')"
+        shown = f"CASE WHEN {text} = '' THEN '' ELSE md5({literal(sync.name)} || {text}) END" if rule.pii else text
+        parts.append(f"{literal(rule.field)}, {shown}")
+    return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"

@@ -1,0 +1,206 @@
+"""The diff as SQL text: plain statements that any engine with FULL JOIN and IS DISTINCT FROM runs alike.
+
+Owns:      the shape of the projection, of the candidates and of the judged rows.
+Does not:  execute anything, or know how one value becomes text (compiler/wire does).
+Invariant: no function of one engine stands here; what differs comes from the Dialect.
+
+Columns of a projection: `_key`, `_source_hash`, `_value` (the refused value, cut) and `_size` (its characters), and per rule the text as
+"Field" and the refusal's code as "Field!". Of judged rows: `_op` (upsert | update | none), `_code`, `_field`,
+`_value`, `_size`, and per rule the text to be sent as "Field" (NULL: not sent) and the whole wire text as "Field=".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sfsync.compiler import wire
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.engine.dialect import Dialect, quote_ident as ident, quote_literal as literal
+from sfsync.records import Column, FieldRule, Send
+
+VALUE_LENGTH = 300
+"""Characters of a refused value that are kept for its message."""
+
+
+def used_columns(sync: CompiledSync) -> tuple[Column, ...]:
+    """The model's columns a sync reads, each once, in the order of first use."""
+    seen: dict[str, Column] = {}
+    for rule in sync.rules:
+        seen.setdefault(rule.column.name, rule.column)
+    return tuple(seen.values())
+
+
+def projection(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
+    """SELECT of key, hash, texts and codes over a relation of the model's own columns."""
+    inner = [f"{wire.source_hash(used_columns(sync), dialect, sync.fingerprint)} AS _source_hash"]
+    for number, rule in enumerate(sync.rules):
+        made = wire.project(rule, dialect, timezone=sync.timezone)
+        inner.append(f"{made.text} AS {ident(rule.field)}")
+        inner.append(f"{made.code or 'CAST(NULL AS VARCHAR)'} AS {ident(rule.field + '!')}")
+        inner.append(f"{ident(rule.column.name)} AS _raw{number}")
+    key = wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], dialect)
+    outer = [f"{key} AS _key", "_source_hash"]
+    outer += [ident(rule.field + mark) for rule in sync.rules for mark in ("", "!")]
+    values = " ".join(
+        f"WHEN {ident(rule.field + '!')} IS NOT NULL"
+        f" THEN SUBSTR(CAST(_raw{number} AS VARCHAR), 1, {VALUE_LENGTH})"
+        for number, rule in enumerate(sync.rules)
+    )
+    sizes = " ".join(
+        f"WHEN {ident(rule.field + '!')} IS NOT NULL THEN CHAR_LENGTH(CAST(_raw{number} AS VARCHAR))"
+        for number, rule in enumerate(sync.rules)
+    )
+    outer += [f"CASE {values} END AS _value", f"CASE {sizes} END AS _size"]
+    return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {relation} AS _m) AS _p"
+
+
+def keys(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
+    """SELECT of key and hash alone: what step one of the diff reads of every row."""
+    texts = [wire.project(rule, dialect, timezone=sync.timezone).text for rule in sync.identity]
+    key = wire.key_text(sync.identity, texts, dialect)
+    source_hash = wire.source_hash(used_columns(sync), dialect, sync.fingerprint)
+    return f"SELECT {key} AS _key, {source_hash} AS _source_hash FROM {relation} AS _m"
+
+
+def candidates(staged: str, snapshot: str) -> str:
+    """Step one: keys that are new, removed, or whose hash moved. Unequal hashes only select; text decides later.
+
+    Args:
+        staged: a relation with `_key, _source_hash`; a null key is always a candidate.
+        snapshot: a snapshot table.
+    """
+    return (
+        "SELECT n._key AS _key, s._key AS _known_key, s._gone_at AS _gone_at"
+        f" FROM {staged} AS n FULL JOIN {snapshot} AS s ON n._key = s._key"
+        " WHERE (n._source_hash IS DISTINCT FROM s._source_hash) OR (s._source_hash IS NULL)"
+    )
+
+
+def project_candidates(sync: CompiledSync, relation: str, wanted: str, dialect: Dialect) -> str:
+    """Step two's projection: only the rows whose key stands in `wanted` (a relation with `_key`), or is null.
+
+    The key is worked out anew and filters before the dear part runs; MATERIALIZED keeps engines from undoing that.
+    """
+    texts = [wire.project(rule, dialect, timezone=sync.timezone).text for rule in sync.identity]
+    key = wire.key_text(sync.identity, texts, dialect)
+    columns = ", ".join(f"m.{ident(column.name)}" for column in used_columns(sync))
+    return (
+        f"WITH _chosen AS MATERIALIZED (SELECT {columns} FROM (SELECT *, {key} AS _k FROM {relation} AS r) AS m"
+        f" WHERE m._k IN (SELECT _key FROM {wanted}) OR m._k IS NULL)"
+        f" {projection(sync, '_chosen', dialect)}"
+    )
+
+
+def judged(sync: CompiledSync, projected: str, snapshot: str | None, have: frozenset[str]) -> str:
+    """Turn projected rows into what would be sent, beside what the org acknowledged.
+
+    Args:
+        projected: a relation shaped by `projection`.
+        snapshot: the sync's snapshot table, None when there is none yet.
+        have: fields the snapshot has a column for; others count as absent.
+    """
+    joined = _joined(sync, projected, snapshot, have)
+    sent = ", ".join(
+        f"CASE WHEN _known THEN {_on_update(rule, sync)} ELSE {_on_create(rule, sync)} END AS {ident(rule.field)}"
+        for rule in sync.rules
+    )
+    whole = ", ".join(f"{ident(rule.field + '=')}" for rule in sync.rules)
+    refused = _refusals(sync)
+    judged_rows = (
+        f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _known, {whole}, {sent},"
+        f" {_first(refused, 1)} AS _code, {_first(refused, 2)} AS _field, _value, _size FROM ({joined}) AS _j"
+    )
+    changed = " OR ".join(f"({ident(rule.field)} IS NOT NULL)" for rule in sync.fields) or "FALSE"
+    if sync.send_all:
+        changed = " OR ".join(f"({ident(rule.field + '~')})" for rule in sync.fields)
+        judged_rows = _with_change_marks(sync, judged_rows)
+    names = ", ".join(ident(rule.field + mark) for rule in sync.rules for mark in ("", "="))
+    op = f"CASE WHEN NOT _known THEN 'upsert' WHEN {changed} THEN 'update' ELSE 'none' END"
+    return (
+        f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _code, _field, _value, _size, {op} AS _op, {names}"
+        f" FROM ({judged_rows}) AS _w"
+    )
+
+
+def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: frozenset[str]) -> str:
+    mine = ", ".join(
+        f"p.{ident(rule.field)} AS {ident(rule.field + '=')}, p.{ident(rule.field + '!')} AS {ident(rule.field + '!')}"
+        for rule in sync.rules
+    )
+    if snapshot is None:
+        theirs = ", ".join(f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '@')}" for rule in sync.fields)
+        return (
+            f"SELECT p._key, p._source_hash, p._value, p._size, {mine}, {theirs}, CAST(NULL AS VARCHAR) AS _record_id,"
+            " CAST(NULL AS VARCHAR) AS _origin, CAST(NULL AS TIMESTAMP) AS _gone_at, FALSE AS _known"
+            f" FROM ({projected}) AS p"
+        )
+    theirs = ", ".join(
+        ("s." + ident(rule.field) if rule.field in have else "CAST(NULL AS VARCHAR)")
+        + f" AS {ident(rule.field + '@')}"
+        for rule in sync.fields
+    )
+    return (
+        f"SELECT p._key, p._source_hash, p._value, p._size, {mine}, {theirs}, s._id AS _record_id, s._origin, s._gone_at,"
+        " (s._key IS NOT NULL AND s._gone_at IS NULL) AS _known"
+        f" FROM ({projected}) AS p LEFT JOIN {snapshot} AS s ON p._key = s._key"
+    )
+
+
+def _wanted(rule: FieldRule, policy: Send) -> str:
+    """The text a policy would send, whatever stands in the org."""
+    text = ident(rule.field + "=")
+    if policy is Send.NEVER:
+        return "CAST(NULL AS VARCHAR)"
+    return f"NULLIF({text}, '')" if policy is Send.VALUE else text
+
+
+def _on_create(rule: FieldRule, sync: CompiledSync) -> str:
+    if rule in sync.identity:
+        return ident(rule.field + "=")
+    return _wanted(rule, rule.on_create)
+
+
+def _on_update(rule: FieldRule, sync: CompiledSync) -> str:
+    if rule in sync.identity or rule.on_update is Send.NEVER:
+        return "CAST(NULL AS VARCHAR)"
+    wanted = _wanted(rule, rule.on_update)
+    if sync.send_all:
+        return wanted
+    return f"CASE WHEN ({wanted}) IS DISTINCT FROM {ident(rule.field + '@')} THEN {wanted} END"
+
+
+def _with_change_marks(sync: CompiledSync, rows: str) -> str:
+    """For `send: all`: keep beside each text whether it differs, since unequal text no longer shows by presence."""
+    marks = ", ".join(
+        f"(_known AND ({_wanted(rule, rule.on_update)}) IS NOT NULL"
+        f" AND (({_wanted(rule, rule.on_update)}) IS DISTINCT FROM {ident(rule.field + '@')})) AS {ident(rule.field + '~')}"
+        for rule in sync.fields
+    )
+    return rows.replace("_size FROM (", f"_size, {marks} FROM (", 1)
+
+
+def _refusals(sync: CompiledSync) -> list[tuple[str, str, str]]:
+    """(condition, code expression, field literal) in the order they are looked at."""
+    out = []
+    for rule in sync.rules:
+        code = ident(rule.field + "!")
+        if rule in sync.identity:
+            out.append((f"{code} IS NOT NULL", code, literal(rule.field)))
+            continue
+        for known, policy in (("NOT _known", rule.on_create), ("_known", rule.on_update)):
+            if policy is not Send.NEVER:
+                out.append((f"{known} AND {code} IS NOT NULL", code, literal(rule.field)))
+    out.append(("_key IS NULL", "'MISSING_ARGUMENT'", literal(sync.identity[0].field)))
+    for rule in sync.fields:
+        blank = f"{ident(rule.field + '=')} = ''"
+        missing = "'REQUIRED_FIELD_MISSING'"
+        if rule.required and rule.on_create is not Send.NEVER:
+            out.append((f"NOT _known AND {blank}", missing, literal(rule.field)))
+        if not rule.nillable and rule.on_update is Send.VALUE_OR_NULL:
+            out.append((f"_known AND {blank}", missing, literal(rule.field)))
+    return out
+
+
+def _first(refusals: Iterable[tuple[str, str, str]], part: int) -> str:
+    cases = " ".join(f"WHEN {refusal[0]} THEN {refusal[part]}" for refusal in refusals)
+    return f"CASE {cases} END"

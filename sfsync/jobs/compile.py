@@ -1,0 +1,85 @@
+"""`sfsync compile`, and the compiling that every other command begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sfsync.compiler.compile import compile_project, used_objects
+from sfsync.compiler.fields import OrgView
+from sfsync.compiler.manifest import Manifest
+from sfsync.compiler.surroundings import Surroundings
+from sfsync.contract import Contract
+from sfsync.jobs.seeds import load_seeds
+from sfsync.jobs.session import Options, Session
+from sfsync.state import contracts
+
+
+@dataclass(frozen=True, slots=True)
+class CompileResult:
+    """What `sfsync compile` made."""
+
+    manifest: Manifest
+    path: str  # the folder of compiled SQL
+
+
+def compile_command(options: Options) -> CompileResult:
+    """Compile without asking the org: with its cached contract when there is one."""
+    with Session(options, "compile") as session:
+        contract = contracts.load(session.store) if session.state_path.exists() else None
+        manifest = compile_session(session, contract)
+        write_compiled(session, manifest)
+        return CompileResult(manifest, str(session.workspace.target / "compiled"))
+
+
+def compile_session(session: Session, contract: Contract | None) -> Manifest:
+    """Compile the session's project against its warehouse and, when it is known, the org's contract."""
+    profile = session.profile
+    seeds = load_seeds(session)
+    around = Surroundings(
+        dialect=session.warehouse.dialect,
+        catalog=session.warehouse.catalog(),
+        columns_of=session.warehouse.columns,
+        org=OrgView(contract, whole=False) if contract is not None else None,
+        target={
+            "name": profile.target,
+            "type": session.warehouse.kind,
+            "schema": session.warehouse.catalog().default_schema,
+            "profile_name": profile.name,
+        },
+        env=session.options.env,
+        seeds=seeds,
+    )
+    return compile_project(session.project, around)
+
+
+def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
+    """The contract of the used objects: cached, or asked of the org where objects are missing or too old."""
+    from sfsync.salesforce.describe import fetch_contract
+
+    store = session.store
+    cached = contracts.load(store)
+    needed = used_objects(session.project)
+    missing = [name for name in needed if cached is None or cached.object(name) is None]
+    at = contracts.fetched_at(store)
+    if at is not None and max_age is not None and session.clock.now() - at > max_age:
+        missing = list(needed)
+    if not missing:
+        assert cached is not None or not needed  # noqa: S101
+        return cached or Contract(())
+    door = session.door
+    fresh = fetch_contract(door, missing, session.clock)
+    contracts.save(session.store, fresh)
+    return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
+
+
+def write_compiled(session: Session, manifest: Manifest) -> None:
+    """Leave target/compiled/ and manifest.json."""
+    from sfsync.compiler.documents import compiled_files, manifest_json
+
+    for name, text in compiled_files(manifest):
+        session.workspace.write_artifact(f"compiled/{name}", text)
+    session.workspace.write_artifact(
+        "manifest.json",
+        manifest_json(manifest, run_id=session.run_id, at=session.clock.now(), target=session.profile.target),
+    )

@@ -1,0 +1,106 @@
+"""`sfsync plan`: what a run would do. Sends nothing, takes no lease, changes no snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sfsync.compiler.manifest import CompiledSync, Manifest
+from sfsync.diff.diff import Changes, DiffContext, diff_sync
+from sfsync.diff.stage import stage_rows
+from sfsync.engine.dialect import DUCKDB
+from sfsync.jobs.compile import compile_session, known_contract, write_compiled
+from sfsync.jobs.session import Options, Session
+from sfsync.plan import guards
+from sfsync.plan.batches import pack_sync
+from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
+from sfsync.project.selector import graph_of, select
+from sfsync.records import Batch
+from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
+from sfsync.state import history
+from sfsync.state.snapshots import inspect
+
+
+def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
+    """Compile, stage, diff and price the selected syncs."""
+    with Session(options, "plan") as session:
+        session.open_store(write=False)
+        manifest = compile_for_sending(session)
+        plan = make_plan(session, manifest, frozenset(allow))
+        write_plan(session, plan)
+        return plan
+
+
+def compile_for_sending(session: Session) -> Manifest:
+    """Compile against the org's contract, asking the org where nothing is known of an object."""
+    contract = known_contract(session, max_age=None)
+    manifest = compile_session(session, contract)
+    write_compiled(session, manifest)
+    return manifest
+
+
+def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, ...]:
+    """The syncs that --select and --exclude leave, parents first."""
+    refs = {model.name: model.refs for model in manifest.models}
+    tags = {model.name: model.tags for model in manifest.models}
+    names = select(graph_of(session.project, refs, tags), session.options.select, session.options.exclude)
+    return tuple(sync for sync in manifest.syncs if sync.name in names)
+
+
+def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Plan:
+    """Diff the selected syncs into the run's file and put the plan together."""
+    chosen = selected_syncs(session, manifest)
+    found: list[Changes] = []
+    for sync in chosen:
+        session.events.log("debug", f"{sync.name}: comparing")
+        found.append(_diff(session, sync, tuple(c.sync for c in found)))
+    learned = history.learned(session.store, "collection_rows")
+    items: list[SyncPlan] = []
+    call = 0
+    for changes in found:
+        refusals = guards.check(changes, allow)
+        chunk = int(learned.get(changes.sync.object, MAX_COLLECTION_ROWS))
+        batches = pack_sync(changes.sync, session.db, chunk=chunk, first_call=call)
+        call = 1 + max((batch.call for batch in batches), default=call - 1)
+        info = inspect(session.store, changes.sync)
+        table = info.table if info.exists else None
+        items.append(describe_sync(changes, refusals, batches, table, info.fields, session.db))
+    return Plan(
+        run_id=session.run_id,
+        project=manifest.project,
+        target=session.profile.target,
+        created_at=session.clock.now(),
+        syncs=tuple(items),
+        api=_budget(session, [batch for item in items for batch in item.batches]),
+        warnings=manifest.warnings + tuple(w for item in items for w in item.warnings),
+    )
+
+
+def _diff(session: Session, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> Changes:
+    staged = stage_rows(sync, session.warehouse, session.db)
+    dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
+    return diff_sync(sync, staged, DiffContext(session.db, session.store, dialect, upstream))
+
+
+def _budget(session: Session, batches: list[Batch]) -> ApiBudget:
+    ways: dict[str, int] = {}
+    for batch in batches:
+        ways[str(batch.way)] = ways.get(str(batch.way), 0) + batch.calls
+    budget = session.ledger.budget()
+    return ApiBudget(
+        calls=sum(ways.values()),
+        by_way=tuple(sorted(ways.items())),
+        allowed=budget.available,
+        ceiling=budget.allowed,
+        left_in_org=budget.left_in_org,
+        seen_at=budget.seen_at,
+        planning_calls=session.ledger.calls,
+    )
+
+
+def write_plan(session: Session, plan: Plan) -> None:
+    """Leave target/plan.json and target/plan.md."""
+    from sfsync.report.plan_json import plan_json
+    from sfsync.report.plan_markdown import plan_markdown
+
+    session.workspace.write_artifact("plan.json", plan_json(plan))
+    session.workspace.write_artifact("plan.md", plan_markdown(plan))

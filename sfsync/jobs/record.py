@@ -1,0 +1,106 @@
+"""Writes what the org answered into the state: snapshot and refusals, one transaction for each part.
+
+Owns:      the way from a part of an outcome table to the state's tables.
+Does not:  judge answers (push) or know table shapes (state).
+Invariant: a row is in the snapshot with a text only after the org acknowledged that text.
+"""
+
+from __future__ import annotations
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.messages import MASK
+from sfsync.diff.refusals import digest_sql, identity_sql
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
+from sfsync.records import Operation
+from sfsync.state import rejected, snapshots
+from sfsync.state.store import StateStore
+
+_ACTION = {Operation.UPSERT: "create", Operation.UPDATE: "update", Operation.DELETE: "delete"}
+
+
+class StateRecorder:
+    """The Recorder of push, over an open state."""
+
+    def __init__(self, store: StateStore, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+
+    def record(self, sync: CompiledSync, operation: Operation, part: int) -> None:
+        db = self._store.db
+        outcomes = run_table("outcome", sync.name)
+        found = {
+            outcome
+            for (outcome,) in db.execute(
+                f"SELECT DISTINCT outcome FROM {outcomes} WHERE _op = '{operation}' AND _part = {part}"
+            )
+        }
+        with db.transaction():
+            if found & {"created", "adopted", "updated", "deleted", "already_deleted"}:
+                good = self._rows(sync, operation, part, "'created', 'adopted', 'updated', 'deleted', 'already_deleted'")
+                self._succeeded(sync, operation, good)
+            if "gone" in found:
+                gone = self._rows(sync, operation, part, "'gone'")
+                snapshots.record_gone(self._store, sync, gone, self._run_id)
+            if found & {"rejected", "failed", "in_doubt"}:
+                refused = self._refused(sync, operation, part)
+                rejected.record_refusals(self._store, sync.name, refused, self._run_id)
+
+    def _succeeded(self, sync: CompiledSync, operation: Operation, rows: str) -> None:
+        match operation:
+            case Operation.UPSERT:
+                snapshots.record_upserts(self._store, sync, rows, self._run_id)
+            case Operation.UPDATE:
+                snapshots.record_updates(self._store, sync, rows, self._run_id)
+            case Operation.DELETE:
+                snapshots.record_deletes(self._store, sync, rows)
+        rejected.clear(self._store, sync.name, rows)
+
+    def _rows(self, sync: CompiledSync, operation: Operation, part: int, outcomes: str) -> str:
+        texts = "" if operation is Operation.DELETE else _texts(sync) + ", t._source_hash,"
+        return (
+            f"(SELECT {texts} t._key, o._record_id, o._created FROM {run_table(operation.value, sync.name)} AS t"
+            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
+            f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ({outcomes}))"
+        )
+
+    def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:
+        if operation is Operation.DELETE:
+            digest = "md5('delete' || t._key)"
+            identity = f"CAST(json_object({literal(sync.identity[0].field)}, t._key) AS VARCHAR)"
+        else:
+            digest = digest_sql(sync, "t", action=operation.value)
+            identity = identity_sql(sync, "t") if operation is Operation.UPSERT else self._known_identity(sync)
+        return (
+            f"(SELECT t._key AS key, {digest} AS digest, 'org' AS decided_by, '{_ACTION[operation]}' AS action,"
+            f" coalesce(o.code, 'UNKNOWN') AS code, nullif(o.field, '') AS field,"
+            f" {_masked(sync, operation)} AS message, {identity} AS identity, o.outcome <> 'rejected' AS transient"
+            f" FROM {run_table(operation.value, sync.name)} AS t"
+            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
+            f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ('rejected', 'failed', 'in_doubt'))"
+        )
+
+    def _known_identity(self, sync: CompiledSync) -> str:
+        """An update carries no identity; its key does, and names one field unless there are several."""
+        if any(rule.pii for rule in sync.identity):
+            return f"CAST(json_object('key', md5({literal(sync.name)} || t._key)) AS VARCHAR)"
+        if len(sync.identity) == 1:
+            return f"CAST(json_object({literal(sync.identity[0].field)}, t._key) AS VARCHAR)"
+        return "CAST(json_object('key', t._key) AS VARCHAR)"
+
+
+def _texts(sync: CompiledSync) -> str:
+    return ", ".join(f"t.{ident(rule.field)}" for rule in sync.rules)
+
+
+def _masked(sync: CompiledSync, operation: Operation) -> str:
+    """The org's words, which echo values, without those of pii fields."""
+    text = "coalesce(o.message, '')"
+    if operation is Operation.DELETE:
+        return text
+    for rule in sync.rules:
+        if rule.pii:
+            value = f"nullif(t.{ident(rule.field)}, '')"
+            text = f"coalesce(regexp_replace({text}, regexp_escape({value}), {literal(MASK)}, 'gi'), {text})"
+    return text

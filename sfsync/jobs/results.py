@@ -1,0 +1,160 @@
+"""What is written down of each sync when a run ends: fresh hashes, refusals, counts, and the files people read."""
+
+from __future__ import annotations
+
+from sfsync.artifacts import RejectedSample, Status, SyncResult, status_of
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.refusals import identity_sql
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
+from sfsync.jobs.session import Session
+from sfsync.plan.plan import SyncPlan
+from sfsync.push.context import PushContext
+from sfsync.records import Operation, Outcome
+from sfsync.state import history, rejected, snapshots
+
+SAMPLES = 20
+
+
+def finish_sync(
+    session: Session, item: SyncPlan, context: PushContext, *, strict: bool, interrupted: bool
+) -> SyncResult:
+    """Record what needs no answer of the org, count outcomes, and note the sync in the history."""
+    sync, changes = item.sync, item.changes
+    if item.refusals:
+        result = _result(session, item, Status.REFUSED, {}, {}, context)
+    else:
+        _record_local(session, sync)
+        model, removals = _outcomes(session, item)
+        status = status_of(model, removals, skipped_gone=changes.gone, strict=strict)
+        if interrupted and model.get(Outcome.STOPPED, 0) + removals.get(Outcome.STOPPED, 0):
+            status = Status.INTERRUPTED
+        result = _result(session, item, status, model, removals, context)
+    history.record_sync(
+        session.store,
+        history.SyncRecord(
+            session.run_id,
+            sync.name,
+            str(result.status),
+            result.started_at,
+            result.ended_at,
+            result.calls,
+            result.staged,
+            result.removed,
+            {str(o): result.count(o) for o in Outcome if result.count(o)},
+            result.message,
+        ),
+    )
+    return result
+
+
+def _record_local(session: Session, sync: CompiledSync) -> None:
+    """Fresh hashes of unchanged rows, sfsync's own refusals, and an end to refusals that no longer stand."""
+    store, db = session.store, session.db
+    fresh, refused = run_table("fresh", sync.name), run_table("refused", sync.name)
+    with db.transaction():
+        if db.value(f"SELECT count(*) FROM {fresh}"):
+            snapshots.refresh_hashes(store, sync, fresh)
+        rejected.keep_only(store, sync.name, f"(SELECT key, digest FROM {refused})")
+        if db.value(f"SELECT count(*) FROM {refused}"):
+            columns = "key, digest, decided_by, action, code, field, message, identity, transient"
+            rejected.record_refusals(
+                store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id
+            )
+        pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op <> 'none' AND _key IS NOT NULL"
+        removed = f"SELECT _key FROM {run_table('delete', sync.name)}"
+        rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
+
+
+def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dict[Outcome, int]]:
+    """(of staged rows, of removed records): what the plan settled and what the push added."""
+    changes = item.changes
+    model = {
+        Outcome.UNCHANGED: changes.unchanged,
+        Outcome.REJECTED: changes.refused,
+        Outcome.HELD: changes.held,
+        Outcome.WAITING: changes.waiting,
+        Outcome.GONE: changes.gone,
+    }
+    removals: dict[Outcome, int] = {}
+    for operation, outcome, rows in session.db.execute(
+        f"SELECT _op, outcome, count(*) FROM {run_table('outcome', item.sync.name)} GROUP BY _op, outcome"
+    ):
+        into = removals if operation == Operation.DELETE else model
+        into[Outcome(outcome)] = into.get(Outcome(outcome), 0) + int(rows)
+    return {o: n for o, n in model.items() if n}, removals
+
+
+def _result(
+    session: Session,
+    item: SyncPlan,
+    status: Status,
+    model: dict[Outcome, int],
+    removals: dict[Outcome, int],
+    context: PushContext,
+) -> SyncResult:
+    name = item.sync.name
+    refused = status is Status.REFUSED
+    samples = [row for row in rejected.read(session.store, name, SAMPLES) if row.run_id == session.run_id]
+    return SyncResult(
+        name=name,
+        object=item.sync.object,
+        status=status,
+        staged=0 if refused else item.changes.staged,
+        removed=0 if refused else item.changes.deletes,
+        model=model,
+        removals=removals,
+        skipped_gone=item.changes.gone,
+        calls=context.calls.get(name, 0),
+        job_ids=tuple(context.job_ids.get(name, ())),
+        started_at=session.started_at,
+        ended_at=session.clock.now(),
+        message="; ".join(refusal.what for refusal in item.refusals) or None,
+        rejected=tuple(
+            RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts)
+            for row in samples
+        ),
+        rejected_file=f"rejected/{name}.csv" if rejected.counts(session.store).get(name) else None,
+    )
+
+
+def write_rejected(session: Session, sync: CompiledSync) -> None:
+    """Leave target/rejected/<sync>.csv with every row that is refused at the moment; remove it when there is none."""
+    path = session.workspace.target / "rejected" / f"{sync.name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    identity = ", ".join(
+        f"identity->>{literal('$.' + rule.field)} AS {ident(rule.field)}" for rule in sync.identity
+    )
+    select = (
+        "SELECT 'false' AS status, message AS errormessage, strftime(at, '%Y-%m-%dT%H:%M:%SZ') AS \"timestamp\","
+        f" {identity}, action, code, field, run_id, attempts FROM {rejected.TABLE}"
+        f" WHERE sync = {literal(sync.name)} ORDER BY at, key, digest"
+    )
+    if session.db.copy_csv(select, path) == 0:
+        path.unlink()
+
+
+def write_successes(session: Session, sync: CompiledSync) -> None:
+    """Leave target/results/<sync>.csv with the successful outcomes of this run (`results: all`)."""
+    path = session.workspace.target / "results" / f"{sync.name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    at = literal(session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
+    key = sync.identity[0].field
+    upsert = identity_sql(sync, "t")
+    parts = [
+        f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", {_shown(sync, operation, upsert)}"
+        f" AS {ident(key)}, o.outcome AS action, o._record_id AS \"Id\", {literal(session.run_id)} AS run_id"
+        f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t"
+        f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
+        " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted')"
+        for operation in Operation
+    ]
+    session.db.copy_csv(" UNION ALL ".join(parts), path)
+
+
+def _shown(sync: CompiledSync, operation: Operation, upsert: str) -> str:
+    if operation is Operation.UPSERT:
+        return f"{upsert}->>{literal('$.' + sync.identity[0].field)}"
+    pii = any(rule.pii for rule in sync.identity)
+    return f"md5({literal(sync.name)} || t._key)" if pii else "t._key"

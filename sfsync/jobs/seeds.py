@@ -1,0 +1,49 @@
+"""`sfsync seed`, and the loading of seeds that compile begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfsync.engine import seeds
+from sfsync.jobs.session import Options, Session
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """Which seeds were read, and how many there are."""
+
+    loaded: tuple[str, ...]
+    total: int
+
+
+def seed_command(options: Options) -> SeedResult:
+    """Load every seed anew."""
+    with Session(options, "seed") as session:
+        loaded = _load(session, force=True)
+        return SeedResult(loaded, len(session.project.seeds))
+
+
+def load_seeds(session: Session) -> dict[str, str]:
+    """Load seeds whose file moved; return the SQL of each seed's relation."""
+    _load(session, force=False)
+    if session.warehouse.shares_engine:
+        return {seed.name: seeds.relation(seed.name) for seed in session.project.seeds}
+    return {seed.name: session.warehouse.seed_relation(seed.name) for seed in session.project.seeds}
+
+
+def _load(session: Session, *, force: bool) -> tuple[str, ...]:
+    values = [
+        seeds.Seed(
+            seed.name,
+            session.project.root / seed.path,
+            seed.path,
+            seed.columns,
+            seed.column_types,
+            seed.digest,
+        )
+        for seed in session.project.seeds
+    ]
+    if session.warehouse.shares_engine:
+        file = session.workspace.private / f"{session.profile.target}.seeds.duckdb"
+        return seeds.load(session.db, file, values, force=force)
+    return session.warehouse.load_seeds(values, session.db, make=force)

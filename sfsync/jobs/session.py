@@ -1,0 +1,223 @@
+"""Opens what a command works with, wires it, and closes it: project, profile, engine, state, org.
+
+Owns:      the order of opening and closing, paths of a project's private files, the run's identity.
+Does not:  decide what a command does (one file per verb) or print.
+Invariant: whatever was opened is closed, and the spool is removed, however the command ends.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sfsync.connections import LocalOrg as LocalOrgSettings
+from sfsync.connections import SalesforceOrg
+from sfsync.diff.stage import RUN
+from sfsync.errors import InternalError
+from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
+from sfsync.profiles import Profile, load_profile
+from sfsync.project.load import load_project
+from sfsync.project.project import Project
+
+if TYPE_CHECKING:
+    from sfsync.engine.base import Warehouse
+    from sfsync.engine.duckdb import DuckDB
+    from sfsync.salesforce.door import Door
+    from sfsync.state.ledger import StateLedger
+    from sfsync.state.store import StateStore
+
+MEMORY_LIMIT = "256MB"
+"""Of the run's own DuckDB; it spills to disk beyond. Profiles may raise it (`memory_limit`)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every command is given."""
+
+    project_dir: Path = Path()
+    profiles_dir: Path | None = None
+    target: str | None = None
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    clock: Clock = field(default_factory=SystemClock)
+    events: Events = field(default_factory=NoEvents)
+
+
+class Session:
+    """One command's open connections. Everything is opened at first use; `with` closes it."""
+
+    def __init__(self, options: Options, command: str) -> None:
+        self.options = options
+        self.command = command
+        self.clock = options.clock
+        self.events = options.events
+        self._stack = ExitStack()
+        now = self.clock.now()
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.started_at = now
+        self._store: StateStore | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @cached_property
+    def project(self) -> Project:
+        """The project folder, read and checked."""
+        return load_project(self.options.project_dir, vars=self.options.vars)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The chosen target."""
+        project = self.project
+        return load_profile(
+            project.root,
+            project.spec.profile,
+            target=self.options.target,
+            profiles_dir=self.options.profiles_dir,
+            env=self.options.env,
+            vars=project.vars,
+        )
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The project's own folders."""
+        project = self.project
+        return Workspace(project.root, project.target_path, project.private_path)
+
+    @property
+    def state_path(self) -> Path:
+        """The state file of the target."""
+        return self.workspace.private / f"{self.profile.target}.duckdb"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the target's org is the embedded one."""
+        return isinstance(self.profile.org, LocalOrgSettings)
+
+    @cached_property
+    def spool(self) -> Path:
+        """A private folder of this run, removed at the end."""
+        path = self.workspace.new_spool(self.run_id)
+        self._stack.callback(self.workspace.drop_spool, self.run_id)
+        return path
+
+    @cached_property
+    def db(self) -> DuckDB:
+        """The run's engine, with the run's own file attached."""
+        from sfsync.engine.duckdb import DuckDB
+
+        spool = self.spool
+        limit = self.profile.memory_limit or MEMORY_LIMIT
+        db = DuckDB(memory_limit=limit, temp_directory=spool / "spill")
+        self._stack.callback(db.close)
+        db.attach(spool / "run.duckdb", RUN)
+        return db
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The user's database."""
+        from sfsync.jobs.warehouses import open_warehouse
+
+        warehouse = open_warehouse(self.profile.warehouse, self.db)
+        self._stack.callback(warehouse.close)
+        return warehouse
+
+    @property
+    def store(self) -> StateStore:
+        """The state, for reading."""
+        return self.open_store(write=False)
+
+    def open_store(self, *, write: bool, starts_empty: bool | None = None) -> StateStore:
+        """Open the state once; a later call with `write` takes the lease on what is open."""
+        from sfsync.state.store import open_state
+
+        if self._store is None:
+            self._store = open_state(
+                self.db,
+                self.state_path,
+                self.clock,
+                self.command,
+                write=write,
+                starts_empty=self.is_local if starts_empty is None else starts_empty,
+            )
+            self._stack.callback(self._store.close)
+        elif write:
+            self._store.write()
+        return self._store
+
+    @cached_property
+    def ledger(self) -> StateLedger:
+        """The account of API calls in the state."""
+        from sfsync.state.ledger import Limits, StateLedger
+
+        ledger = StateLedger(self.store, self._limits(Limits), self.run_id)
+        self._stack.callback(ledger.close)
+        return ledger
+
+    def _limits(self, limits: type[Any]) -> Any:
+        org = self.profile.org
+        if not isinstance(org, SalesforceOrg):
+            return limits()
+        keep = org.api_limit.keep_free
+        if isinstance(keep, float):
+            return limits(org.api_limit.daily_calls, None, keep)
+        return limits(org.api_limit.daily_calls, keep, None)
+
+    @cached_property
+    def door(self) -> Door:
+        """The counted way to the org, signed in and bound to the state."""
+        door = self.open_door()
+        store = self.open_store(write=True)
+        store.bind(door.token.org_id)
+        door.use_ledger(self.ledger)
+        return door
+
+    def open_door(self) -> Door:
+        """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""
+        from sfsync.salesforce.auth import Login, login_of
+        from sfsync.salesforce.door import open_door
+
+        org = self.profile.org
+        if isinstance(org, LocalOrgSettings):
+            from sfsync.local_org import control
+
+            local = control.start(self.org_folder, schema=org.schema_)
+            login = Login(
+                "client_credentials", local.url, client_id=local.client_id, client_secret=local.client_secret
+            )
+            ca_file, version = Path(local.ca_file), None
+        elif isinstance(org, SalesforceOrg):
+            login, ca_file, version = login_of(org), org.ca_file, org.api_version
+        else:
+            raise InternalError(f"no way to connect to {type(org).__name__}")
+        door = open_door(
+            login,
+            ledger=UncountedLedger(),
+            clock=self.clock,
+            ca_file=ca_file,
+            threads=self.profile.threads,
+            api_version=version,
+        )
+        self._stack.callback(door.close)
+        return door
+
+    @property
+    def org_folder(self) -> Path:
+        """Where the embedded org keeps its data."""
+        return self.workspace.private / "org"
+
+

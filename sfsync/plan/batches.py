@@ -1,0 +1,167 @@
+"""Packs the changes of a sync into batches that one request or one job carries.
+
+Owns:      forms (rows that cannot share a CSV), the choice of way for each, and the ordinals of every batch.
+Does not:  send anything, or change a row; it may only sort the rows of one operation so that a form stands together.
+Invariant: concatenating the batches of a sync and operation gives back exactly its changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.duckdb import DuckDB
+from sfsync.plan.cost import JOB_BYTES, Group, job_calls, prices
+from sfsync.records import Batch, FieldRule, Operation, Send, Way
+from sfsync.salesforce import encode
+from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS
+
+COMPOSITE_BYTES = 4_000_000
+"""Body of one Composite; larger ones run long enough on the org's side to meet its limits."""
+
+EXACT_ROWS = 6_000
+"""Groups up to this size are measured exactly, since only they can fit a multipart job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Rows [first, last) that look alike on the wire."""
+
+    first: int
+    last: int
+    json_only: bool
+    clearing: tuple[str, ...]
+
+
+def sent_rules(sync: CompiledSync, operation: Operation) -> tuple[FieldRule, ...]:
+    """The fields that an operation can send, the upsert key first."""
+    if operation is Operation.UPSERT:
+        return sync.identity + tuple(r for r in sync.fields if r.on_create is not Send.NEVER)
+    if operation is Operation.UPDATE:
+        return tuple(r for r in sync.fields if r.on_update is not Send.NEVER)
+    return ()
+
+
+def pack_sync(sync: CompiledSync, db: DuckDB, *, chunk: int, first_call: int) -> tuple[Batch, ...]:
+    """The batches of one sync: creates and updates first, then deletes.
+
+    Args:
+        chunk: rows per Collections request, as learned for the object.
+        first_call: the number of the first call; later ones count on from it.
+    """
+    writes: list[Batch] = []
+    for operation in (Operation.UPSERT, Operation.UPDATE):
+        writes += _pack(sync, operation, db, chunk)
+    deletes = list(_pack(sync, Operation.DELETE, db, chunk))
+    numbered = list(_share_calls(writes, first_call))
+    start = 1 + max((b.call for b in numbered), default=first_call - 1)
+    return (*numbered, *_share_calls(deletes, start))
+
+
+def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> Iterator[Batch]:
+    table = run_table(operation.value, sync.name)
+    total = int(db.value(f"SELECT count(*) FROM {table}"))
+    if not total:
+        return
+    for form in _forms(sync, operation, db, table, total):
+        group = _measure(sync, operation, form, db, table)
+        best = prices(group, sync.api, chunk)[0]
+        blank = Batch(sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0)
+        if best.way is Way.COLLECTIONS:
+            yield from _collections(sync, blank, db, table, chunk)
+        elif best.way is Way.MULTIPART or best.jobs == 1:
+            yield replace(blank, calls=job_calls(best.way, operation), clearing=form.clearing)
+        else:
+            yield from _jobs(sync, replace(blank, clearing=form.clearing), db, table)
+
+
+def _forms(
+    sync: CompiledSync, operation: Operation, db: DuckDB, table: str, total: int
+) -> Iterator[_Form]:
+    """Split off rows that clear a lookup others set, and rows whose text CSV cannot carry."""
+    rules = sent_rules(sync, operation)
+    lookups = [rule for rule in rules if rule.reference is not None]
+    bits = [f"CASE WHEN {ident(rule.field)} = '' THEN {2 << n} ELSE 0 END" for n, rule in enumerate(lookups)]
+    json_bit = f"CASE WHEN {encode.needs_json(rules)} THEN 1 ELSE 0 END" if rules else "0"
+    form = " + ".join([json_bit, *bits])
+    found = db.execute(f"SELECT {form} AS form, count(*) FROM {table} GROUP BY form ORDER BY form")
+    if len(found) > 1:
+        db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {table} ORDER BY {form}, rowid")
+    first = 0
+    for value, rows in found:
+        clearing = tuple(rule.field for n, rule in enumerate(lookups) if value & (2 << n))
+        yield _Form(first, first + rows, bool(value & 1), clearing)
+        first += rows
+    assert first == total  # noqa: S101 - group by loses no row
+
+
+def _measure(sync: CompiledSync, operation: Operation, form: _Form, db: DuckDB, table: str) -> Group:
+    rules = sent_rules(sync, operation)
+    by_id = operation is not Operation.UPSERT
+    columns = encode.csv_columns(rules, by_id=by_id, clearing=form.clearing)
+    rows = form.last - form.first
+    exact = rows <= EXACT_ROWS
+    if exact:
+        size = encode.csv_bytes(columns)
+    else:
+        cells = " + ".join(f"coalesce(strlen({ident(rule.field)}), 0)" for rule in rules) or "0"
+        size = f"({cells} + {2 * len(columns) + (18 if by_id else 0)})"
+    where = f"rowid >= {form.first} AND rowid < {form.last}"
+    total = int(db.value(f"SELECT coalesce(sum({size}), 0) FROM {table} WHERE {where}"))
+    return Group(operation, rows, total + encode.csv_header_bytes(columns), exact, form.json_only)
+
+
+def _collections(sync: CompiledSync, blank: Batch, db: DuckDB, table: str, chunk: int) -> Iterator[Batch]:
+    """Blocks of at most `chunk` rows, halved where long texts would make a body too large."""
+    rules = sent_rules(sync, blank.operation)
+    size = "19"
+    if blank.operation is not Operation.DELETE:
+        record = encode.json_record(sync.object, rules, by_id=blank.operation is not Operation.UPSERT)
+        size = encode.json_bytes(record)
+    step = min(chunk, MAX_COLLECTION_ROWS)
+    blocks = db.execute(
+        f"SELECT (rowid - {blank.first}) // {step} AS block, sum({size}), max({size}) FROM {table}"
+        f" WHERE rowid >= {blank.first} AND rowid < {blank.last} GROUP BY block ORDER BY block"
+    )
+    for block, total, largest in blocks:
+        first = blank.first + int(block) * step
+        last = min(first + step, blank.last)
+        rows = last - first
+        if total > COMPOSITE_BYTES:
+            rows = max(1, COMPOSITE_BYTES // int(largest))
+        for start in range(first, last, rows):
+            end = min(start + rows, last)
+            yield replace(blank, first=start, last=end, bytes=int(total) * (end - start) // (last - first))
+
+
+def _jobs(sync: CompiledSync, blank: Batch, db: DuckDB, table: str) -> Iterator[Batch]:
+    """Jobs of at most JOB_BYTES of CSV, by a running sum of row sizes."""
+    rules = sent_rules(sync, blank.operation)
+    cells = " + ".join(f"coalesce(strlen({ident(rule.field)}), 0) + 2" for rule in rules) or "0"
+    size = f"({cells} + 20)"
+    found = db.execute(
+        f"SELECT job, min(r), max(r) + 1, sum(size) FROM (SELECT rowid AS r, {size} AS size,"
+        f" (sum({size}) OVER (ORDER BY rowid) - 1) // {JOB_BYTES} AS job FROM {table}"
+        f" WHERE rowid >= {blank.first} AND rowid < {blank.last}) AS s GROUP BY job ORDER BY job"
+    )
+    for _, first, last, size_of_job in found:
+        calls = job_calls(Way.BULK, blank.operation)
+        yield replace(blank, first=int(first), last=int(last), bytes=int(size_of_job), calls=calls)
+
+
+def _share_calls(batches: list[Batch], number: int) -> Iterator[Batch]:
+    """Number the calls: up to five Collections share one Composite, a job stands alone."""
+    room, size = 0, 0
+    for batch in batches:
+        if batch.way is not Way.COLLECTIONS:
+            yield replace(batch, call=number)
+            number, room = number + 1, 0
+        elif room and size + batch.bytes <= COMPOSITE_BYTES:
+            room, size = room - 1, size + batch.bytes
+            yield replace(batch, call=number - 1, calls=0)
+        else:
+            yield replace(batch, call=number, calls=1)
+            number, room, size = number + 1, MAX_COMPOSITE_COLLECTIONS - 1, batch.bytes

@@ -1,0 +1,94 @@
+"""The limits at which a plan refuses itself.
+
+Owns:      judging one sync's changes against its guards.
+Does not:  count (diff) or decide what a refusal means for a command (jobs).
+Invariant: a refusal names the value, the limit, and how to allow it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sfsync.diff.diff import Changes
+
+SHARE_FLOOR = 20
+"""Share guards say nothing below this many affected rows: 3 of 5 records is no disaster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A guard that refuses a sync. name: as in `--allow <sync>.<name>`."""
+
+    sync: str
+    name: str
+    what: str
+    fix: str
+
+
+def check(changes: Changes, allowed: frozenset[str]) -> tuple[Refusal, ...]:
+    """Every guard that refuses this sync and was not allowed for once."""
+    sync = changes.sync.name
+    return tuple(
+        Refusal(
+            sync,
+            name,
+            f"sync '{sync}' {what}",
+            f"check the model; to allow it once: --allow {sync}.{name}; to raise it: `{setting}` in {changes.sync.path}",
+        )
+        for name, what, setting in _findings(changes)
+        if f"{sync}.{name}" not in allowed
+    )
+
+
+def _findings(c: Changes) -> Iterator[tuple[str, str, str]]:
+    guards = c.sync.guards
+    if c.staged < guards.min_rows:
+        yield (
+            "min_rows",
+            f"has {c.staged:,} rows in its model; min_rows is {guards.min_rows:,}",
+            "guards.min_rows",
+        )
+    if guards.max_deletes is not None and c.deletes > guards.max_deletes:
+        yield (
+            "max_deletes",
+            f"would delete {c.deletes:,} records; max_deletes is {guards.max_deletes:,}",
+            "guards.max_deletes",
+        )
+    if guards.max_creates is not None and c.upserts > guards.max_creates:
+        yield (
+            "max_creates",
+            f"would create {c.upserts:,} records; max_creates is {guards.max_creates:,}",
+            "guards.max_creates",
+        )
+    yield from _shares(c)
+    if c.gone_stops:
+        yield (
+            "on_gone",
+            f"has {c.gone_stops:,} rows whose record is gone from the org, and says on_gone: stop",
+            "on_gone",
+        )
+
+
+def _shares(c: Changes) -> Iterator[tuple[str, str, str]]:
+    guards = c.sync.guards
+    refused = c.refused + c.held
+    shares = (
+        ("max_delete_share", "delete", c.deletes, c.snapshot_rows, guards.max_delete_share, "known records"),
+        ("max_change_share", "change", c.updates, c.snapshot_rows, guards.max_change_share, "known records"),
+    )
+    for name, verb, rows, base, limit, of in shares:
+        if limit is not None and base and rows >= SHARE_FLOOR and rows > limit * base:
+            yield (
+                name,
+                f"would {verb} {rows:,} of {base:,} {of} ({rows / base:.0%}); {name} is {limit:.0%}",
+                f"guards.{name}",
+            )
+    limit = guards.max_reject_share
+    if limit is not None and c.snapshot_rows and refused >= SHARE_FLOOR and refused > limit * c.staged:
+        yield (
+            "max_reject_share",
+            f"has {refused:,} rejected rows of {c.staged:,} ({refused / c.staged:.0%});"
+            f" max_reject_share is {limit:.0%}",
+            "guards.max_reject_share",
+        )

@@ -1,0 +1,220 @@
+"""The plan as a value: what a run would do, in which requests, and what that costs.
+
+Owns:      Plan, SyncPlan, Sample, RejectedRow; putting a diff's counts and samples, guards and batches together.
+Does not:  find changes (diff), pack (batches), price (cost), render (report) or send (push).
+Invariant: concatenating the batches of a sync and operation gives back exactly its changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.diff import Changes
+from sfsync.diff.messages import MASK
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident, quote_literal as literal
+from sfsync.engine.duckdb import DuckDB
+from sfsync.plan.guards import Refusal
+from sfsync.records import Batch, FieldRule, Operation
+
+SAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One record as the plan shows it: field -> (what the org acknowledged, what would be sent); None: absent."""
+
+    key: str
+    operation: Operation
+    changes: Mapping[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """One refused row as the plan shows it."""
+
+    identity: Mapping[str, str | None]
+    code: str
+    field: str | None
+    message: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """One row that waits for a parent."""
+
+    key: str
+    field: str
+    parent: str  # the parent's sync
+    parent_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """One sync of the plan."""
+
+    sync: CompiledSync
+    changes: Changes
+    fields: tuple[tuple[str, int], ...]  # how often each field changes in updates, most first
+    rejected: tuple[tuple[str, str | None, int], ...]  # (code, field, rows), most first; newly refused and held alike
+    rejected_rows: tuple[RejectedRow, ...]
+    waiting_rows: tuple[WaitingRow, ...]
+    samples: tuple[Sample, ...]
+    refusals: tuple[Refusal, ...]
+    batches: tuple[Batch, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def calls(self) -> int:
+        """API calls this sync is priced at; a call shared by several batches counts where it begins."""
+        return sum(batch.calls for batch in self.batches)
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.changes.upserts or self.changes.updates or self.changes.deletes)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiBudget:
+    """The API account as the plan shows it; None: unknown before the org's first answer."""
+
+    calls: int  # priced
+    by_way: tuple[tuple[str, int], ...]
+    allowed: int | None  # what this project may still spend now
+    ceiling: int | None  # this project's limit for 24 hours
+    left_in_org: int | None
+    seen_at: datetime | None
+    planning_calls: int = 0  # spent by planning itself
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `run` would do now, syncs in the order they are pushed."""
+
+    run_id: str
+    project: str
+    target: str
+    created_at: datetime
+    syncs: tuple[SyncPlan, ...]
+    api: ApiBudget
+    warnings: tuple[str, ...]
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        return tuple(refusal for item in self.syncs for refusal in item.refusals)
+
+    @property
+    def has_changes(self) -> bool:
+        return any(item.has_changes for item in self.syncs)
+
+
+def describe_sync(
+    changes: Changes,
+    refusals: tuple[Refusal, ...],
+    batches: tuple[Batch, ...],
+    snapshot: str | None,
+    have: frozenset[str],
+    db: DuckDB,
+) -> SyncPlan:
+    """Read what people want to see of one sync's diff from the run's file.
+
+    Args:
+        snapshot: the snapshot table, None before the first run; have: fields it has columns for.
+    """
+    sync = changes.sync
+    return SyncPlan(
+        sync=sync,
+        changes=changes,
+        fields=_field_counts(sync, db) if changes.updates else (),
+        rejected=_rejected(sync, db),
+        rejected_rows=_rejected_rows(sync, db),
+        waiting_rows=_waiting_rows(sync, db) if changes.waiting else (),
+        samples=_samples(changes, snapshot, have, db),
+        refusals=refusals,
+        batches=batches,
+        warnings=_warnings(changes),
+    )
+
+
+def _field_counts(sync: CompiledSync, db: DuckDB) -> tuple[tuple[str, int], ...]:
+    counts = ", ".join(f"count({ident(rule.field)})" for rule in sync.fields)
+    row = db.execute(f"SELECT {counts} FROM {run_table('update', sync.name)}")[0]
+    pairs = [(rule.field, int(n)) for rule, n in zip(sync.fields, row, strict=True) if n]
+    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _rejected(sync: CompiledSync, db: DuckDB) -> tuple[tuple[str, str | None, int], ...]:
+    return tuple(
+        db.execute(
+            f"SELECT code, field, count(*) FROM {run_table('refused', sync.name)}"
+            " GROUP BY code, field ORDER BY count(*) DESC, code, field"
+        )
+    )
+
+
+def _rejected_rows(sync: CompiledSync, db: DuckDB) -> tuple[RejectedRow, ...]:
+    rows = db.execute(
+        f"SELECT identity, code, field, message, known FROM {run_table('refused', sync.name)}"
+        f" ORDER BY known, code, _key, message LIMIT {2 * SAMPLES}"
+    )
+    return tuple(RejectedRow(json.loads(i), code, field, text, known) for i, code, field, text, known in rows)
+
+
+def _waiting_rows(sync: CompiledSync, db: DuckDB) -> tuple[WaitingRow, ...]:
+    rows = db.execute(
+        f"SELECT _key, field, parent, parent_key FROM {run_table('waiting', sync.name)} ORDER BY _key LIMIT {SAMPLES}"
+    )
+    return tuple(WaitingRow(*row) for row in rows)
+
+
+def _shown(rule: FieldRule, text: str) -> str:
+    return f"CASE WHEN {text} <> '' THEN {literal(MASK)} ELSE {text} END" if rule.pii else text
+
+
+def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: DuckDB) -> tuple[Sample, ...]:
+    sync = changes.sync
+    out: list[Sample] = []
+    key = f"md5({literal(sync.name)} || c._key)" if any(rule.pii for rule in sync.identity) else "c._key"
+    for operation in Operation:
+        table = run_table(operation.value, sync.name)
+        if operation is Operation.DELETE:
+            rows = db.execute(f"SELECT {key} FROM {table} AS c ORDER BY c._key LIMIT {SAMPLES}")
+            out += [Sample(row[0], operation, {}) for row in rows]
+            continue
+        rules = sync.rules if operation is Operation.UPSERT else sync.fields
+        known = snapshot is not None and operation is Operation.UPDATE
+        new = ", ".join(_shown(rule, f"c.{ident(rule.field)}") for rule in rules)
+        old = ", ".join(
+            _shown(rule, f"s.{ident(rule.field)}") if known and rule.field in have else "NULL" for rule in rules
+        )
+        join = f" LEFT JOIN {snapshot} AS s ON s._key = c._key" if known else ""
+        rows = db.execute(f"SELECT {key}, {new}, {old} FROM {table} AS c{join} ORDER BY c._key LIMIT {SAMPLES}")
+        for row in rows:
+            texts, olds = row[1 : 1 + len(rules)], row[1 + len(rules) :]
+            pairs = {
+                rule.field: (before, after)
+                for rule, before, after in zip(rules, olds, texts, strict=True)
+                if after is not None
+            }
+            out.append(Sample(row[0], operation, pairs))
+    return tuple(out)
+
+
+def _warnings(changes: Changes) -> tuple[str, ...]:
+    out = []
+    name = changes.sync.name
+    if changes.removals_held_back:
+        out.append(
+            f"sync '{name}': {changes.removals_held_back:,} rows left the model, but nothing is deleted while"
+            f" {changes.null_keys:,} rows have no key (guards.max_null_keys)"
+        )
+    if changes.adopted_deletes:
+        out.append(f"sync '{name}': {changes.adopted_deletes:,} of the deletes are records sfsync did not create")
+    if changes.gone and not changes.gone_stops:
+        out.append(f"sync '{name}': {changes.gone:,} rows are skipped because their record is gone (on_gone: skip)")
+    return tuple(out)

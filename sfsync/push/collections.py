@@ -1,0 +1,280 @@
+"""Sending rows by sObject Collections: one call of up to five requests, answered row by row.
+
+Owns:      building the requests from the run's file, reading the answer into outcomes, splitting what is too large.
+Does not:  choose this way (plan) or decide repeats (retry).
+Invariant: results are taken by position inside one answered request whose length was checked; in a Composite the
+           request is found by its referenceId first. Anything else leaves its rows in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sfsync.diff.stage import run_table
+from sfsync.plan.batches import sent_rules
+from sfsync.push import retry
+from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
+from sfsync.records import Batch, Operation, Outcome
+from sfsync.salesforce import encode, rest
+from sfsync.salesforce.door import Answer
+from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
+from sfsync.salesforce.status_codes import ErrorColumns, lookup_sql
+
+SLOW_ANSWER_S = 8.0
+QUICK_ANSWER_S = 3.0
+SMALLEST_CHUNK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of one sync and operation that go in one Collections request. where: SQL over the operation's table."""
+
+    sync: str
+    operation: Operation
+    where: str
+    rows: int
+
+
+class LimitReachedError(Exception):
+    """No API call may be spent any more; rows without an outcome are deferred."""
+
+
+class StopPushError(Exception):
+    """Nothing more can be sent in this run. The decision says why."""
+
+    def __init__(self, decision: retry.Decision) -> None:
+        super().__init__(decision.message)
+        self.decision = decision
+
+
+def push_call(context: PushContext, batches: Sequence[Batch]) -> None:
+    """Send the batches of one planned call, split further where the object has proved slow, and retry single rows."""
+    pieces = [piece for batch in batches for piece in _pieces(context, batch)]
+    for group in _groups(pieces):
+        _send(context, group)
+    for batch in batches:
+        _retry_rows(context, batch.sync, batch.operation, f"_ord >= {batch.first} AND _ord < {batch.last}")
+
+
+def retry_rows(context: PushContext, sync: str, operation: Operation, first: int, last: int) -> None:
+    """Try rows again that failed for a passing reason, whatever way they were sent before."""
+    _retry_rows(context, sync, operation, f"_ord >= {first} AND _ord < {last}")
+
+
+def _pieces(context: PushContext, batch: Batch) -> Iterator[Piece]:
+    chunk = min(context.chunks.get(batch.object, MAX_COLLECTION_ROWS), batch.rows)
+    table = run_table(batch.operation.value, batch.sync)
+    for first in range(batch.first, batch.last, chunk):
+        where = context.chosen(batch.sync, batch.operation, first, min(first + chunk, batch.last))
+        rows = min(first + chunk, batch.last) - first
+        if batch.sync in context.skipping:
+            rows = int(context.db.value(f"SELECT count(*) FROM {table} WHERE {where}"))
+        if rows:
+            yield Piece(batch.sync, batch.operation, where, rows)
+
+
+def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    for start in range(0, len(pieces), rest.MAX_COMPOSITE_COLLECTIONS):
+        yield pieces[start : start + rest.MAX_COMPOSITE_COLLECTIONS]
+
+
+def _send(context: PushContext, pieces: list[Piece]) -> None:
+    """Send one call; on failure do what retry decides, down to single rows."""
+    attempt = 1
+    while True:
+        try:
+            answer = _exchange(context, pieces)
+            break
+        except (NoAnswerError, SalesforceError) as error:
+            operation = pieces[0].operation
+            total = sum(piece.rows for piece in pieces)
+            decision = retry.after_call(error, operation, attempt, total, context.jitter())
+            context.events.log(
+                "warning", f"a call with {total} rows failed: {error.what}", next=str(decision.next), attempt=attempt
+            )
+            if decision.next is not retry.Next.AGAIN:
+                _give_up(context, pieces, decision)
+                return
+            context.clock.sleep(decision.pause_s)
+            attempt += 1
+    for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
+        part = context.next_part()
+        for number, piece in enumerate(pieces):
+            if (piece.sync, piece.operation) == (sync, operation):
+                _read_answer(context, piece, f"r{number}", len(pieces) == 1, part)
+        context.recorder.record(context.syncs[sync], operation, part)
+        context.progress(sync, sum(p.rows for p in pieces if (p.sync, p.operation) == (sync, operation)))
+    _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
+
+
+def _give_up(context: PushContext, pieces: list[Piece], decision: retry.Decision) -> None:
+    match decision.next:
+        case retry.Next.SMALLER:
+            for half in _halves(context, pieces):
+                _send(context, half)
+        case retry.Next.DEFER:
+            raise LimitReachedError
+        case retry.Next.STOP:
+            raise StopPushError(decision)
+        case _:
+            outcome = Outcome.REJECTED if decision.next is retry.Next.REFUSE else Outcome.FAILED
+            for piece in pieces:
+                settle(
+                    context,
+                    piece.sync,
+                    piece.operation,
+                    piece.where,
+                    outcome,
+                    code=decision.code,
+                    message=decision.message,
+                    action=str(decision.action),
+                )
+
+
+def _halves(context: PushContext, pieces: list[Piece]) -> Iterator[list[Piece]]:
+    if len(pieces) > 1:
+        middle = len(pieces) // 2
+        yield pieces[:middle]
+        yield pieces[middle:]
+        return
+    piece = pieces[0]
+    table = run_table(piece.operation.value, piece.sync)
+    middle = int(
+        context.db.value(
+            f"SELECT rowid FROM {table} WHERE {piece.where} ORDER BY rowid LIMIT 1 OFFSET {piece.rows // 2}"
+        )
+    )
+    below = piece.rows // 2
+    yield [Piece(piece.sync, piece.operation, f"{piece.where} AND rowid < {middle}", below)]
+    yield [Piece(piece.sync, piece.operation, f"{piece.where} AND rowid >= {middle}", piece.rows - below)]
+
+
+def _exchange(context: PushContext, pieces: list[Piece]) -> Answer:
+    """One request, its answer loaded into the temporary table `sfsync_answer` (ref, status, body)."""
+    room = context.available()
+    if room is not None and room < 1:
+        raise LimitReachedError
+    requests = [_request(context, piece, f"r{number}") for number, piece in enumerate(pieces)]
+    db = context.db
+    if len(requests) == 1:
+        answer = rest.send_collection(context.door, requests[0])
+        answer.json()
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT 'r0' AS ref, 200 AS status, CAST(? AS JSON) AS body",
+            [answer.text],
+        )
+    else:
+        answer = rest.send_composite(context.door, requests)
+        answer.json()
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT r->>'$.referenceId' AS ref,"
+            " CAST(r->>'$.httpStatusCode' AS INTEGER) AS status, r->'$.body' AS body FROM"
+            " (SELECT unnest(from_json(CAST(? AS JSON)->'$.compositeResponse', '[\"JSON\"]')) AS r) AS c",
+            [answer.text],
+        )
+    return answer
+
+
+def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collection:
+    sync = context.syncs[piece.sync]
+    table = run_table(piece.operation.value, piece.sync)
+    if piece.operation is Operation.DELETE:
+        ids = context.db.value(f"SELECT string_agg(\"Id\", ',' ORDER BY rowid) FROM {table} WHERE {piece.where}")
+        return rest.Collection(
+            piece.operation, sync.object, piece.rows, ids=tuple(ids.split(",")), reference_id=reference
+        )
+    upsert = piece.operation is Operation.UPSERT
+    record = encode.json_record(sync.object, sent_rules(sync, piece.operation), by_id=not upsert)
+    text = context.db.value(f"SELECT {encode.json_array(record, 'rowid')} FROM {table} WHERE {piece.where}")
+    return rest.Collection(
+        piece.operation,
+        sync.object,
+        piece.rows,
+        records=text,
+        external_id=sync.identity[0].field if upsert else None,
+        reference_id=reference,
+    )
+
+
+def _read_answer(context: PushContext, piece: Piece, reference: str, single: bool, part: int) -> None:
+    """Turn one answered request into outcomes."""
+    db = context.db
+    table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
+    found = db.execute(
+        "SELECT status, json_type(body), json_array_length(body) FROM sfsync_answer WHERE ref = ?", [reference]
+    )
+    status, kind, items = found[0] if len(found) == 1 else (None, None, None)
+    if status is None or kind != "ARRAY" or (status < 300 and items != piece.rows):
+        _in_doubt(context, piece, part, f"{items or 0} results for {piece.rows} rows")
+        return
+    refused = status >= 300
+    item = "body->0" if refused else "item"
+    error = ErrorColumns("code", "coalesce(message, '')", "fields")
+    rows = (
+        "SELECT t._ord, t._key, t._own, i.item FROM (SELECT rowid AS _ord, _key, \"Id\" AS _own,"
+        f" row_number() OVER (ORDER BY rowid) AS n FROM {table} WHERE {piece.where}) AS t JOIN ("
+    )
+    if refused:
+        rows += f"SELECT unnest(range(1, {piece.rows + 1})) AS n, {item} AS item FROM sfsync_answer WHERE ref = ?) AS i"
+    else:
+        rows += (
+            "SELECT unnest(from_json(body, '[\"JSON\"]')) AS item, unnest(range(1, json_array_length(body)::BIGINT + 1))"
+            " AS n FROM sfsync_answer WHERE ref = ?) AS i"
+        )
+    rows += " ON i.n = t.n"
+    first = "item" if refused else "item->'$.errors[0]'"
+    code_name = "errorCode" if refused else "statusCode"
+    read = (
+        "SELECT _ord, _key, coalesce(item->>'$.id', _own) AS _record_id, coalesce(item->>'$.success', 'false') = 'true' AS ok,"
+        f" coalesce(item->>'$.created', 'false') = 'true' AS made, {first}->>'$.{code_name}' AS code,"
+        f" {first}->>'$.message' AS message, array_to_string(CAST({first}->'$.fields' AS VARCHAR[]), ',') AS fields"
+        f" FROM ({rows}) AS r"
+    )
+    operation = f"'{piece.operation}'"
+    action = f"CASE WHEN ok THEN NULL ELSE {lookup_sql(STATUS_TABLE, operation, error)} END"
+    db.execute(
+        f"INSERT INTO {outcomes} SELECT '{piece.operation}', _ord, _key, _record_id, made,"
+        f" {outcome_sql(piece.operation, 'ok', 'made', 'action')}, action, CASE WHEN NOT ok THEN coalesce(code, 'UNKNOWN') END,"
+        f" CASE WHEN NOT ok THEN fields END, CASE WHEN NOT ok THEN message END, {part}"
+        f" FROM (SELECT *, {action} AS action FROM ({read}) AS q) AS w",
+        [reference],
+    )
+
+
+def _in_doubt(context: PushContext, piece: Piece, part: int, why: str) -> None:
+    table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
+    context.db.execute(
+        f"INSERT INTO {outcomes} SELECT '{piece.operation}', rowid, _key, \"Id\", FALSE, 'in_doubt', 'in_doubt',"
+        f" 'NO_ANSWER', NULL, ?, {part} FROM {table} WHERE {piece.where}",
+        [f"the answer does not fit the request: {why}"],
+    )
+
+
+def _retry_rows(context: PushContext, sync: str, operation: Operation, within: str) -> None:
+    """Rows with a passing error go again, serially, in ever smaller requests."""
+    db, outcomes = context.db, run_table("outcome", sync)
+    actions = ", ".join(f"'{action}'" for action in retry.ROW_ACTIONS)
+    again = f"_op = '{operation}' AND outcome = 'failed' AND action IN ({actions}) AND {within}"
+    for attempt, (step, most) in enumerate(retry.LOCK_STEPS, start=1):
+        todo = [row for (row,) in db.execute(f"SELECT _ord FROM {outcomes} WHERE {again} ORDER BY _ord LIMIT {most}")]
+        if not todo or context.stop_requested():
+            return
+        context.events.log("info", f"{sync}: {len(todo)} rows are tried again, {step} at a time")
+        context.clock.sleep(retry.pause(attempt, context.jitter()))
+        for start in range(0, len(todo), step):
+            ordinals = todo[start : start + step]
+            listed = ", ".join(map(str, ordinals))
+            db.execute(f"DELETE FROM {outcomes} WHERE _op = '{operation}' AND _ord IN ({listed})")
+            context.done[sync] = context.done.get(sync, 0) - len(ordinals)
+            _send(context, [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))])
+
+
+def _learn(context: PushContext, object_: str, elapsed_s: float) -> None:
+    """Shrink an object's requests when answers are slow, let them grow back when they are quick."""
+    chunk = context.chunks.get(object_, MAX_COLLECTION_ROWS)
+    if elapsed_s > SLOW_ANSWER_S:
+        context.chunks[object_] = max(SMALLEST_CHUNK, chunk // 2)
+    elif elapsed_s < QUICK_ANSWER_S and chunk < MAX_COLLECTION_ROWS:
+        context.chunks[object_] = min(MAX_COLLECTION_ROWS, chunk * 2)

@@ -1,0 +1,133 @@
+"""What the ways of sending share: the run's file, the door, and where outcomes go.
+
+Owns:      PushContext, the outcome table of each sync, and the rows a batch may send.
+Does not:  send (collections, jobs) or decide repeats (retry).
+Invariant: an outcome is written once per row and batch; `record` is called after the answer and before the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.stage import RUN, run_table
+from sfsync.engine.duckdb import DuckDB
+from sfsync.ports import Clock, Events
+from sfsync.records import Operation, Outcome
+from sfsync.salesforce import status_codes
+from sfsync.salesforce.door import Door
+
+STATUS_TABLE = f"{RUN}.main.status_codes"
+
+OUTCOME_COLUMNS = (
+    "_op VARCHAR, _ord BIGINT, _key VARCHAR, _record_id VARCHAR, _created BOOLEAN, outcome VARCHAR,"
+    " action VARCHAR, code VARCHAR, field VARCHAR, message VARCHAR, _part BIGINT"
+)
+
+
+class Recorder(Protocol):
+    """Writes answered outcomes to the state, each part in one transaction."""
+
+    def record(self, sync: CompiledSync, operation: Operation, part: int) -> None:
+        """Record the outcomes of one part of a sync's outcome table."""
+        ...
+
+
+@dataclass
+class PushContext:
+    """The connections of one push, and what it learns on the way."""
+
+    db: DuckDB
+    door: Door
+    clock: Clock
+    events: Events
+    spool: Path
+    recorder: Recorder
+    syncs: Mapping[str, CompiledSync]
+    available: Callable[[], int | None]  # API calls that may still be spent
+    stop_requested: Callable[[], bool]
+    jitter: Callable[[], float]  # 0..1
+    chunks: dict[str, int] = field(default_factory=dict)  # object -> rows per Collections request
+    job_speed: dict[str, float] = field(default_factory=dict)  # object -> seconds a row in a Bulk job
+    job_ids: dict[str, list[str]] = field(default_factory=dict)  # sync -> jobs of this run
+    calls: dict[str, int] = field(default_factory=dict)  # sync -> API calls spent on it
+    max_wait_s: float = 1800.0
+    skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
+    parts: int = 0
+    done: dict[str, int] = field(default_factory=dict)  # sync -> rows with an outcome, for progress
+    totals: dict[str, int] = field(default_factory=dict)
+
+    def next_part(self) -> int:
+        """A new number for rows that are answered and recorded together."""
+        self.parts += 1
+        return self.parts
+
+    def chosen(self, sync: str, operation: Operation, first: int, last: int) -> str:
+        """SQL condition of the rows that a batch sends: its ordinals, less those that wait."""
+        where = f"rowid >= {first} AND rowid < {last}"
+        if sync in self.skipping:
+            skip = run_table("skip", sync)
+            where += f" AND rowid NOT IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
+        return where
+
+    def progress(self, sync: str, rows: int) -> None:
+        """Tell how far a sync is."""
+        self.done[sync] = self.done.get(sync, 0) + rows
+        self.events.progress(sync, self.done[sync], self.totals.get(sync))
+
+
+def prepare_outcomes(context: PushContext) -> None:
+    """Make the outcome and skip tables of every sync, and the status codes for SQL."""
+    db = context.db
+    db.execute(f"CREATE TABLE {STATUS_TABLE} ({status_codes.TABLE_COLUMNS})")
+    rows = status_codes.rows()
+    marks = ", ".join("(?, ?, ?, ?, ?, ?, ?)" for _ in rows)
+    db.execute(f"INSERT INTO {STATUS_TABLE} VALUES {marks}", [cell for row in rows for cell in row])
+    for sync in context.syncs:
+        db.execute(f"CREATE TABLE {run_table('outcome', sync)} ({OUTCOME_COLUMNS})")
+        db.execute(f"CREATE TABLE {run_table('skip', sync)} (_op VARCHAR, _ord BIGINT)")
+
+
+def settle(
+    context: PushContext,
+    sync: str,
+    operation: Operation,
+    where: str,
+    outcome: Outcome,
+    *,
+    code: str | None = None,
+    message: str | None = None,
+    action: str | None = None,
+) -> int:
+    """Give every row that fits and has no outcome yet the same one, and record it; return how many."""
+    table, outcomes = run_table(operation.value, sync), run_table("outcome", sync)
+    part = context.next_part()
+    before = int(context.db.value(f"SELECT count(*) FROM {outcomes}"))
+    context.db.execute(
+        f"INSERT INTO {outcomes} SELECT ?, t.rowid, t._key, t.\"Id\", FALSE, ?, ?, ?, NULL, ?, ?"
+        f" FROM {table} AS t WHERE {where} AND t.rowid NOT IN"
+        f" (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')",
+        [operation.value, outcome.value, action, code, message, part],
+    )
+    rows = int(context.db.value(f"SELECT count(*) FROM {outcomes}")) - before
+    if rows:
+        context.recorder.record(context.syncs[sync], operation, part)
+        context.progress(sync, rows)
+    return rows
+
+
+def outcome_sql(operation: Operation, success: str, created: str, action: str) -> str:
+    """The outcome of an answered row: what success means for the operation, else what its status code says."""
+    good = {
+        Operation.UPSERT: f"CASE WHEN {created} THEN 'created' ELSE 'adopted' END",
+        Operation.UPDATE: "'updated'",
+        Operation.DELETE: "'deleted'",
+    }[operation]
+    return (
+        f"CASE WHEN {success} THEN {good} ELSE CASE {action} WHEN 'gone' THEN 'gone'"
+        " WHEN 'already_deleted' THEN 'already_deleted' WHEN 'fix' THEN 'rejected'"
+        " WHEN 'in_doubt' THEN 'in_doubt' WHEN 'limit_daily' THEN 'deferred' ELSE 'failed' END END"
+    )

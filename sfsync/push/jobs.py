@@ -1,0 +1,322 @@
+"""Sending rows by Bulk API 2.0 jobs: one file up, one answer down, matched by the column we uploaded.
+
+Owns:      writing the CSV, the calls of a job's life, polling, and reading result files into outcomes.
+Does not:  choose this way (plan) or decide repeats (retry).
+Invariant: rows are matched by Id or unique external id, never by line; rows that stand in no result file are unprocessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident, quote_literal as literal
+from sfsync.plan.batches import sent_rules
+from sfsync.push import retry
+from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
+from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
+from sfsync.records import Batch, Operation, Outcome, Way
+from sfsync.salesforce import bulk, encode
+from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
+from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.limits import MAX_BULK_BYTES, MAX_MULTIPART_CHARACTERS
+from sfsync.salesforce.status_codes import ErrorColumns, lookup_sql
+
+QUICKEST_JOB_S = 0.6
+"""A job is not asked for sooner: the org queues it first."""
+
+DEFAULT_SPEED_S = 1 / 25_000
+"""Seconds a row before an object's own speed is learned. The model of an unknown org, not a promise."""
+
+LONGEST_PAUSE_S = 60.0
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """A job that is under way."""
+
+    batch: Batch
+    info: JobInfo
+    rows: int
+    started: float
+    next_poll: float
+    pause: float
+
+
+def start_job(context: PushContext, batch: Batch) -> list[OpenJob]:
+    """Write the CSV and hand it to the org; more than one job when the file turns out larger than planned.
+
+    Raises:
+        LimitReachedError, StopPushError: nothing more can be sent; this batch was not.
+    """
+    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
+    path, rows = _write_csv(context, batch, where)
+    if not rows:
+        return []
+    if path.stat().st_size > MAX_BULK_BYTES and rows > 1:
+        path.unlink()
+        middle = (batch.first + batch.last) // 2
+        halves = [_part(batch, batch.first, middle), _part(batch, middle, batch.last)]
+        return [job for half in halves for job in start_job(context, half)]
+    room = context.available()
+    if room is not None and room < batch.calls:
+        path.unlink()
+        raise LimitReachedError
+    try:
+        info = _open(context, batch, path, rows)
+    finally:
+        path.unlink(missing_ok=True)
+    if info is None:
+        return []
+    context.job_ids.setdefault(batch.sync, []).append(info.id)
+    context.events.log("info", f"{batch.sync}: job {info.id} with {rows:,} rows ({batch.operation})")
+    now = context.clock.monotonic()
+    expected = QUICKEST_JOB_S + rows * context.job_speed.get(batch.object, DEFAULT_SPEED_S) * 1.2
+    return [OpenJob(batch, info, rows, now, now + expected, expected)]
+
+
+def finish_jobs(context: PushContext, jobs: list[OpenJob]) -> None:
+    """Wait for jobs and read their results. Ctrl-C or the longest wait leaves the rest submitted."""
+    waiting = list(jobs)
+    while waiting:
+        now = context.clock.monotonic()
+        job = min(waiting, key=lambda j: j.next_poll)
+        if context.stop_requested() or now - job.started > context.max_wait_s:
+            for left in waiting:
+                _leave(context, left)
+            return
+        if job.next_poll > now:
+            context.clock.sleep(min(job.next_poll - now, 1.0))
+            continue
+        info = _patiently(context, job.batch, lambda j=job: bulk.job_info(context.door, j.info.id))  # type: ignore[misc]
+        if info is None:
+            waiting.remove(job)
+            _leave(context, job)
+        elif info.state.final:
+            waiting.remove(job)
+            _harvest(context, job, info)
+        else:
+            job.pause = min(job.pause * 2, LONGEST_PAUSE_S)
+            job.next_poll = context.clock.monotonic() + job.pause
+
+
+def _part(batch: Batch, first: int, last: int) -> Batch:
+    return Batch(
+        batch.sync,
+        batch.object,
+        batch.operation,
+        Way.BULK,
+        batch.call,
+        first,
+        last,
+        batch.bytes * (last - first) // batch.rows,
+        batch.calls,
+        batch.clearing,
+    )
+
+
+def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, int]:
+    rules = sent_rules(context.syncs[batch.sync], batch.operation)
+    by_id = batch.operation is not Operation.UPSERT
+    columns = encode.csv_columns(rules, by_id=by_id, clearing=batch.clearing)
+    table = run_table(batch.operation.value, batch.sync)
+    path = context.spool / f"{batch.sync}-{batch.operation}-{batch.first}.csv"
+    rows = int(context.db.value(f"SELECT count(*) FROM {table} WHERE {where}"))
+    if rows:
+        context.db.copy_csv(encode.csv_select(columns, f"{table} WHERE {where}"), path)
+    return path, rows
+
+
+def _open(context: PushContext, batch: Batch, path: Path, rows: int) -> JobInfo | None:
+    """Create, upload and close; None when the org refused the job for good (its rows are settled)."""
+    sync = context.syncs[batch.sync]
+    key = sync.identity[0].field if batch.operation is Operation.UPSERT else None
+    door = context.door
+    if batch.way is Way.MULTIPART and path.stat().st_size <= MAX_MULTIPART_CHARACTERS:
+        return _patiently(
+            context, batch, lambda: bulk.create_multipart(door, batch.operation, batch.object, path, key)
+        )
+    info = _patiently(context, batch, lambda: bulk.create_job(door, batch.operation, batch.object, key))
+    if info is None:
+        return None
+    try:
+        bulk.upload(door, info.id, path)
+    except NoAnswerError as error:
+        # A job takes one upload. Whether this one arrived nobody can know, so the job is dropped and made anew.
+        context.events.log("warning", f"{batch.sync}: the upload to job {info.id} failed: {error.what}")
+        _abort(context, info)
+        info = _patiently(context, batch, lambda: bulk.create_job(door, batch.operation, batch.object, key))
+        if info is None:
+            return None
+        again = info
+        if _patiently(context, batch, lambda: (bulk.upload(door, again.id, path), True)[1]) is None:
+            return None
+    job = info
+    return _patiently(context, batch, lambda: _close(context, job))
+
+
+def _close(context: PushContext, info: JobInfo) -> JobInfo:
+    """Close a job; when the answer to that was lost, its state tells whether it was closed."""
+    try:
+        return bulk.close(context.door, info.id)
+    except NoAnswerError as error:
+        if not error.in_doubt:
+            raise
+        found = bulk.job_info(context.door, info.id)
+        return bulk.close(context.door, info.id) if found.state is JobState.OPEN else found
+
+
+def _abort(context: PushContext, info: JobInfo) -> None:
+    try:
+        bulk.abort(context.door, info.id)
+    except (NoAnswerError, SalesforceError) as error:
+        context.events.log("warning", f"job {info.id} could not be aborted: {error.what}")
+
+
+def _patiently(context: PushContext, batch: Batch, call: Callable[[], T]) -> T | None:
+    """Make a call of a job's life, again where retry says so; None once its rows are settled otherwise."""
+    attempt = 1
+    while True:
+        try:
+            return call()
+        except (NoAnswerError, SalesforceError) as error:
+            decision = retry.after_call(error, batch.operation, attempt, batch.rows, context.jitter())
+            context.events.log(
+                "warning", f"{batch.sync}: a call for a job failed: {error.what}", next=str(decision.next)
+            )
+        match decision.next:
+            case retry.Next.AGAIN:
+                context.clock.sleep(decision.pause_s)
+                attempt += 1
+            case retry.Next.DEFER:
+                raise LimitReachedError
+            case retry.Next.STOP:
+                raise StopPushError(decision)
+            case _:
+                where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
+                settle(
+                    context,
+                    batch.sync,
+                    batch.operation,
+                    where,
+                    Outcome.FAILED,
+                    code=decision.code,
+                    message=decision.message,
+                    action=str(decision.action),
+                )
+                return None
+
+
+def _leave(context: PushContext, job: OpenJob) -> None:
+    """The job goes on in the org; its rows are looked at again by the next run."""
+    where = context.chosen(job.batch.sync, job.batch.operation, job.batch.first, job.batch.last)
+    message = f"job {job.info.id} had not ended when this run did"
+    settle(context, job.batch.sync, job.batch.operation, where, Outcome.SUBMITTED, message=message)
+
+
+def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> None:
+    """Read what became of a finished job's rows, record it, and try passing errors again by Collections."""
+    batch = job.batch
+    processed, failed = info.processed or 0, info.failed or 0
+    part = context.next_part()
+    elapsed = context.clock.monotonic() - job.started
+    context.job_speed[batch.object] = max(0.0, (elapsed - QUICKEST_JOB_S) / max(job.rows, 1))
+    if failed:
+        _read_results(context, job, ResultFile.FAILED, part)
+    complete = processed == job.rows
+    if batch.operation is Operation.UPSERT or not complete:
+        if processed > failed:
+            _read_results(context, job, ResultFile.SUCCESSFUL, part)
+    else:
+        _all_others_succeeded(context, job, part)
+    context.recorder.record(context.syncs[batch.sync], batch.operation, part)
+    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
+    reason = info.error or "the job ended without processing this row"
+    left = settle(
+        context, batch.sync, batch.operation, where, Outcome.FAILED, code="UNPROCESSED", message=reason, action="next_run"
+    )
+    if left:
+        context.events.log("warning", f"{batch.sync}: job {info.id} left {left:,} rows unprocessed: {reason}")
+    context.progress(batch.sync, job.rows - left)
+    if failed:
+        retry_rows(context, batch.sync, batch.operation, batch.first, batch.last)
+
+
+def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> None:
+    batch, db = job.batch, context.db
+    path = context.spool / f"{job.info.id}-{kind}.csv"
+    got = _patiently(
+        context, batch, lambda: (bulk.download_results(context.door, job.info.id, kind, path), True)[1]
+    )
+    if got is None:
+        return
+    by_id = batch.operation is not Operation.UPSERT
+    key = "Id" if by_id else context.syncs[batch.sync].identity[0].field
+    error = kind is ResultFile.FAILED
+    extra = "sf__Error" if error else "sf__Created"
+    # Every line is read as text; blank quoted cells are blank, not null.
+    source = (
+        f"read_csv({literal(str(path))}, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
+        " new_line='\\n', nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=20000000,"
+        f" columns={_result_columns(path)})"
+    )
+    table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)
+    own = '"Id"' if by_id else ident(key)
+    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
+    joined = (
+        f"SELECT t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, \"Id\" AS _own, {own} AS _match"
+        f" FROM {table} WHERE {where}) AS t JOIN (SELECT \"sf__Id\" AS _id, {ident(extra)} AS _extra,"
+        f" {ident(key)} AS _echo FROM {source}) AS r ON r._echo = t._match"
+    )
+    if error:
+        _insert_failed(context, batch, joined, part)
+    else:
+        good = outcome_sql(batch.operation, "TRUE", "_extra = 'true'", "''")
+        db.execute(
+            f"INSERT INTO {outcomes} SELECT '{batch.operation}', _ord, _key, coalesce(nullif(_id, ''), _own),"
+            f" _extra = 'true', {good},"
+            f" NULL, NULL, NULL, NULL, {part} FROM ({joined}) AS j"
+        )
+    path.unlink(missing_ok=True)
+
+
+def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -> None:
+    """sf__Error is CODE:message:FIELDS --; messages hold colons themselves."""
+    outcomes = run_table("outcome", batch.sync)
+    trimmed = "regexp_replace(_extra, ' ?--$', '')"
+    read = (
+        f"SELECT *, split_part(_extra, ':', 1) AS code, regexp_extract({trimmed}, ':([^:]*)$', 1) AS fields,"
+        f" regexp_replace(substr({trimmed}, strpos({trimmed}, ':') + 1), ':[^:]*$', '') AS message FROM ({joined}) AS j"
+    )
+    error = ErrorColumns("code", "message", "fields")
+    operation = f"'{batch.operation}'"
+    context.db.execute(
+        f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
+        f" {outcome_sql(batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
+        f" FROM (SELECT *, {lookup_sql(STATUS_TABLE, operation, error)} AS action FROM ({read}) AS q) AS w"
+    )
+
+
+def _result_columns(path: Path) -> str:
+    """The header of a result file as read_csv wants it. API names hold no commas or quotes of their own."""
+    with path.open("rb") as handle:
+        header = handle.readline(1_000_000).decode("utf-8").rstrip("\r\n")
+    names = [name.strip('"') for name in header.split(",")]
+    return "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
+
+
+def _all_others_succeeded(context: PushContext, job: OpenJob, part: int) -> None:
+    """Updates and deletes tell nothing new about rows that passed, so their result file is not read."""
+    batch = job.batch
+    table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)
+    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
+    good = Outcome.UPDATED if batch.operation is Operation.UPDATE else Outcome.DELETED
+    context.db.execute(
+        f"INSERT INTO {outcomes} SELECT '{batch.operation}', rowid, _key, \"Id\", FALSE, '{good}', NULL, NULL, NULL, NULL,"
+        f" {part} FROM {table} WHERE {where} AND rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{batch.operation}')"
+    )

@@ -1,0 +1,73 @@
+"""In which order calls are sent: parents before children, creates and updates before deletes, children's deletes first.
+
+Owns:      the steps of a push and which rows must wait for a parent that did not arrive.
+Does not:  send.
+Invariant: a step begins only when every call of the step before has its outcomes recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from sfsync.compiler import wire
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.diff import parent_links
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import DUCKDB, quote_ident as ident
+from sfsync.plan.plan import Plan, SyncPlan
+from sfsync.push.context import PushContext
+from sfsync.records import Batch, Operation
+
+NOT_THERE = "'rejected', 'failed', 'waiting', 'deferred', 'stopped', 'submitted', 'in_doubt'"
+"""Outcomes of a parent's create that leave its children nothing to point at."""
+
+
+def steps(plan: Plan, levels: Sequence[Sequence[str]]) -> Iterator[tuple[list[SyncPlan], bool]]:
+    """(syncs of the step, deletes?) in push order; inside a step the higher priority goes first."""
+    by_name = {item.sync.name: item for item in plan.syncs if not item.refusals}
+    for level in levels:
+        found = [by_name[name] for name in level if name in by_name]
+        if found:
+            yield sorted(found, key=lambda item: -item.sync.priority), False
+    for level in reversed(levels):
+        found = [by_name[name] for name in level if name in by_name]
+        if found:
+            yield sorted(found, key=lambda item: -item.sync.priority), True
+
+
+def calls_of(item: SyncPlan, *, deletes: bool) -> Iterator[list[Batch]]:
+    """The planned calls of one sync in one step, each with its batches."""
+    chosen = [batch for batch in item.batches if (batch.operation is Operation.DELETE) == deletes]
+    for _, batches in groupby(chosen, key=lambda batch: batch.call):
+        yield list(batches)
+
+
+def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> int:
+    """Let rows wait whose parent was to be created in this run and was not; return how many."""
+    db = context.db
+    outcomes, skip = run_table("outcome", sync.name), run_table("skip", sync.name)
+    for rule, parent in parent_links(sync, upstream):
+        missing = (
+            f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE _op = 'upsert' AND outcome IN ({NOT_THERE})"
+        )
+        if not db.value(f"SELECT count(*) FROM ({missing}) AS m"):
+            continue
+        key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)
+        for operation in (Operation.UPSERT, Operation.UPDATE):
+            db.execute(
+                f"INSERT INTO {skip} SELECT '{operation}', t.rowid FROM {run_table(operation.value, sync.name)} AS t"
+                f" WHERE t.{ident(rule.field)} <> '' AND {key} IN ({missing})"
+                f" AND t.rowid NOT IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
+            )
+    for operation in (Operation.UPSERT, Operation.UPDATE):
+        db.execute(
+            f"INSERT INTO {outcomes} SELECT '{operation}', t.rowid, t._key, t.\"Id\", FALSE, 'waiting', NULL, NULL, NULL,"
+            f" 'the parent record was not created in this run', 0 FROM {run_table(operation.value, sync.name)} AS t"
+            f" WHERE t.rowid IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
+        )
+    held = int(db.value(f"SELECT count(*) FROM {skip}"))
+    if held:
+        context.skipping.add(sync.name)
+        context.progress(sync.name, held)
+    return held

@@ -1,0 +1,88 @@
+"""The only place that decides what is tried again, how, and after which pause.
+
+Owns:      the policy over status_codes' actions: again, smaller, later, never; pauses with jitter.
+Does not:  send or wait itself.
+Invariant: a row is tried a bounded number of times in one run; an insert that may have been done is never repeated
+           (upserts by external id, updates by Id and deletes by Id may be: they end in the same org).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sfsync.records import Operation
+from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.status_codes import Action, classify_call
+
+LOCK_STEPS = ((200, 20_000), (50, 2_000), (10, 200), (1, 50))
+"""(rows per request, rows tried at most) of each round, one request at a time, when rows or their parents are locked.
+The caps keep a locked parent of thousands of children from eating the day's API calls; the rest is tried next run."""
+
+CALL_ATTEMPTS = 4
+"""Times one request is sent when whole calls fail."""
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+
+class Next(StrEnum):
+    """What becomes of a call that failed whole."""
+
+    AGAIN = "again"  # the same rows, after the pause
+    SMALLER = "smaller"  # the same rows in two halves; a single row is refused
+    DEFER = "defer"  # no API calls left: this and everything after it waits for another run
+    FAIL = "fail"  # these rows failed; the run goes on
+    REFUSE = "refuse"  # these rows are refused for good
+    STOP = "stop"  # nothing more can be sent in this run
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about a failed call."""
+
+    next: Next
+    pause_s: float
+    action: Action
+    code: str
+    message: str
+
+
+def pause(attempt: int, jitter: float, retry_after_s: float | None = None) -> float:
+    """Seconds before try number `attempt` + 1: doubling, half of it random, never less than the org asked for."""
+    base = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
+    return max(base * (0.5 + jitter / 2), retry_after_s or 0.0)
+
+
+def after_call(
+    error: NoAnswerError | SalesforceError, operation: Operation, attempt: int, rows: int, jitter: float
+) -> Decision:
+    """Decide about a call that failed whole after `attempt` tries with `rows` rows in it."""
+    status = classify_call(error, operation)
+    retry_after = error.retry_after_s if isinstance(error, SalesforceError) else None
+    wait = pause(attempt, jitter, retry_after)
+    code = error.code or "NO_ANSWER"
+    message = error.message if isinstance(error, SalesforceError) else error.what
+
+    def decision(what: Next) -> Decision:
+        return Decision(what, wait, status.action, code, message)
+
+    match status.action:
+        case Action.LIMIT_DAILY:
+            return decision(Next.DEFER)
+        case Action.NEW_TOKEN:
+            return decision(Next.STOP)
+        case Action.RETRY_SMALLER | Action.LIMIT_CONCURRENT:
+            if rows > 1:
+                return decision(Next.SMALLER)
+            return decision(Next.AGAIN if attempt < CALL_ATTEMPTS else Next.FAIL)
+        case Action.FIX:
+            if isinstance(error, SalesforceError) and error.status in (401, 403, 404, 405, 410, 420):
+                return decision(Next.STOP)
+            return decision(Next.SMALLER if rows > 1 else Next.REFUSE)
+        case _:
+            return decision(Next.AGAIN if attempt < CALL_ATTEMPTS else Next.FAIL)
+
+
+ROW_ACTIONS = (Action.RETRY_NOW, Action.RETRY_SMALLER, Action.LIMIT_CONCURRENT)
+"""Actions of single rows that are tried again in the same run, by serial Collections in LOCK_STEPS."""

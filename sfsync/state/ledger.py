@@ -1,0 +1,177 @@
+"""The account of API calls: what this project spent in any rolling 24 hours, and what the org said it has left.
+
+Owns:      the tables ledger and usage, the project's allowance, the refusal of a call that would pass it.
+Does not:  send anything, or decide what is deferred (push does, by asking `allowance` first).
+Invariant: a call is booked before it is sent; what finishes work already begun is booked but never refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sfsync.errors import ApiLimitError
+from sfsync.state.store import CONTROL, StateStore, utc
+
+WINDOW = timedelta(hours=24)
+DEFAULT_SHARE = 0.25
+"""Without settings the project uses a quarter of the org's daily maximum and leaves a quarter free for everybody."""
+
+FINISHING = frozenset({"poll", "result", "abort", "close", "upload"})
+"""Kinds of calls that finish a job already begun; refusing them would waste what was spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The target's `api_limit`; None means the default share of the org's maximum."""
+
+    daily_calls: int | None = None
+    keep_free_calls: int | None = None
+    keep_free_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The account at one moment. Unknown values are None until the org has answered once."""
+
+    spent: int  # this project's calls in the last 24 hours
+    allowed: int | None  # this project's ceiling for 24 hours
+    left_in_org: int | None  # maximum less what was last seen used, less our calls since
+    maximum: int | None
+    keep_free: int | None
+    seen_at: datetime | None
+
+    @property
+    def available(self) -> int | None:
+        """Calls that may still be sent now; None while the org's maximum and any own limit are unknown."""
+        rooms = []
+        if self.allowed is not None:
+            rooms.append(self.allowed - self.spent)
+        if self.left_in_org is not None and self.keep_free is not None:
+            rooms.append(self.left_in_org - self.keep_free)
+        return max(0, min(rooms)) if rooms else None
+
+
+class StateLedger:
+    """A `CallLedger` kept in the state. Safe to use from several threads."""
+
+    def __init__(self, store: StateStore, limits: Limits, run_id: str) -> None:
+        self._store = store
+        self._limits = limits
+        self._run_id = run_id
+        self._guard = threading.Lock()
+        self._seen: tuple[datetime, int, int] | None = None
+        self._db = None
+        self.calls = 0
+        self._kinds: dict[str, int] = {}
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Calls of this run by kind."""
+        with self._guard:
+            return dict(self._kinds)
+
+    def reserve(self, kind: str, calls: int = 1) -> None:
+        with self._guard:
+            budget = self._budget()
+            room = budget.available
+            if room is not None and calls > room and kind not in FINISHING:
+                raise ApiLimitError(_refusal(budget, calls), fix=_FIX)
+            self._store.write()
+            self._book(kind, calls)
+            self.calls += calls
+            self._kinds[kind] = self._kinds.get(kind, 0) + calls
+
+    def observe(self, used: int, maximum: int) -> None:
+        with self._guard:
+            self._seen = (self._store.clock.now(), used, maximum)
+
+    def budget(self) -> Budget:
+        """The account now."""
+        with self._guard:
+            return self._budget()
+
+    def flush(self) -> None:
+        """Keep the last seen usage and drop what is older than two windows. At the end of a command."""
+        with self._guard:
+            if self._store.writable:
+                self._save_usage()
+                before = self._store.clock.now() - 2 * WINDOW
+                self._store.db.execute(f"DELETE FROM {CONTROL}.ledger WHERE minute < ?", [before])
+
+    def close(self) -> None:
+        """Flush, and close the ledger's own session."""
+        self.flush()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _book(self, kind: str, calls: int) -> None:
+        now = self._store.clock.now()
+        db = self._cursor()
+        with db.transaction():
+            db.execute(f"INSERT INTO {CONTROL}.ledger VALUES (?, ?, ?, ?)", [now, self._run_id, kind, calls])
+        if self._seen is not None:
+            self._save_usage()
+
+    def _save_usage(self) -> None:
+        if self._seen is None:
+            return
+        db = self._cursor()
+        with db.transaction():
+            db.execute(f"DELETE FROM {CONTROL}.usage")
+            db.execute(f"INSERT INTO {CONTROL}.usage VALUES (?, ?, ?)", list(self._seen))
+
+    def _cursor(self):  # type: ignore[no-untyped-def]
+        if self._db is None:
+            self._db = self._store.db.cursor()
+        return self._db
+
+    def _budget(self) -> Budget:
+        db = self._store.db if self._db is None else self._db
+        now = self._store.clock.now()
+        spent = db.value(f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [now - WINDOW])
+        seen = self._seen
+        if seen is None:
+            rows = db.execute(f"SELECT seen_at, used, maximum FROM {CONTROL}.usage")
+            seen = (utc(rows[0][0]), *rows[0][1:]) if rows else None
+        return make_budget(self._limits, int(spent), seen, self._since(db, seen))
+
+    @staticmethod
+    def _since(db, seen) -> int:  # type: ignore[no-untyped-def]
+        if seen is None:
+            return 0
+        return int(db.value(f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [seen[0]]))
+
+
+def make_budget(limits: Limits, spent: int, seen: tuple[datetime, int, int] | None, since: int) -> Budget:
+    """Work out the account from the settings, our own 24 hours, and the org's last word (when, used, maximum)."""
+    maximum = seen[2] if seen else None
+    allowed = limits.daily_calls
+    if allowed is None and maximum is not None:
+        allowed = int(maximum * DEFAULT_SHARE)
+    keep_free = limits.keep_free_calls
+    if keep_free is None and maximum is not None:
+        share = DEFAULT_SHARE if limits.keep_free_share is None else limits.keep_free_share
+        keep_free = int(maximum * share)
+    left = None if seen is None else max(0, seen[2] - seen[1] - since)
+    return Budget(spent, allowed, left, maximum, keep_free, seen[0] if seen else None)
+
+
+_FIX = (
+    "wait: the window is the last 24 hours, not midnight; or raise `api_limit` of the target in profiles.yml"
+    " (daily_calls, keep_free)"
+)
+
+
+def _refusal(budget: Budget, calls: int) -> str:
+    if budget.allowed is not None and budget.spent + calls > budget.allowed:
+        return (
+            f"the API limit of this project is reached: {budget.spent:,} of {budget.allowed:,} calls"
+            " were used in the last 24 hours"
+        )
+    return (
+        f"only {budget.left_in_org:,} API calls are left in the org, and {budget.keep_free:,} are kept free"
+        " for everybody else"
+    )

@@ -1,0 +1,47 @@
+"""The state's tables, one numbered migration after another.
+
+Owns:      every CREATE and ALTER of the control tables; `VERSION` is the number of the last one.
+Does not:  touch snapshot tables (snapshots makes those from a sync's fields) or open files (store does).
+Invariant: a migration and the record that it ran stand in one transaction; a number is never reused or edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sfsync.engine.duckdb import DuckDB
+
+
+def _m1_control_tables(db: DuckDB, schema: str) -> None:
+    for statement in (
+        "CREATE TABLE {s}.meta (name VARCHAR PRIMARY KEY, value VARCHAR)",
+        "CREATE TABLE {s}.runs (run_id VARCHAR PRIMARY KEY, command VARCHAR, started_at TIMESTAMP,"
+        " ended_at TIMESTAMP, status VARCHAR, exit_code INTEGER, host VARCHAR, pid INTEGER,"
+        " project VARCHAR, target VARCHAR)",
+        "CREATE TABLE {s}.run_syncs (run_id VARCHAR, sync VARCHAR, status VARCHAR, started_at TIMESTAMP,"
+        " ended_at TIMESTAMP, calls BIGINT, staged BIGINT, removed BIGINT, counts VARCHAR, message VARCHAR)",
+        "CREATE TABLE {s}.snapshots (sync VARCHAR PRIMARY KEY, object VARCHAR, identity VARCHAR,"
+        " created_at TIMESTAMP)",
+        "CREATE TABLE {s}.rejected (sync VARCHAR, key VARCHAR, digest VARCHAR, decided_by VARCHAR,"
+        " action VARCHAR, code VARCHAR, field VARCHAR, message VARCHAR, identity VARCHAR, attempts INTEGER,"
+        " transient BOOLEAN, released BOOLEAN, run_id VARCHAR, first_at TIMESTAMP, at TIMESTAMP)",
+        "CREATE TABLE {s}.ledger (minute TIMESTAMP, run_id VARCHAR, kind VARCHAR, calls BIGINT)",
+        "CREATE TABLE {s}.usage (seen_at TIMESTAMP, used BIGINT, maximum BIGINT)",
+        "CREATE TABLE {s}.learned (object VARCHAR, name VARCHAR, value DOUBLE, PRIMARY KEY (object, name))",
+        "CREATE TABLE {s}.contract (object VARCHAR PRIMARY KEY, body VARCHAR, fetched_at TIMESTAMP)",
+        "CREATE SCHEMA {c}.snapshot",
+    ):
+        db.execute(statement.format(s=schema, c=schema.split(".", 1)[0]))
+
+
+MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables,)
+VERSION = len(MIGRATIONS)
+
+
+def migrate(db: DuckDB, schema: str, *, have: int) -> None:
+    """Bring the tables in `schema` from version `have` to `VERSION`, each step with its record in one transaction."""
+    for number, step in enumerate(MIGRATIONS[have:], start=have + 1):
+        with db.transaction():
+            step(db, schema)
+            db.execute(f"DELETE FROM {schema}.meta WHERE name = 'version'")
+            db.execute(f"INSERT INTO {schema}.meta VALUES ('version', ?)", [str(number)])

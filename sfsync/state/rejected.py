@@ -1,0 +1,109 @@
+"""Rows that did not go through: who refused them, why, and since when. What the next plan calls held starts here.
+
+Owns:      the table `rejected`: one line per (sync, key) that is refused at the moment.
+Does not:  compute digests or judge codes (diff and push hand both in).
+Invariant: a key that goes through, or leaves the model, leaves this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sfsync.state.store import CONTROL, StateStore, utc
+
+TABLE = f"{CONTROL}.rejected"
+
+INCOMING = (
+    "key VARCHAR, digest VARCHAR, decided_by VARCHAR, action VARCHAR, code VARCHAR, field VARCHAR,"
+    " message VARCHAR, identity VARCHAR, transient BOOLEAN"
+)
+"""Columns of a relation of refusals; `identity` is the JSON object of identity fields, masked where pii."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One line of the table, as people and programs read it."""
+
+    key: str | None
+    identity: str
+    action: str
+    code: str
+    field: str | None
+    message: str
+    attempts: int
+    run_id: str
+    at: datetime
+
+
+def record_refusals(store: StateStore, sync: str, rows: str, run_id: str) -> None:
+    """Put refusals in, counting attempts of keys already there. rows: a relation with INCOMING's columns.
+
+    Rows without a usable key (null or double) are told apart by their digest.
+    """
+    db = store.db
+    same = "o.sync = ? AND o.key IS NOT DISTINCT FROM r.key AND (r.key IS NOT NULL OR o.digest = r.digest)"
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE sfsync_refused AS"
+        f" SELECT r.*, coalesce(o.attempts, 0) + 1 AS attempts, coalesce(o.first_at, ?::TIMESTAMP) AS first_at"
+        f" FROM (SELECT DISTINCT ON (key, CASE WHEN key IS NULL THEN digest END) * FROM {rows}) r"
+        f" LEFT JOIN {TABLE} o ON {same}",
+        [store.clock.now(), sync],
+    )
+    db.execute(
+        f"DELETE FROM {TABLE} AS o WHERE o.sync = ? AND EXISTS (SELECT 1 FROM sfsync_refused r WHERE"
+        " o.key IS NOT DISTINCT FROM r.key AND (r.key IS NOT NULL OR o.digest = r.digest))",
+        [sync],
+    )
+    db.execute(
+        f"INSERT INTO {TABLE} SELECT ?, key, digest, decided_by, action, code, field, message, identity, attempts,"
+        " transient, FALSE, ?, first_at, ? FROM sfsync_refused",
+        [sync, run_id, store.clock.now()],
+    )
+    db.execute("DROP TABLE sfsync_refused")
+
+
+def clear(store: StateStore, sync: str, keys: str) -> None:
+    """Take out the keys that went through. keys: a relation with `_key`."""
+    store.db.execute(f"DELETE FROM {TABLE} WHERE sync = ? AND key IN (SELECT _key FROM {keys})", [sync])
+
+
+def keep_only(store: StateStore, sync: str, rows: str) -> None:
+    """Drop what sfsync itself refused earlier and did not refuse now. rows: a relation with `key, digest`."""
+    store.db.execute(
+        f"DELETE FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'sfsync' AND NOT EXISTS"
+        f" (SELECT 1 FROM {rows} r WHERE o.key IS NOT DISTINCT FROM r.key"
+        " AND (r.key IS NOT NULL OR o.digest = r.digest))",
+        [sync],
+    )
+
+
+def release(store: StateStore, syncs: list[str]) -> int:
+    """Let the next plan try the org-refused rows of these syncs again; return how many were let go."""
+    marks = ", ".join("?" for _ in syncs)
+    where = f"sync IN ({marks}) AND decided_by = 'org' AND NOT released"
+    count = int(store.db.value(f"SELECT count(*) FROM {TABLE} WHERE {where}", syncs))
+    store.db.execute(f"UPDATE {TABLE} SET released = TRUE WHERE {where}", syncs)
+    return count
+
+
+def read(store: StateStore, sync: str, limit: int | None = None) -> list[Refused]:
+    """The refused rows of a sync, newest first."""
+    rows = store.db.execute(
+        f"SELECT key, identity, action, code, field, message, attempts, run_id, at FROM {TABLE}"
+        f" WHERE sync = ? ORDER BY at DESC, key {'' if limit is None else f'LIMIT {limit}'}",
+        [sync],
+    )
+    return [Refused(*row[:8], utc(row[8])) for row in rows]
+
+
+def counts(store: StateStore) -> dict[str, int]:
+    """How many rows each sync has refused at the moment."""
+    return dict(store.db.execute(f"SELECT sync, count(*) FROM {TABLE} GROUP BY sync"))
+
+
+def forget_others(store: StateStore, sync: str, pending: str) -> None:
+    """Drop org-refused rows that are no difference any more. pending: a relation with `_key` of what still is one."""
+    store.db.execute(
+        f"DELETE FROM {TABLE} WHERE sync = ? AND decided_by = 'org' AND key NOT IN (SELECT _key FROM {pending})", [sync]
+    )

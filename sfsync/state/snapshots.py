@@ -1,0 +1,196 @@
+"""What the org acknowledged: one table per sync, one row per record, one text column per field.
+
+Owns:      the snapshot tables' shape and every statement that writes them.
+Does not:  decide what changed (diff) or what became of a row (push).
+Invariant: recording merges: a field that was not sent keeps its text. A tombstone has key, Id and time, no texts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Protocol
+
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.errors import RefusedError
+from sfsync.records import FieldRule, Send
+from sfsync.state.store import CONTROL, SNAPSHOT, StateStore
+
+COLUMNS = {
+    "_key": "VARCHAR",
+    "_id": "VARCHAR",
+    "_origin": "VARCHAR",
+    "_source_hash": "UBIGINT",
+    "_run_id": "VARCHAR",
+    "_at": "TIMESTAMP",
+    "_gone_at": "TIMESTAMP",
+}
+
+
+class SyncShape(Protocol):
+    """What the state needs to know of a compiled sync."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def object(self) -> str: ...
+    @property
+    def identity(self) -> tuple[FieldRule, ...]: ...
+    @property
+    def fields(self) -> tuple[FieldRule, ...]: ...
+    @property
+    def rules(self) -> tuple[FieldRule, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A sync's snapshot as the diff needs it; `table` is fully qualified and quoted."""
+
+    table: str
+    exists: bool
+    rows: int  # records, tombstones not counted
+    tombstones: int
+    fields: frozenset[str]
+
+
+def table_of(sync: str) -> str:
+    """The quoted, fully qualified name of a sync's snapshot table."""
+    return f"{SNAPSHOT}.{ident(sync)}"
+
+
+def identity_of(sync: SyncShape) -> str:
+    """The identity as the registry keeps it: a JSON array of field names."""
+    return json.dumps([rule.field for rule in sync.identity])
+
+
+def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
+    """Look at a sync's snapshot, refusing one that belongs to another object or identity.
+
+    Raises:
+        RefusedError: the object or the identity changed under the same sync name.
+    """
+    table = table_of(sync.name)
+    known = store.db.execute(
+        f"SELECT object, identity FROM {CONTROL}.snapshots WHERE sync = ?", [sync.name]
+    )
+    if not known:
+        return SnapshotInfo(table, False, 0, 0, frozenset())
+    owner, identity = known[0]
+    if (owner, identity) != (sync.object, identity_of(sync)):
+        was = f"{owner} by {', '.join(json.loads(identity))}"
+        now = f"{sync.object} by {', '.join(rule.field for rule in sync.identity)}"
+        raise RefusedError(
+            f"sync '{sync.name}' has a snapshot of {was}, but now writes {now}",
+            fix="give the changed sync a new name; its old snapshot stays untouched",
+        )
+    columns = {name for (name,) in store.db.execute(_COLUMNS_SQL, [store_catalog(), sync.name])}
+    rows, gone = store.db.execute(f"SELECT count(*), count(_gone_at) FROM {table}")[0]
+    return SnapshotInfo(table, True, rows - gone, gone, frozenset(columns - set(COLUMNS)))
+
+
+_COLUMNS_SQL = (
+    "SELECT column_name FROM duckdb_columns()"
+    " WHERE database_name = ? AND schema_name = 'snapshot' AND table_name = ?"
+)
+
+
+def store_catalog() -> str:
+    return SNAPSHOT.split(".", 1)[0]
+
+
+def prepare(store: StateStore, sync: SyncShape) -> None:
+    """Make the sync's table, or add the columns of newly mapped fields (absent everywhere)."""
+    info = inspect(store, sync)
+    wanted = [rule.field for rule in sync.rules]
+    db = store.db
+    with db.transaction():
+        if not info.exists:
+            columns = [f"{name} {kind}" for name, kind in COLUMNS.items()]
+            columns += [f"{ident(field)} VARCHAR" for field in wanted]
+            db.execute(f"CREATE TABLE {info.table} ({', '.join(columns)})")
+            db.execute(
+                f"INSERT INTO {CONTROL}.snapshots VALUES (?, ?, ?, ?)",
+                [sync.name, sync.object, identity_of(sync), store.clock.now()],
+            )
+        else:
+            for field in wanted:
+                if field not in info.fields:
+                    db.execute(f"ALTER TABLE {info.table} ADD COLUMN {ident(field)} VARCHAR")
+
+
+def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Record answered upserts. To be called inside a transaction.
+
+    Args:
+        rows: a relation with `_key, _record_id, _created BOOLEAN, _source_hash` and one sent text per field.
+
+    A created record has null wherever a null was left out; an adopted one keeps those fields absent and its hash
+    empty, so that the next plan looks at it again.
+    """
+    _delete_keys(store, sync, rows)
+    fields = [ident(rule.field) for rule in sync.rules]
+    left_out = [ident(r.field) for r in sync.fields if r.on_update is not Send.NEVER]
+    never_created = [ident(r.field) for r in sync.fields if r.on_create is Send.NEVER and r.on_update is not Send.NEVER]
+    complete = " AND ".join(f"{name} IS NOT NULL" for name in left_out) or "TRUE"
+    texts = [
+        name if name in never_created else f"CASE WHEN _created THEN coalesce({name}, '') ELSE {name} END"
+        for name in fields
+    ]
+    created_hash = "NULL" if never_created else "_source_hash"
+    store.db.execute(
+        f"INSERT INTO {table_of(sync.name)} ({', '.join([*COLUMNS, *fields])})"
+        f" SELECT _key, _record_id, CASE WHEN _created THEN 'created' ELSE 'adopted' END,"
+        f" CASE WHEN _created THEN {created_hash} WHEN {complete} THEN _source_hash END,"
+        f" ?, ?, NULL, {', '.join(texts)} FROM {rows}",
+        [run_id, store.clock.now()],
+    )
+
+
+def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Record answered updates by merging what was sent into what stood there. Inside a transaction.
+
+    Args:
+        rows: a relation with `_key, _source_hash` and one sent text per mapped field (NULL: not sent).
+    """
+    table = table_of(sync.name)
+    db = store.db
+    sent = {ident(rule.field) for rule in sync.fields}
+    names = [ident(name) for (name,) in db.execute(_COLUMNS_SQL, [store_catalog(), sync.name])]
+    columns = [name for name in names if name.strip('"') not in COLUMNS]
+    merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE sfsync_merged AS"
+        f" SELECT s._key, s._id, s._origin, r._source_hash, ? AS _run_id, ?::TIMESTAMP AS _at,"
+        f" NULL::TIMESTAMP AS _gone_at, {', '.join(f'{m} AS {c}' for m, c in zip(merged, columns, strict=True))}"
+        f" FROM {rows} r JOIN {table} s USING (_key)",
+        [run_id, store.clock.now()],
+    )
+    _delete_keys(store, sync, "sfsync_merged")
+    db.execute(f"INSERT INTO {table} ({', '.join([*COLUMNS, *columns])}) SELECT * FROM sfsync_merged")
+    db.execute("DROP TABLE sfsync_merged")
+
+
+def record_deletes(store: StateStore, sync: SyncShape, rows: str) -> None:
+    """Forget records that are deleted. rows: a relation with `_key`."""
+    _delete_keys(store, sync, rows)
+
+
+def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Turn records that were not there any more into tombstones. rows: a relation with `_key, _record_id`."""
+    _delete_keys(store, sync, rows)
+    store.db.execute(
+        f"INSERT INTO {table_of(sync.name)} (_key, _id, _origin, _run_id, _at, _gone_at)"
+        f" SELECT _key, _record_id, 'adopted', ?, ?, ? FROM {rows}",
+        [run_id, store.clock.now(), store.clock.now()],
+    )
+
+
+def refresh_hashes(store: StateStore, sync: SyncShape, rows: str) -> None:
+    """Store the fresh hashes of rows found unchanged. rows: a relation with `_key, _source_hash`."""
+    store.db.execute(
+        f"UPDATE {table_of(sync.name)} AS s SET _source_hash = r._source_hash FROM {rows} r WHERE s._key = r._key"
+    )
+
+
+def _delete_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
+    store.db.execute(f"DELETE FROM {table_of(sync.name)} WHERE _key IN (SELECT _key FROM {rows})")

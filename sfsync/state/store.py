@@ -1,0 +1,187 @@
+"""The state file: opened, locked, versioned and bound to one org.
+
+Owns:      attaching the file to the run's engine, the lease for writing, the version check, meta values.
+Does not:  know what the tables hold (snapshots, rejected, ledger, history, contracts do).
+Invariant: a state that is newer, foreign or damaged is refused with its path and the way out, never reset.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sfsync.engine.duckdb import DuckDB, DuckDBError
+from sfsync.errors import StateError
+from sfsync.ports import Clock
+from sfsync.state.lock import StateLock, locked_error, read_holder
+from sfsync.state.migrations import VERSION, migrate
+
+CATALOG = "sfsync_state"
+CONTROL = f"{CATALOG}.main"
+SNAPSHOT = f"{CATALOG}.snapshot"
+
+
+def utc(value: datetime | None) -> datetime | None:
+    """A stored instant (a TIMESTAMP in UTC) with its zone."""
+    return None if value is None else value.replace(tzinfo=UTC)
+
+
+class StateStore:
+    """One attached state. Reading takes no lease; `write` takes it and keeps it until `close`."""
+
+    def __init__(self, db: DuckDB, path: Path | None, clock: Clock, command: str) -> None:
+        self.db = db
+        self.path = path
+        self.clock = clock
+        self._command = command
+        self._lock: StateLock | None = None
+        self._attached = False
+
+    @property
+    def writable(self) -> bool:
+        return self._lock is not None or self.path is None
+
+    @property
+    def name(self) -> str:
+        return str(self.path) if self.path is not None else "(in memory)"
+
+    def write(self) -> None:
+        """Take the lease and attach for writing, bringing the tables up to date. Does nothing the second time.
+
+        Raises:
+            StateLockedError: another process holds the state.
+            StateError: newer than this sfsync, damaged, or not a state.
+        """
+        if self.writable and self._attached:
+            return
+        assert self.path is not None  # noqa: S101 - a state in memory is attached once, by open_state
+        lock = StateLock(self.path, self.clock)
+        lock.acquire(self._command)
+        self._lock = lock
+        try:
+            self._detach()
+            self._attach(self.path, read_only=False)
+            have = self._version(fresh_allowed=True)
+            if have < VERSION:
+                migrate(self.db, CONTROL, have=have)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> None:
+        """Attach without a lease; an older version is brought up to date first."""
+        assert self.path is not None  # noqa: S101
+        self._attach(self.path, read_only=True)
+        try:
+            if self._version(fresh_allowed=False) < VERSION:
+                self.write()
+        except BaseException:
+            self.close()
+            raise
+
+    def create_in_memory(self) -> None:
+        """An empty state that leaves no trace: what `plan` uses before a first run against the local org."""
+        self.db.execute(f"ATTACH ':memory:' AS {CATALOG}")
+        self._attached = True
+        migrate(self.db, CONTROL, have=0)
+
+    def meta(self, name: str) -> str | None:
+        """A single remembered value."""
+        rows = self.db.execute(f"SELECT value FROM {CONTROL}.meta WHERE name = ?", [name])
+        return rows[0][0] if rows else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        with self.db.transaction():
+            self.db.execute(f"DELETE FROM {CONTROL}.meta WHERE name = ?", [name])
+            self.db.execute(f"INSERT INTO {CONTROL}.meta VALUES (?, ?)", [name, value])
+
+    def bind(self, org_id: str) -> None:
+        """Tie an unbound state to an org, or check that it is tied to this one.
+
+        Raises:
+            StateError: the state belongs to another org.
+        """
+        bound = self.meta("org_id")
+        if bound is None:
+            self.set_meta("org_id", org_id)
+        elif bound != org_id:
+            raise StateError(
+                f"the state {self.name} belongs to org {bound}, but this connection is to org {org_id}",
+                fix="give each org its own target in profiles.yml; to start anew with this org, move the file"
+                " away and run `sfsync state init --empty`",
+            )
+
+    def close(self) -> None:
+        """Detach and give the lease back; safe to call twice."""
+        self._detach()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _attach(self, path: Path, *, read_only: bool) -> None:
+        try:
+            self.db.attach(path, CATALOG, read_only=read_only)
+        except DuckDBError as error:
+            if error.kind == "locked":
+                raise locked_error(path, read_holder(path)) from None
+            raise StateError(
+                f"the state {path} cannot be read: {error.what}",
+                fix="if it is damaged, put a copy back, or move it away and run `sfsync state init --empty`",
+            ) from None
+        self._attached = True
+
+    def _detach(self) -> None:
+        if self._attached:
+            self._attached = False
+            self.db.detach(CATALOG)
+
+    def _version(self, *, fresh_allowed: bool) -> int:
+        tables = self.db.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main'", [CATALOG]
+        )
+        if not tables and fresh_allowed:
+            return 0
+        text = self.meta("version") if ("meta",) in tables else None
+        if text is None or not text.isdigit():
+            raise StateError(
+                f"{self.name} is a DuckDB file but not an sfsync state",
+                fix="check `state: path` of the target, or move the file away and run `sfsync state init --empty`",
+            )
+        if int(text) > VERSION:
+            raise StateError(
+                f"the state {self.name} has version {text}; this sfsync knows versions up to {VERSION}",
+                fix="upgrade sfsync, or put back the state that belongs to this version",
+            )
+        return int(text)
+
+
+def open_state(
+    db: DuckDB, path: Path, clock: Clock, command: str, *, write: bool, starts_empty: bool
+) -> StateStore:
+    """Attach the state of a target.
+
+    Args:
+        path: the state file.
+        command: what the lease's note names, e.g. ``run``.
+        write: take the lease now; else reading only, until `StateStore.write` is called.
+        starts_empty: a missing file is an empty state (the local org); else it is an error.
+
+    Raises:
+        StateError: missing where that is not allowed, foreign, newer, damaged.
+        StateLockedError: held by another process.
+    """
+    if not path.exists() and not starts_empty:
+        raise StateError(
+            f"no state at {path}: sfsync does not know what this org has acknowledged",
+            fix="put back the state of the last run (a CI cache, an artifact), or start anew with"
+            " `sfsync state init --empty`: the first run then upserts every row by its external id",
+        )
+    store = StateStore(db, path, clock, command)
+    if write:
+        store.write()
+    elif path.exists():
+        store.read()
+    else:
+        store = StateStore(db, None, clock, command)
+        store.create_in_memory()
+    return store
