@@ -299,5 +299,5 @@ class ProjectSpec(BaseModel):
                 return value
         zones = available_timezones() - _MACHINE_ZONES
         raise fault(
-            "is not an IANA time zone", fix=nearest(value, zones) or "for example Europe/Berlin or UTC"
+            "must be an IANA time zone", fix=nearest(value, zones) or "for example Europe/Berlin or UTC"
         )
