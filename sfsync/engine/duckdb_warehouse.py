@@ -1,0 +1,155 @@
+"""A user's DuckDB file as a warehouse: attached read-only to the run's own engine.
+
+Owns:      under which name the file is attached, its catalog, and the types of a SELECT's columns.
+Does not:  open a session (duckdb does) or write a byte of the user's file.
+Invariant: unqualified names in a model mean the user's tables; our own tables are always named with their catalog.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sfsync.engine.base import Catalog
+from sfsync.engine.dialect import DUCKDB, Dialect, quote_ident, quote_literal
+from sfsync.engine.duckdb import DuckDB, DuckDBError
+from sfsync.errors import WarehouseError
+from sfsync.records import Column, SourceType
+
+_RESERVED = frozenset({"memory", "system", "temp", "main"})
+
+_FAMILIES = {
+    "VARCHAR": SourceType.TEXT,
+    "UUID": SourceType.TEXT,
+    '"NULL"': SourceType.TEXT,
+    "BOOLEAN": SourceType.BOOLEAN,
+    "FLOAT": SourceType.REAL,
+    "DOUBLE": SourceType.DOUBLE,
+    "DATE": SourceType.DATE,
+    "TIME": SourceType.TIME,
+    "TIMESTAMP": SourceType.TIMESTAMP,
+    "TIMESTAMP_S": SourceType.TIMESTAMP,
+    "TIMESTAMP_MS": SourceType.TIMESTAMP,
+    "TIMESTAMP_NS": SourceType.TIMESTAMP,
+    "TIMESTAMP WITH TIME ZONE": SourceType.TIMESTAMPTZ,
+    "VARCHAR[]": SourceType.ARRAY,
+    **{
+        f"{sign}{size}": SourceType.INTEGER
+        for sign in ("", "U")
+        for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+    },
+}
+_DECIMAL = re.compile(r"DECIMAL\(\d+,\s*(\d+)\)")
+_ENUM = re.compile(r"ENUM\(.*\)", re.DOTALL)
+_TEXT_ARRAY = re.compile(r"(VARCHAR|ENUM\(.*\))\[\d*\]", re.DOTALL)
+
+
+class DuckDBWarehouse:
+    """The user's DuckDB file, or nothing but seeds when there is no file."""
+
+    kind = "duckdb"
+    dialect: Dialect = DUCKDB
+    shares_engine = True
+
+    def __init__(self, local: DuckDB, path: Path | None = None) -> None:
+        """Attach the file.
+
+        Raises:
+            WarehouseError: it is missing, a folder, no DuckDB file, written by a newer DuckDB, or locked.
+        """
+        self._local = local
+        self._path = path
+        self._alias: str | None = None
+        if path is None:
+            return
+        alias = _alias(
+            path,
+            {str(row[0]).lower() for row in local.execute("SELECT database_name FROM duckdb_databases()")},
+        )
+        try:
+            local.attach(path, alias, read_only=True)
+            local.use(alias)
+        except DuckDBError as error:
+            raise _open_error(path, error) from None
+        self._alias = alias
+
+    def catalog(self) -> Catalog:
+        """Tables and views of the file."""
+        if self._alias is None:
+            return Catalog(default_schema="main", database=None)
+        rows = self._local.execute(
+            "SELECT c.schema_name, c.table_name, list(c.column_name ORDER BY c.column_index),"
+            " bool_or(v.view_name IS NOT NULL)"
+            " FROM duckdb_columns() AS c LEFT JOIN duckdb_views() AS v ON v.database_name = c.database_name"
+            " AND v.schema_name = c.schema_name AND v.view_name = c.table_name"
+            " WHERE c.database_name = ? AND NOT c.internal GROUP BY ALL ORDER BY ALL",
+            [self._alias],
+        )
+        return Catalog(
+            default_schema="main",
+            database=self._alias,
+            tables={(schema, table): tuple(columns) for schema, table, columns, _ in rows},
+            views=frozenset((schema, table) for schema, table, _, is_view in rows if is_view),
+        )
+
+    def columns(self, select: str) -> tuple[Column, ...]:
+        """Names and types of a SELECT's columns; the SELECT is planned, not run."""
+        try:
+            rows = self._local.execute(f"DESCRIBE {select}")
+        except DuckDBError as error:
+            raise WarehouseError(_without_class(error.what)) from None
+        return tuple(_column(str(name), str(kind)) for name, kind, *_ in rows)
+
+    def materialise(self, select: str, local: DuckDB, table: str) -> int:
+        """Run a SELECT once into a table of the run file; `local` must be a session of the same engine."""
+        try:
+            return int(local.value(f"CREATE TABLE {table} AS {select}"))
+        except DuckDBError as error:
+            raise WarehouseError(_without_class(error.what), fix=error.fix) from None
+
+    def describe(self) -> str:
+        """One line for `sfsync debug`."""
+        where = f"{self._path}, read-only" if self._path is not None else "no file, seeds only"
+        return f"DuckDB {self._local.version}, {where}"
+
+    def close(self) -> None:
+        """Let go of the file; the engine itself stays open."""
+        if self._alias is not None:
+            self._local.detach(self._alias)
+            self._alias = None
+
+
+def _alias(path: Path, taken: set[str]) -> str:
+    """The name DuckDB itself would give the file, so that models may name it; another if that one is ours."""
+    stem = next((part for part in path.name.split(".") if part), "warehouse")
+    if stem.lower() not in taken | _RESERVED:
+        return stem
+    number = 1
+    while f"{stem}_db{number}".lower() in taken:
+        number += 1
+    return f"{stem}_db{number}"
+
+
+def _column(name: str, kind: str) -> Column:
+    decimal = _DECIMAL.fullmatch(kind)
+    if decimal is not None:
+        return Column(name, kind, SourceType.DECIMAL, int(decimal[1]))
+    if _ENUM.fullmatch(kind):
+        return Column(name, kind, SourceType.TEXT)
+    if _TEXT_ARRAY.fullmatch(kind):
+        return Column(name, kind, SourceType.ARRAY)
+    return Column(name, kind, _FAMILIES.get(kind, SourceType.OTHER))
+
+
+def _without_class(message: str) -> str:
+    """DuckDB's message without its leading class name, such as "Binder Error: "."""
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", message)
+
+
+def _open_error(path: Path, error: DuckDBError) -> WarehouseError:
+    if error.kind == "missing":
+        return WarehouseError(
+            f"the warehouse file {path} does not exist",
+            fix="check `path` of the warehouse in profiles.yml; it is relative to the project folder",
+        )
+    return WarehouseError(f"the warehouse cannot be opened: {error.what}", fix=error.fix)
