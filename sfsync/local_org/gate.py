@@ -1,0 +1,178 @@
+"""The one door every request passes: faults, tokens, versions, limits, the journal.
+
+Owns:      what is asked of a request before its handler runs, and what is noted after.
+Does not:  know a resource.
+Invariant: a request below /services/data/vNN.0/ is counted once, journaled once, and never answered unsigned.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio.to_thread
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sfsync.local_org.answers import ApiError, not_found, session_expired, to_response
+from sfsync.local_org.faults import Rule
+from sfsync.local_org.journal import Line
+from sfsync.local_org.org import Org
+from sfsync.local_org.transport import cut
+
+OLDEST, NEWEST = 31, 67
+_DATA = re.compile(r"/services/data/v(\d+)\.(\d+)(/.*)?")
+_KINDS = (
+    ("token", re.compile(r"/services/oauth2/token")),
+    ("identity", re.compile(r"/services/oauth2/|/id/")),
+    ("describe", re.compile(r"/services/data/v[\d.]+/sobjects(/[^/]+(/describe)?)?/?$")),
+    ("collections", re.compile(r"/services/data/v[\d.]+/composite/sobjects")),
+    ("composite", re.compile(r"/services/data/v[\d.]+/composite")),
+    ("query", re.compile(r"/services/data/v[\d.]+/(query|queryAll)\b")),
+    ("bulk", re.compile(r"/services/data/v[\d.]+/jobs/")),
+    ("rows", re.compile(r"/services/data/v[\d.]+/sobjects/")),
+    ("limits", re.compile(r"/services/data/v[\d.]+/limits")),
+    ("versions", re.compile(r"/services/data/?$")),
+)
+
+
+def kind_of(method: str, path: str) -> str:
+    """The journal's word for what a request is about."""
+    found = next((kind for kind, pattern in _KINDS if pattern.match(path)), "other")
+    return "rows" if found == "describe" and method != "GET" else found
+
+
+class Gate:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, org: Org) -> None:
+        self.app, self.org = app, org
+        self.last_seen = time.monotonic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        self.last_seen = time.monotonic()
+        path = scope["path"]
+        if path.startswith("/_local"):
+            await self._local(scope, receive, send)
+            return
+        method = _method(scope)
+        scope["org.request"] = number = self.org.journal.next_number()
+        counted = False
+        noted: dict[str, int] = {"status": 0}
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                noted["status"] = message["status"]
+                if counted:
+                    message["headers"] = [
+                        *message.get("headers", ()),
+                        (b"sforce-limit-info", self.org.limits.header().encode()),
+                    ]
+            await send(message)
+
+        try:
+            rule = self.org.faults.take(method, path)
+            if rule is not None and rule.fault == "lost_before_commit":
+                await cut(scope)
+                return
+            try:
+                self._admit(scope, rule)
+                counted = _DATA.match(path) is not None
+                if counted and not self.org.limits.calls.take():
+                    counted = False
+                    raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+            except ApiError as refusal:
+                await to_response(refusal.answer(), {})(scope, receive, noting)
+                return
+            if rule is not None and rule.fault == "status":
+                await _broken(rule, scope, receive, noting)
+                return
+            if rule is not None and rule.fault == "lost_after_commit":
+                await self.app(scope, receive, _swallow)
+                await cut(scope)
+                return
+            await self.app(scope, receive, noting)
+        finally:
+            line = Line(
+                number,
+                datetime.now(UTC).replace(tzinfo=None),
+                method,
+                path,
+                noted["status"],
+                kind_of(method, path),
+                counted,
+            )
+            self.org.journal.add(line)
+
+    def _admit(self, scope: Scope, rule: Rule | None) -> None:
+        """Token and version.
+
+        Raises:
+            ApiError: 401, 404 or 410.
+        """
+        path = scope["path"]
+        matched = _DATA.match(path)
+        needs_token = matched is not None or path.startswith("/id/") or path.rstrip("/").endswith("/userinfo")
+        if not needs_token:
+            return
+        header = _header(scope, b"authorization")
+        if rule is not None and rule.fault == "expired_token":
+            self.org.auth.revoke((header or "").partition(" ")[2].strip())
+        scope["org.user"] = user = self.org.auth.user_of(header)
+        if user is None:
+            raise session_expired()
+        if matched is None:
+            return
+        major, minor = int(matched[1]), matched[2]
+        if minor != "0" or major > NEWEST or major < 7:
+            raise not_found()
+        if major < OLDEST:
+            raise ApiError(
+                410, "GONE", f"API version {major}.0 has been retired; the oldest supported one is {OLDEST}.0"
+            )
+
+    async def _local(self, scope: Scope, receive: Receive, send: Send) -> None:
+        header = _header(scope, b"authorization")
+        own_key = (
+            f"Bearer {self.org.identity.client_secret}"  # no token needed, so that looking leaves no trace
+        )
+        if self.org.auth.user_of(header) is None and not hmac.compare_digest(header or "", own_key):
+            await to_response(session_expired().answer(), {})(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def keep_journal(self) -> None:
+        """Write waiting lines to the file; called every second and at the end."""
+        await anyio.to_thread.run_sync(self.org.journal.flush)
+
+
+def _method(scope: MutableMapping[str, Any]) -> str:
+    """The method, or the one that `?_HttpMethod=` puts in place of POST."""
+    method = str(scope["method"])
+    found = re.search(rb"(?:^|&)_HttpMethod=([A-Z]+)", scope.get("query_string", b""))
+    if method == "POST" and found:
+        method = scope["method"] = found[1].decode()
+    return method
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    return next((v.decode("latin-1") for k, v in scope["headers"] if k == name), None)
+
+
+async def _swallow(message: Message) -> None:
+    """An answer that nobody will read."""
+
+
+async def _broken(rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
+    html = rule.body.lstrip().startswith("<")
+    kind = b"text/html;charset=UTF-8" if html else b"application/json;charset=UTF-8"
+    body = rule.body.encode()
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": rule.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

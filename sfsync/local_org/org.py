@@ -1,0 +1,105 @@
+"""One running local org: its parts, held together.
+
+Owns:      opening the parts in order, seeding the records every org has, resetting.
+Does not:  anything of its own; handlers take the part they need.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sfsync.contract import Contract
+from sfsync.local_org import ids
+from sfsync.local_org.auth import Auth
+from sfsync.local_org.faults import Faults, Rule
+from sfsync.local_org.identity import Identity, open_identity
+from sfsync.local_org.journal import Journal
+from sfsync.local_org.limits import DAY_S, Limits
+from sfsync.local_org.store import Store, instant, quoted, table
+
+
+@dataclass(frozen=True)
+class Org:
+    """The parts of one org, shared by every request."""
+
+    folder: Path
+    contract: Contract
+    identity: Identity
+    store: Store
+    auth: Auth
+    limits: Limits
+    faults: Faults
+    journal: Journal
+
+    def reset(self) -> None:
+        """Empty the org: records, journal, limits, faults. Its Id, tokens and credentials stay."""
+        self.store.clear()
+        self.journal.drop()
+        self.limits.reset()
+        self.faults.reset()
+        seed(self.store)
+
+
+def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
+    """Open the folder's org and restore what it had used of its limits."""
+    identity = open_identity(folder)
+    store = Store(folder, contract, identity)
+    seed(store)
+    limits = Limits(time.time)
+    with store.reading() as cursor:
+        minutes = cursor.execute(
+            "SELECT epoch(date_trunc('minute', time)), count(*) FROM org.requests WHERE counted"
+            " AND epoch(time) > ? GROUP BY 1 ORDER BY 1",
+            [time.time() - DAY_S],
+        ).fetchall()
+    for minute, used in minutes:
+        limits.calls.restore(int(used), float(minute))
+    return Org(
+        folder, contract, identity, store, Auth(identity, time.time), limits, Faults(rules), Journal(store)
+    )
+
+
+def seed(store: Store) -> None:
+    """The records that an org cannot be without: itself, its administrator, two colleagues, a queue."""
+    who = store.identity
+    stamp = instant(datetime.now(UTC))
+    audit = {
+        "IsDeleted": "false",
+        "CreatedDate": stamp,
+        "CreatedById": who.user_id,
+        "LastModifiedDate": stamp,
+        "LastModifiedById": who.user_id,
+        "SystemModstamp": stamp,
+    }
+    zone = {"TimeZoneSidKey": "Etc/UTC", "LanguageLocaleKey": "en_US"}
+    user = {"IsActive": "true", "UserType": "Standard", "LocaleSidKey": "en_US", **zone}
+    records = [
+        ("Organization", who.org_id, {"Name": "Local Org", "OrganizationType": "Developer Edition", "IsSandbox": "false",
+                                      "InstanceName": "LOCAL", "DefaultLocaleSidKey": "en_US", **zone}),
+        ("User", who.user_id, {"FirstName": "Local", "LastName": "Admin", "Name": "Local Admin", "Alias": "admin",
+                               "Username": who.username, "Email": who.username, **user}),
+        ("User", ids.make_id("005", who.instance, 2), {
+            "FirstName": "Ada", "LastName": "Marsh", "Name": "Ada Marsh", "Alias": "amarsh", **user,
+            "Username": "ada.marsh@local.sfsync.example", "Email": "ada.marsh@local.sfsync.example"}),
+        ("User", ids.make_id("005", who.instance, 3), {
+            "FirstName": "Otto", "LastName": "Vogel", "Name": "Otto Vogel", "Alias": "ovogel", **user,
+            "Username": "otto.vogel@local.sfsync.example", "Email": "otto.vogel@local.sfsync.example",
+            "IsActive": "false"}),
+        ("Group", ids.make_id("00G", who.instance, 1), {"Name": "Support Queue", "DeveloperName": "Support_Queue",
+                                                        "Type": "Queue"}),
+    ]  # fmt: skip
+    with store.write() as cursor:
+        for name, record, texts in records:
+            sobject = store.contract.object(name)
+            if (
+                sobject is None
+                or cursor.execute(f"SELECT 1 FROM {table(name)} WHERE Id = ?", [record]).fetchall()
+            ):
+                continue
+            known = {k: v for k, v in {"Id": record, **texts, **audit}.items() if sobject.field(k)}
+            names = ", ".join(quoted(k) for k in known)
+            marks = ", ".join("?" for _ in known)
+            cursor.execute(f"INSERT INTO {table(name)} ({names}) VALUES ({marks})", list(known.values()))

@@ -1,0 +1,127 @@
+"""Fixtures that several rooms share.
+
+`org` gives a real local org over real HTTPS, empty and with limits and faults as at the start of each test:
+
+    def test_x(org):
+        org.url, org.ca_file, org.client_id, org.client_secret, org.username, org.password, org.security_token, org.org_id
+        org.get("/sobjects"); org.post(path, json=...); org.patch(...); org.delete(...)   # signed in; below /services/data/v67.0
+        org.request("GET", "/services/data")                                             # any path that begins with /services
+        org.records("Contact")             # every live record: {field: canonical text}, nulls left out
+        org.by("Contact", "Customer_Id__c") # the same by one field
+        org.writes(), org.requests()       # the journal since the start of the test
+        org.faults([{"fault": "locked_rows", "object": "Contact", "share": 0.5}])
+        org.limits(max=100, used=90); org.state()
+
+One server serves a whole pytest process. Requests to it must not trust the environment's proxies and CA bundle
+(`requests` puts REQUESTS_CA_BUNDLE over `session.verify`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sfsync.local_org import control
+
+API = "/services/data/v67.0"
+
+
+class OrgForTests:
+    """A running local org with a signed-in session."""
+
+    def __init__(self, running: control.LocalOrg, folder: Path) -> None:
+        self.running, self.folder = running, folder
+        self.url, self.ca_file, self.org_id = running.url, running.ca_file, running.org_id
+        self.client_id, self.client_secret = running.client_id, running.client_secret
+        self.username, self.password, self.security_token = (
+            running.username,
+            running.password,
+            running.security_token,
+        )
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.verify = str(running.ca_file)
+        self.start = 0
+
+    def sign_in(self) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+        }
+        token = str(self.session.post(f"{self.url}/services/oauth2/token", data=form).json()["access_token"])
+        self.session.headers["Authorization"] = f"Bearer {token}"
+        return token
+
+    def begin(self) -> None:
+        """A fresh org for the next test."""
+        self.local("POST", "/_local/reset")
+        self.sign_in()
+        self.start = int(self.local("GET", "/_local/journal?after=999999999")["last"])
+
+    def request(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        full = path if path.startswith(("/services", "/id")) else API + path
+        return self.session.request(method, self.url + full, **kwargs)
+
+    def get(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.request("POST", path, **kwargs)
+
+    def patch(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.request("PATCH", path, **kwargs)
+
+    def put(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.request("PUT", path, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.request("DELETE", path, **kwargs)
+
+    def local(self, method: str, path: str, body: Any = None) -> Any:
+        return control.call(self.running, method, path, body)
+
+    def records(self, sobject: str, *, deleted: bool = False) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = self.local(
+            "GET", f"/_local/records/{sobject}?deleted={str(deleted).lower()}"
+        )
+        return found
+
+    def by(self, sobject: str, field: str) -> dict[str, dict[str, str]]:
+        return {r[field]: r for r in self.records(sobject) if field in r}
+
+    def requests(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.local("GET", f"/_local/journal?after={self.start}")["requests"]
+        return found
+
+    def writes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.local("GET", f"/_local/journal?after={self.start}")["writes"]
+        return found
+
+    def faults(self, rules: list[dict[str, Any]]) -> None:
+        self.local("PUT", "/_local/faults", rules)
+
+    def limits(self, **values: int) -> None:
+        self.local("PUT", "/_local/limits", values)
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.local("GET", "/_local/state")
+        return found
+
+
+@pytest.fixture(scope="session")
+def running_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrgForTests]:
+    """One local org process for the whole session; use `org` instead unless you must not reset it."""
+    folder = tmp_path_factory.mktemp("local_org")
+    yield OrgForTests(control.start(folder, idle_minutes=10), folder)
+    control.stop(folder)
+
+
+@pytest.fixture
+def org(running_org: OrgForTests) -> OrgForTests:
+    """A fresh, empty org."""
+    running_org.begin()
+    return running_org
