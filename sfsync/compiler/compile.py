@@ -28,11 +28,10 @@ from sfsync.compiler.problems import Problems
 from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_condition
 from sfsync.compiler.surroundings import Surroundings
 from sfsync.compiler.syncs import Relatives, check_shared, fingerprint, guards_of, relate, sync_levels
+from sfsync.compiler.wire import PROJECTION
 from sfsync.errors import CompileError, Where
 from sfsync.project.project import Project, SyncFile
 from sfsync.records import Column
-
-PROJECTION = 1
 
 
 @dataclass(frozen=True, slots=True)

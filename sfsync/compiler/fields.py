@@ -15,6 +15,7 @@ from typing import Any
 
 from sfsync.compiler.names import suggest
 from sfsync.compiler.problems import Problems
+from sfsync.compiler.wire import accepts
 from sfsync.contract import Contract, Field, SObject
 from sfsync.errors import Where
 from sfsync.project.project import SyncFile
@@ -38,21 +39,6 @@ _LENGTH_TYPES = frozenset(
     {"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"}
 )
 _NUMBERS = frozenset({"double", "currency", "percent"})
-_T = SourceType
-_AS_TEXT = frozenset({_T.TEXT, _T.INTEGER, _T.DECIMAL, _T.BOOLEAN, _T.DATE})
-_NUMERIC = frozenset({_T.INTEGER, _T.DECIMAL, _T.DOUBLE, _T.REAL})
-_ACCEPTS: Mapping[str, frozenset[SourceType]] = {
-    "boolean": _NUMERIC | {_T.BOOLEAN, _T.TEXT},
-    "int": _NUMERIC | {_T.TEXT},
-    **{t: _NUMERIC | {_T.TEXT} for t in _NUMBERS},
-    "date": frozenset({_T.DATE, _T.TIMESTAMP, _T.TIMESTAMPTZ, _T.TEXT}),
-    "datetime": frozenset({_T.DATE, _T.TIMESTAMP, _T.TIMESTAMPTZ, _T.TEXT}),
-    "time": frozenset({_T.TIME, _T.TIMESTAMP, _T.TEXT}),
-    "multipicklist": _AS_TEXT | {_T.ARRAY},
-    "id": frozenset({_T.TEXT}),
-    "reference": frozenset({_T.TEXT}),
-    "email": frozenset({_T.TEXT}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +286,7 @@ class _Resolver:
     def _accepts(self, field: Field, column: Column, type_: str, where: Where) -> bool:
         if column.family is SourceType.OTHER:
             what, fix = "has no text that is the same everywhere", "CAST or format it in the model"
-        elif column.family not in _ACCEPTS.get(type_, _AS_TEXT):
+        elif not accepts(type_, column.family):
             into = f"{type_} of its parent" if type_ != field.type else type_
             what, fix = f"does not go into a field of type {into}", "CAST or format it in the model"
         else:
@@ -404,6 +390,8 @@ def _refusal(field: Field, item: SObject) -> tuple[str | None, str | None]:
     reason = _REFUSED_TYPES.get(field.type.lower())
     if reason is not None:
         return f"type {field.type}, {reason}", of_parts
+    if field.type != "id" and not accepts(field.type, SourceType.TEXT):
+        return f"sfsync does not know type {field.type}", of_parts
     if field.createable or field.updateable:
         return None, None
     if field.type == "id":

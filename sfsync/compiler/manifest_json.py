@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from sfsync import __version__
 from sfsync.compiler.manifest import CompiledModel, CompiledSync, Manifest, SyncOutline
 from sfsync.records import FieldRule
 
@@ -22,10 +24,9 @@ SCHEMA_VERSION = 1
 class Header:
     """Who made the manifest, when, and for which target."""
 
-    sfsync_version: str
-    generated_at: str  # ISO 8601, UTC
     invocation_id: str
-    target: Mapping[str, str]  # name, type, schema; never a secret
+    generated_at: datetime  # UTC
+    target: str  # its name in profiles.yml
 
 
 def compiled_files(manifest: Manifest) -> dict[str, str]:
@@ -55,11 +56,12 @@ def manifest_text(manifest: Manifest, header: Header) -> str:
     body = {
         "metadata": {
             "schema_version": SCHEMA_VERSION,
-            "sfsync_version": header.sfsync_version,
-            "generated_at": header.generated_at,
+            "artifact": "manifest",
+            "sfsync_version": __version__,
+            "generated_at": header.generated_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "invocation_id": header.invocation_id,
             "project_name": project,
-            "target": dict(header.target),
+            "target": header.target,
         },
         "nodes": nodes,
         "syncs": syncs,
