@@ -208,7 +208,13 @@ LOGINS = [  # id, profile, login
             ca_file=Path("ca.pem"),
         ),
         Login(
-            "password", "https://test.salesforce.com", "key", "s3cret-9x", "ops@acme.example", "p4ss-9x", "t0ken-9x"
+            "password",
+            "https://test.salesforce.com",
+            "key",
+            "s3cret-9x",
+            "ops@acme.example",
+            "p4ss-9x",
+            "t0ken-9x",
         ),
     ),
     (
