@@ -83,7 +83,9 @@ class SyncResult:
         return self.model.get(outcome, 0) + self.removals.get(outcome, 0)
 
 
-def status_of(model: Mapping[Outcome, int], removals: Mapping[Outcome, int], *, skipped_gone: int, strict: bool) -> Status:
+def status_of(
+    model: Mapping[Outcome, int], removals: Mapping[Outcome, int], *, skipped_gone: int, strict: bool
+) -> Status:
     """The status that counts of outcomes amount to. strict: held and no_match rows count as newly refused."""
     both = {o: model.get(o, 0) + removals.get(o, 0) for o in Outcome}
     both[Outcome.GONE] -= skipped_gone
@@ -199,9 +201,7 @@ def _sync_json(item: SyncResult) -> dict[str, object]:
         "timing": {"started_at": _time(item.started_at), "completed_at": _time(item.ended_at)},
         "execution_time": round((item.ended_at - item.started_at).total_seconds(), 3),
         "rows": {"staged": item.staged, "removed": item.removed, "accounted": item.closes},
-        "outcomes": {
-            str(outcome): item.count(outcome) for outcome in Outcome if item.count(outcome)
-        },
+        "outcomes": {str(outcome): item.count(outcome) for outcome in Outcome if item.count(outcome)},
         "api_calls": item.calls,
         "job_ids": list(item.job_ids),
         "rejected_file": item.rejected_file,

@@ -26,7 +26,9 @@ class Field:
 
     name: str
     label: str
-    type: str  # string, textarea, boolean, int, double, currency, percent, date, datetime, time, picklist, ...
+    type: (
+        str  # string, textarea, boolean, int, double, currency, percent, date, datetime, time, picklist, ...
+    )
     length: int = 0  # characters
     precision: int = 0  # digits in all (double, currency, percent)
     scale: int = 0
@@ -59,7 +61,9 @@ class Field:
     @property
     def required_on_create(self) -> bool:
         """Salesforce refuses an insert without it."""
-        return self.createable and not self.nillable and not self.defaulted_on_create and self.type != "boolean"
+        return (
+            self.createable and not self.nillable and not self.defaulted_on_create and self.type != "boolean"
+        )
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,9 @@ def _field_from_json(name: str, body: Mapping[str, Any], at: str, path: Path | s
     if unknown or "type" not in body:
         what = f"unknown property '{sorted(unknown)[0]}'" if unknown else "no 'type'"
         raise SpecError(f"field {at}: {what}", where=Where(path))
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items() if k not in ("label", "type")}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in body.items() if k not in ("label", "type")
+    }
     return Field(name=name, label=body.get("label", name), type=body["type"], **values)
 
 

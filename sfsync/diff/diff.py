@@ -20,7 +20,8 @@ from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
 from sfsync.diff import refusals, sql
 from sfsync.diff.stage import Staged, run_table
-from sfsync.engine.dialect import Dialect, quote_ident as ident
+from sfsync.engine.dialect import Dialect
+from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import FieldRule, Send
 from sfsync.state.snapshots import SnapshotInfo, inspect
@@ -59,7 +60,6 @@ class DiffContext:
     store: StateStore
     dialect: Dialect  # of the engine that runs the diff
     upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
-
 
 
 def diff_sync(sync: CompiledSync, staged: Staged, context: DiffContext) -> Changes:
@@ -121,9 +121,7 @@ def _judge(
     else:
         wanted = f"(SELECT _key FROM {run_table('candidate', sync.name)} WHERE _key IS NOT NULL)"
         if staged.projected:
-            projected = (
-                f"SELECT * FROM {staged.relation} AS t WHERE _key IS NULL OR _key IN (SELECT _key FROM {wanted} AS w)"
-            )
+            projected = f"SELECT * FROM {staged.relation} AS t WHERE _key IS NULL OR _key IN (SELECT _key FROM {wanted} AS w)"
         else:
             projected = sql.project_candidates(sync, staged.relation, wanted, dialect)
     context.db.execute(
@@ -144,7 +142,9 @@ def _hold(sync: CompiledSync, context: DiffContext) -> None:
     )
 
 
-def parent_links(sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> list[tuple[FieldRule, CompiledSync]]:
+def parent_links(
+    sync: CompiledSync, upstream: tuple[CompiledSync, ...]
+) -> list[tuple[FieldRule, CompiledSync]]:
     """Lookups of a sync that refer to records of a sync diffed before it."""
     links = []
     for rule in sync.fields:
@@ -202,7 +202,7 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
     for op, extra in (("upsert", gone), ("update", "")):
         db.execute(
-            f"CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS \"Id\", _source_hash,"
+            f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", _source_hash,'
             f" _gone_at IS NOT NULL AS _was_gone, {texts} FROM {work}"
             f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
         )
@@ -217,14 +217,18 @@ def _count(
 ) -> Changes:
     work = run_table("work", sync.name)
     if null_keys < 0:
-        null_keys = int(db.value(f"SELECT count(*) FROM {work} WHERE _key IS NULL AND _code = 'MISSING_ARGUMENT'"))
+        null_keys = int(
+            db.value(f"SELECT count(*) FROM {work} WHERE _key IS NULL AND _code = 'MISSING_ARGUMENT'")
+        )
     allowed = sync.guards.max_null_keys
     held_back = removed if allowed is not None and null_keys > allowed else 0
     deletes, adopted = _plan_deletes(sync, db, info, held_back=bool(held_back))
     upserts, recreated = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _was_gone) FROM {run_table('upsert', sync.name)}"
     )[0]
-    cells = " + ".join(f"count({ident(r.field)})" for r in sync.fields if r.on_update is not Send.NEVER) or "0"
+    cells = (
+        " + ".join(f"count({ident(r.field)})" for r in sync.fields if r.on_update is not Send.NEVER) or "0"
+    )
     updates, fields = db.execute(f"SELECT count(*), {cells} FROM {run_table('update', sync.name)}")[0]
     refused, known = db.execute(
         f"SELECT count(*) FILTER (WHERE NOT known), count(*) FILTER (WHERE known) FROM {run_table('refused', sync.name)}"
@@ -268,15 +272,15 @@ def _plan_deletes(sync: CompiledSync, db: DuckDB, info: SnapshotInfo, *, held_ba
     """Leave `delete:`; return how many, and how many of them sfsync did not create."""
     table = run_table("delete", sync.name)
     if sync.on_removed is not OnRemoved.DELETE or held_back or not info.exists:
-        db.execute(f"CREATE TABLE {table} (_key VARCHAR, \"Id\" VARCHAR, _origin VARCHAR)")
+        db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _origin VARCHAR)')
         return 0, 0
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
     db.execute(
-        f"CREATE TABLE {table} AS SELECT s._key, s._id AS \"Id\", s._origin"
+        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", s._origin'
         f" FROM {run_table('removed', sync.name)} AS r JOIN {info.table} AS s ON s._key = r._key"
         f" WHERE s._gone_at IS NULL{mine} ORDER BY s._key"
     )
-    total, adopted = db.execute(f"SELECT count(*), count(*) FILTER (WHERE _origin <> 'created') FROM {table}")[0]
+    total, adopted = db.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE _origin <> 'created') FROM {table}"
+    )[0]
     return total, adopted
-
-

@@ -39,7 +39,11 @@ def _texts(rule: FieldRule) -> dict[str, str]:
         "STRING_TOO_LONG": (
             f"{literal(head + 'data value too large, ')} || CAST(_size AS VARCHAR)"
             f" || {literal(f' characters (max length={rule.length})')}"
-            + ("" if rule.pii else " || ': ' || substr(_value, 1, 60) || CASE WHEN _size > 60 THEN '…' ELSE '' END")
+            + (
+                ""
+                if rule.pii
+                else " || ': ' || substr(_value, 1, 60) || CASE WHEN _size > 60 THEN '…' ELSE '' END"
+            )
         ),
         "NUMBER_OUTSIDE_VALID_RANGE": (
             f"{literal(head + 'value outside of valid range, at most ' + _digits(rule) + ': ')} || {shown}"
@@ -51,7 +55,9 @@ def _texts(rule: FieldRule) -> dict[str, str]:
             f" || {literal(_allowed(rule))}"
         ),
         "MALFORMED_ID": f"{literal(head + 'id value of incorrect type: ')} || {shown}",
-        "REQUIRED_FIELD_MISSING": literal(f"Required fields are missing: [{rule.field}]: {rule.column.name} is null or blank"),
+        "REQUIRED_FIELD_MISSING": literal(
+            f"Required fields are missing: [{rule.field}]: {rule.column.name} is null or blank"
+        ),
     }
 
 

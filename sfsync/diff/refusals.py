@@ -10,7 +10,8 @@ from __future__ import annotations
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.messages import message_sql
 from sfsync.diff.stage import run_table
-from sfsync.engine.dialect import quote_ident as ident, quote_literal as literal
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.state.rejected import TABLE
 from sfsync.state.store import StateStore
@@ -82,6 +83,10 @@ def _shown_identity(sync: CompiledSync) -> str:
     parts = []
     for rule in sync.identity:
         text = f"coalesce(w.{ident(rule.field + '=')}, w._value, '')"
-        shown = f"CASE WHEN {text} = '' THEN '' ELSE md5({literal(sync.name)} || {text}) END" if rule.pii else text
+        shown = (
+            f"CASE WHEN {text} = '' THEN '' ELSE md5({literal(sync.name)} || {text}) END"
+            if rule.pii
+            else text
+        )
         parts.append(f"{literal(rule.field)}, {shown}")
     return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"

@@ -15,7 +15,9 @@ from collections.abc import Iterable
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.engine.dialect import Dialect, quote_ident as ident, quote_literal as literal
+from sfsync.engine.dialect import Dialect
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.records import Column, FieldRule, Send
 
 VALUE_LENGTH = 300

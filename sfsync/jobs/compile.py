@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sfsync import __version__
 from sfsync.compiler.compile import compile_project, used_objects
 from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
@@ -34,19 +35,13 @@ def compile_command(options: Options) -> CompileResult:
 
 def compile_session(session: Session, contract: Contract | None) -> Manifest:
     """Compile the session's project against its warehouse and, when it is known, the org's contract."""
-    profile = session.profile
     seeds = load_seeds(session)
     around = Surroundings(
         dialect=session.warehouse.dialect,
-        catalog=session.warehouse.catalog(),
+        catalog=session.catalog,
         columns_of=session.warehouse.columns,
         org=OrgView(contract, whole=False) if contract is not None else None,
-        target={
-            "name": profile.target,
-            "type": session.warehouse.kind,
-            "schema": session.warehouse.catalog().default_schema,
-            "profile_name": profile.name,
-        },
+        target=session.target_facts(),
         env=session.options.env,
         seeds=seeds,
     )
@@ -73,13 +68,19 @@ def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
 
 
+def compile_for_sending(session: Session, *, max_age: timedelta | None) -> Manifest:
+    """Compile against the org's contract, asking the org where nothing, or nothing fresh enough, is known."""
+    manifest = compile_session(session, known_contract(session, max_age=max_age))
+    write_compiled(session, manifest)
+    return manifest
+
+
 def write_compiled(session: Session, manifest: Manifest) -> None:
     """Leave target/compiled/ and manifest.json."""
-    from sfsync.compiler.documents import compiled_files, manifest_json
+    from sfsync.compiler.manifest_json import Header, compiled_files, manifest_text
 
-    for name, text in compiled_files(manifest):
-        session.workspace.write_artifact(f"compiled/{name}", text)
-    session.workspace.write_artifact(
-        "manifest.json",
-        manifest_json(manifest, run_id=session.run_id, at=session.clock.now(), target=session.profile.target),
-    )
+    for name, text in compiled_files(manifest).items():
+        session.workspace.write_artifact(name, text)
+    at = session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    header = Header(__version__, at, session.run_id, session.target_facts())
+    session.workspace.write_artifact("manifest.json", manifest_text(manifest, header))

@@ -8,7 +8,7 @@ from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.diff.diff import Changes, DiffContext, diff_sync
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
-from sfsync.jobs.compile import compile_session, known_contract, write_compiled
+from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
@@ -24,18 +24,10 @@ def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
     """Compile, stage, diff and price the selected syncs."""
     with Session(options, "plan") as session:
         session.open_store(write=False)
-        manifest = compile_for_sending(session)
+        manifest = compile_for_sending(session, max_age=None)
         plan = make_plan(session, manifest, frozenset(allow))
         write_plan(session, plan)
         return plan
-
-
-def compile_for_sending(session: Session) -> Manifest:
-    """Compile against the org's contract, asking the org where nothing is known of an object."""
-    contract = known_contract(session, max_age=None)
-    manifest = compile_session(session, contract)
-    write_compiled(session, manifest)
-    return manifest
 
 
 def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, ...]:

@@ -38,7 +38,9 @@ class StateRecorder:
         }
         with db.transaction():
             if found & {"created", "adopted", "updated", "deleted", "already_deleted"}:
-                good = self._rows(sync, operation, part, "'created', 'adopted', 'updated', 'deleted', 'already_deleted'")
+                good = self._rows(
+                    sync, operation, part, "'created', 'adopted', 'updated', 'deleted', 'already_deleted'"
+                )
                 self._succeeded(sync, operation, good)
             if "gone" in found:
                 gone = self._rows(sync, operation, part, "'gone'")
@@ -71,7 +73,9 @@ class StateRecorder:
             identity = f"CAST(json_object({literal(sync.identity[0].field)}, t._key) AS VARCHAR)"
         else:
             digest = digest_sql(sync, "t", action=operation.value)
-            identity = identity_sql(sync, "t") if operation is Operation.UPSERT else self._known_identity(sync)
+            identity = (
+                identity_sql(sync, "t") if operation is Operation.UPSERT else self._known_identity(sync)
+            )
         return (
             f"(SELECT t._key AS key, {digest} AS digest, 'org' AS decided_by, '{_ACTION[operation]}' AS action,"
             f" coalesce(o.code, 'UNKNOWN') AS code, nullif(o.field, '') AS field,"

@@ -59,9 +59,7 @@ def _record_local(session: Session, sync: CompiledSync) -> None:
         rejected.keep_only(store, sync.name, f"(SELECT key, digest FROM {refused})")
         if db.value(f"SELECT count(*) FROM {refused}"):
             columns = "key, digest, decided_by, action, code, field, message, identity, transient"
-            rejected.record_refusals(
-                store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id
-            )
+            rejected.record_refusals(store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id)
         pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op <> 'none' AND _key IS NOT NULL"
         removed = f"SELECT _key FROM {run_table('delete', sync.name)}"
         rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
@@ -144,7 +142,7 @@ def write_successes(session: Session, sync: CompiledSync) -> None:
     upsert = identity_sql(sync, "t")
     parts = [
         f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", {_shown(sync, operation, upsert)}"
-        f" AS {ident(key)}, o.outcome AS action, o._record_id AS \"Id\", {literal(session.run_id)} AS run_id"
+        f' AS {ident(key)}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t"
         f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
         " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted')"

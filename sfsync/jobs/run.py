@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from sfsync.artifacts import Result, run_results_json
 from sfsync.compiler.manifest import Manifest, OnLimit
 from sfsync.errors import RefusedError
-from sfsync.jobs.compile import compile_session, known_contract, write_compiled
+from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.plan import make_plan, write_plan
 from sfsync.jobs.record import StateRecorder
 from sfsync.jobs.results import finish_sync, write_rejected, write_successes
@@ -41,16 +41,29 @@ def run_command(
     """
     with Session(options, "run") as session:
         session.open_store(write=True)
-        contract = known_contract(session, max_age=contracts.MAX_AGE)
-        manifest = compile_session(session, contract)
-        write_compiled(session, manifest)
-        plan = make_plan(session, manifest, frozenset(allow))
-        _refuse_over_limit(plan)
-        write_plan(session, plan)
-        on_plan(plan)
-        history.begin(session.store, session.run_id, "run", plan.project, plan.target)
-        context, end = _push(session, manifest, plan, stop_requested)
-        return _finish(session, plan, context, end, strict=strict)
+        manifest = compile_for_sending(session, max_age=contracts.MAX_AGE)
+        return run_session(
+            session, manifest, allow=allow, strict=strict, stop_requested=stop_requested, on_plan=on_plan
+        )
+
+
+def run_session(
+    session: Session,
+    manifest: Manifest,
+    *,
+    allow: Sequence[str],
+    strict: bool,
+    stop_requested: Callable[[], bool],
+    on_plan: Callable[[Plan], None],
+) -> Result:
+    """Plan and push in a session whose state is open for writing."""
+    plan = make_plan(session, manifest, frozenset(allow))
+    _refuse_over_limit(plan)
+    write_plan(session, plan)
+    on_plan(plan)
+    history.begin(session.store, session.run_id, session.command, plan.project, plan.target)
+    context, end = _push(session, manifest, plan, stop_requested)
+    return _finish(session, plan, context, end, strict=strict)
 
 
 def _refuse_over_limit(plan: Plan) -> None:
@@ -101,10 +114,10 @@ def _finish(session: Session, plan: Plan, context: PushContext, end: PushEnd, *,
     syncs = tuple(
         finish_sync(session, item, context, strict=strict, interrupted=end.interrupted) for item in plan.syncs
     )
-    for name, value in context.chunks.items():
-        history.learn(store, name, "collection_rows", value)
-    for name, value in context.job_speed.items():
-        history.learn(store, name, "job_seconds_per_row", value)
+    for name, rows in context.chunks.items():
+        history.learn(store, name, "collection_rows", rows)
+    for name, seconds in context.job_speed.items():
+        history.learn(store, name, "job_seconds_per_row", seconds)
     for item in plan.syncs:
         write_rejected(session, item.sync)
         if item.sync.results_all and not item.refusals:
@@ -113,7 +126,7 @@ def _finish(session: Session, plan: Plan, context: PushContext, end: PushEnd, *,
     budget = session.ledger.budget()
     result = Result(
         run_id=session.run_id,
-        command="run",
+        command=session.command,
         project=plan.project,
         target=plan.target,
         started_at=session.started_at,

@@ -27,7 +27,7 @@ from sfsync.project.load import load_project
 from sfsync.project.project import Project
 
 if TYPE_CHECKING:
-    from sfsync.engine.base import Warehouse
+    from sfsync.engine.base import Catalog, Warehouse
     from sfsync.engine.duckdb import DuckDB
     from sfsync.salesforce.door import Door
     from sfsync.state.ledger import StateLedger
@@ -136,6 +136,11 @@ class Session:
         self._stack.callback(warehouse.close)
         return warehouse
 
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The warehouse's tables."""
+        return self.warehouse.catalog()
+
     @property
     def store(self) -> StateStore:
         """The state, for reading."""
@@ -199,7 +204,8 @@ class Session:
             login = Login(
                 "client_credentials", local.url, client_id=local.client_id, client_secret=local.client_secret
             )
-            ca_file, version = Path(local.ca_file), None
+            ca_file: Path | None = Path(local.ca_file)
+            version = None
         elif isinstance(org, SalesforceOrg):
             login, ca_file, version = login_of(org), org.ca_file, org.api_version
         else:
@@ -215,9 +221,16 @@ class Session:
         self._stack.callback(door.close)
         return door
 
+    def target_facts(self) -> dict[str, str]:
+        """What models and artifacts may know of the target; never a secret."""
+        return {
+            "name": self.profile.target,
+            "type": self.warehouse.kind,
+            "schema": self.catalog.default_schema,
+            "profile_name": self.profile.name,
+        }
+
     @property
     def org_folder(self) -> Path:
         """Where the embedded org keeps its data."""
         return self.workspace.private / "org"
-
-

@@ -69,7 +69,9 @@ def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> I
     for form in _forms(sync, operation, db, table, total):
         group = _measure(sync, operation, form, db, table)
         best = prices(group, sync.api, chunk)[0]
-        blank = Batch(sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0)
+        blank = Batch(
+            sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0
+        )
         if best.way is Way.COLLECTIONS:
             yield from _collections(sync, blank, db, table, chunk)
         elif best.way is Way.MULTIPART or best.jobs == 1:
@@ -78,9 +80,7 @@ def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> I
             yield from _jobs(sync, replace(blank, clearing=form.clearing), db, table)
 
 
-def _forms(
-    sync: CompiledSync, operation: Operation, db: DuckDB, table: str, total: int
-) -> Iterator[_Form]:
+def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str, total: int) -> Iterator[_Form]:
     """Split off rows that clear a lookup others set, and rows whose text CSV cannot carry."""
     rules = sent_rules(sync, operation)
     lookups = [rule for rule in rules if rule.reference is not None]

@@ -16,7 +16,8 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.diff import Changes
 from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
-from sfsync.engine.dialect import quote_ident as ident, quote_literal as literal
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.plan.guards import Refusal
 from sfsync.records import Batch, FieldRule, Operation
@@ -61,7 +62,9 @@ class SyncPlan:
     sync: CompiledSync
     changes: Changes
     fields: tuple[tuple[str, int], ...]  # how often each field changes in updates, most first
-    rejected: tuple[tuple[str, str | None, int], ...]  # (code, field, rows), most first; newly refused and held alike
+    rejected: tuple[
+        tuple[str, str | None, int], ...
+    ]  # (code, field, rows), most first; newly refused and held alike
     rejected_rows: tuple[RejectedRow, ...]
     waiting_rows: tuple[WaitingRow, ...]
     samples: tuple[Sample, ...]
@@ -190,10 +193,13 @@ def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: D
         known = snapshot is not None and operation is Operation.UPDATE
         new = ", ".join(_shown(rule, f"c.{ident(rule.field)}") for rule in rules)
         old = ", ".join(
-            _shown(rule, f"s.{ident(rule.field)}") if known and rule.field in have else "NULL" for rule in rules
+            _shown(rule, f"s.{ident(rule.field)}") if known and rule.field in have else "NULL"
+            for rule in rules
         )
         join = f" LEFT JOIN {snapshot} AS s ON s._key = c._key" if known else ""
-        rows = db.execute(f"SELECT {key}, {new}, {old} FROM {table} AS c{join} ORDER BY c._key LIMIT {SAMPLES}")
+        rows = db.execute(
+            f"SELECT {key}, {new}, {old} FROM {table} AS c{join} ORDER BY c._key LIMIT {SAMPLES}"
+        )
         for row in rows:
             texts, olds = row[1 : 1 + len(rules)], row[1 + len(rules) :]
             pairs = {
@@ -214,7 +220,11 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
             f" {changes.null_keys:,} rows have no key (guards.max_null_keys)"
         )
     if changes.adopted_deletes:
-        out.append(f"sync '{name}': {changes.adopted_deletes:,} of the deletes are records sfsync did not create")
+        out.append(
+            f"sync '{name}': {changes.adopted_deletes:,} of the deletes are records sfsync did not create"
+        )
     if changes.gone and not changes.gone_stops:
-        out.append(f"sync '{name}': {changes.gone:,} rows are skipped because their record is gone (on_gone: skip)")
+        out.append(
+            f"sync '{name}': {changes.gone:,} rows are skipped because their record is gone (on_gone: skip)"
+        )
     return tuple(out)

@@ -19,7 +19,7 @@ from sfsync.records import Batch, Operation, Outcome
 from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
+from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS
 from sfsync.salesforce.status_codes import ErrorColumns, lookup_sql
 
 SLOW_ANSWER_S = 8.0
@@ -76,8 +76,8 @@ def _pieces(context: PushContext, batch: Batch) -> Iterator[Piece]:
 
 
 def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    for start in range(0, len(pieces), rest.MAX_COMPOSITE_COLLECTIONS):
-        yield pieces[start : start + rest.MAX_COMPOSITE_COLLECTIONS]
+    for start in range(0, len(pieces), MAX_COMPOSITE_COLLECTIONS):
+        yield pieces[start : start + MAX_COMPOSITE_COLLECTIONS]
 
 
 def _send(context: PushContext, pieces: list[Piece]) -> None:
@@ -92,7 +92,10 @@ def _send(context: PushContext, pieces: list[Piece]) -> None:
             total = sum(piece.rows for piece in pieces)
             decision = retry.after_call(error, operation, attempt, total, context.jitter())
             context.events.log(
-                "warning", f"a call with {total} rows failed: {error.what}", next=str(decision.next), attempt=attempt
+                "warning",
+                f"a call with {total} rows failed: {error.what}",
+                next=str(decision.next),
+                attempt=attempt,
             )
             if decision.next is not retry.Next.AGAIN:
                 _give_up(context, pieces, decision)
@@ -181,7 +184,9 @@ def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collect
     sync = context.syncs[piece.sync]
     table = run_table(piece.operation.value, piece.sync)
     if piece.operation is Operation.DELETE:
-        ids = context.db.value(f"SELECT string_agg(\"Id\", ',' ORDER BY rowid) FROM {table} WHERE {piece.where}")
+        ids = context.db.value(
+            f"SELECT string_agg(\"Id\", ',' ORDER BY rowid) FROM {table} WHERE {piece.where}"
+        )
         return rest.Collection(
             piece.operation, sync.object, piece.rows, ids=tuple(ids.split(",")), reference_id=reference
         )
@@ -203,7 +208,8 @@ def _read_answer(context: PushContext, piece: Piece, reference: str, single: boo
     db = context.db
     table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
     found = db.execute(
-        "SELECT status, json_type(body), json_array_length(body) FROM sfsync_answer WHERE ref = ?", [reference]
+        "SELECT status, json_type(body), json_array_length(body) FROM sfsync_answer WHERE ref = ?",
+        [reference],
     )
     status, kind, items = found[0] if len(found) == 1 else (None, None, None)
     if status is None or kind != "ARRAY" or (status < 300 and items != piece.rows):
@@ -213,7 +219,7 @@ def _read_answer(context: PushContext, piece: Piece, reference: str, single: boo
     item = "body->0" if refused else "item"
     error = ErrorColumns("code", "coalesce(message, '')", "fields")
     rows = (
-        "SELECT t._ord, t._key, t._own, i.item FROM (SELECT rowid AS _ord, _key, \"Id\" AS _own,"
+        'SELECT t._ord, t._key, t._own, i.item FROM (SELECT rowid AS _ord, _key, "Id" AS _own,'
         f" row_number() OVER (ORDER BY rowid) AS n FROM {table} WHERE {piece.where}) AS t JOIN ("
     )
     if refused:
@@ -258,7 +264,10 @@ def _retry_rows(context: PushContext, sync: str, operation: Operation, within: s
     actions = ", ".join(f"'{action}'" for action in retry.ROW_ACTIONS)
     again = f"_op = '{operation}' AND outcome = 'failed' AND action IN ({actions}) AND {within}"
     for attempt, (step, most) in enumerate(retry.LOCK_STEPS, start=1):
-        todo = [row for (row,) in db.execute(f"SELECT _ord FROM {outcomes} WHERE {again} ORDER BY _ord LIMIT {most}")]
+        todo = [
+            row
+            for (row,) in db.execute(f"SELECT _ord FROM {outcomes} WHERE {again} ORDER BY _ord LIMIT {most}")
+        ]
         if not todo or context.stop_requested():
             return
         context.events.log("info", f"{sync}: {len(todo)} rows are tried again, {step} at a time")

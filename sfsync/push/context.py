@@ -107,7 +107,7 @@ def settle(
     part = context.next_part()
     before = int(context.db.value(f"SELECT count(*) FROM {outcomes}"))
     context.db.execute(
-        f"INSERT INTO {outcomes} SELECT ?, t.rowid, t._key, t.\"Id\", FALSE, ?, ?, ?, NULL, ?, ?"
+        f'INSERT INTO {outcomes} SELECT ?, t.rowid, t._key, t."Id", FALSE, ?, ?, ?, NULL, ?, ?'
         f" FROM {table} AS t WHERE {where} AND t.rowid NOT IN"
         f" (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')",
         [operation.value, outcome.value, action, code, message, part],

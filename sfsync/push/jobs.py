@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from sfsync.diff.stage import run_table
-from sfsync.engine.dialect import quote_ident as ident, quote_literal as literal
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
@@ -154,10 +155,15 @@ def _open(context: PushContext, batch: Batch, path: Path, rows: int) -> JobInfo 
         if info is None:
             return None
         again = info
-        if _patiently(context, batch, lambda: (bulk.upload(door, again.id, path), True)[1]) is None:
+        if _patiently(context, batch, lambda: _upload(context, again, path)) is None:
             return None
     job = info
     return _patiently(context, batch, lambda: _close(context, job))
+
+
+def _upload(context: PushContext, info: JobInfo, path: Path) -> JobInfo:
+    bulk.upload(context.door, info.id, path)
+    return info
 
 
 def _close(context: PushContext, info: JobInfo) -> JobInfo:
@@ -238,7 +244,14 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> None:
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     reason = info.error or "the job ended without processing this row"
     left = settle(
-        context, batch.sync, batch.operation, where, Outcome.FAILED, code="UNPROCESSED", message=reason, action="next_run"
+        context,
+        batch.sync,
+        batch.operation,
+        where,
+        Outcome.FAILED,
+        code="UNPROCESSED",
+        message=reason,
+        action="next_run",
     )
     if left:
         context.events.log("warning", f"{batch.sync}: job {info.id} left {left:,} rows unprocessed: {reason}")
@@ -269,8 +282,8 @@ def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: in
     own = '"Id"' if by_id else ident(key)
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     joined = (
-        f"SELECT t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, \"Id\" AS _own, {own} AS _match"
-        f" FROM {table} WHERE {where}) AS t JOIN (SELECT \"sf__Id\" AS _id, {ident(extra)} AS _extra,"
+        f'SELECT t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, "Id" AS _own, {own} AS _match'
+        f' FROM {table} WHERE {where}) AS t JOIN (SELECT "sf__Id" AS _id, {ident(extra)} AS _extra,'
         f" {ident(key)} AS _echo FROM {source}) AS r ON r._echo = t._match"
     )
     if error:

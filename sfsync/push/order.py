@@ -14,7 +14,8 @@ from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.diff import parent_links
 from sfsync.diff.stage import run_table
-from sfsync.engine.dialect import DUCKDB, quote_ident as ident
+from sfsync.engine.dialect import DUCKDB
+from sfsync.engine.dialect import quote_ident as ident
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push.context import PushContext
 from sfsync.records import Batch, Operation
@@ -48,9 +49,7 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
     db = context.db
     outcomes, skip = run_table("outcome", sync.name), run_table("skip", sync.name)
     for rule, parent in parent_links(sync, upstream):
-        missing = (
-            f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE _op = 'upsert' AND outcome IN ({NOT_THERE})"
-        )
+        missing = f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE _op = 'upsert' AND outcome IN ({NOT_THERE})"
         if not db.value(f"SELECT count(*) FROM ({missing}) AS m"):
             continue
         key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)

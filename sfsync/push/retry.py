@@ -50,7 +50,7 @@ class Decision:
 
 def pause(attempt: int, jitter: float, retry_after_s: float | None = None) -> float:
     """Seconds before try number `attempt` + 1: doubling, half of it random, never less than the org asked for."""
-    base = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
+    base = min(FIRST_PAUSE_S * 2.0 ** (attempt - 1), LONGEST_PAUSE_S)
     return max(base * (0.5 + jitter / 2), retry_after_s or 0.0)
 
 

@@ -30,7 +30,8 @@ def load(store: StateStore) -> Contract | None:
 
 def fetched_at(store: StateStore) -> datetime | None:
     """When the oldest of the cached objects was described."""
-    return utc(store.db.value(f"SELECT min(fetched_at) FROM {CONTROL}.contract"))
+    found = store.db.value(f"SELECT min(fetched_at) FROM {CONTROL}.contract")
+    return None if found is None else utc(found)
 
 
 def save(store: StateStore, contract: Contract) -> None:

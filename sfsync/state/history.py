@@ -94,7 +94,7 @@ def runs(store: StateStore, limit: int = 20) -> list[RunRecord]:
         "SELECT run_id, command, started_at, ended_at, status, exit_code, target"
         f" FROM {CONTROL}.runs ORDER BY started_at DESC LIMIT {limit}"
     )
-    return [RunRecord(row[0], row[1], utc(row[2]), utc(row[3]), *row[4:]) for row in rows]
+    return [RunRecord(row[0], row[1], utc(row[2]), row[3] and utc(row[3]), *row[4:]) for row in rows]
 
 
 def syncs_of(store: StateStore, run_id: str) -> list[SyncRecord]:
@@ -116,5 +116,5 @@ def learn(store: StateStore, object_: str, name: str, value: float) -> None:
 
 def _sync_record(row: tuple) -> SyncRecord:  # type: ignore[type-arg]
     values = list(row)
-    values[3], values[4], values[8] = utc(values[3]), utc(values[4]), json.loads(values[8])
+    values[3], values[4], values[8] = utc(values[3]), values[4] and utc(values[4]), json.loads(values[8])
     return SyncRecord(*values)

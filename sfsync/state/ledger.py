@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sfsync.engine.duckdb import DuckDB
 from sfsync.errors import ApiLimitError
 from sfsync.state.store import CONTROL, StateStore, utc
 
@@ -62,7 +63,7 @@ class StateLedger:
         self._run_id = run_id
         self._guard = threading.Lock()
         self._seen: tuple[datetime, int, int] | None = None
-        self._db = None
+        self._db: DuckDB | None = None
         self.calls = 0
         self._kinds: dict[str, int] = {}
 
@@ -123,7 +124,7 @@ class StateLedger:
             db.execute(f"DELETE FROM {CONTROL}.usage")
             db.execute(f"INSERT INTO {CONTROL}.usage VALUES (?, ?, ?)", list(self._seen))
 
-    def _cursor(self):  # type: ignore[no-untyped-def]
+    def _cursor(self) -> DuckDB:
         if self._db is None:
             self._db = self._store.db.cursor()
         return self._db
@@ -131,7 +132,9 @@ class StateLedger:
     def _budget(self) -> Budget:
         db = self._store.db if self._db is None else self._db
         now = self._store.clock.now()
-        spent = db.value(f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [now - WINDOW])
+        spent = db.value(
+            f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [now - WINDOW]
+        )
         seen = self._seen
         if seen is None:
             rows = db.execute(f"SELECT seen_at, used, maximum FROM {CONTROL}.usage")
@@ -139,10 +142,12 @@ class StateLedger:
         return make_budget(self._limits, int(spent), seen, self._since(db, seen))
 
     @staticmethod
-    def _since(db, seen) -> int:  # type: ignore[no-untyped-def]
+    def _since(db: DuckDB, seen: tuple[datetime, int, int] | None) -> int:
         if seen is None:
             return 0
-        return int(db.value(f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [seen[0]]))
+        return int(
+            db.value(f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [seen[0]])
+        )
 
 
 def make_budget(limits: Limits, spent: int, seen: tuple[datetime, int, int] | None, since: int) -> Budget:

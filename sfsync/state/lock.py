@@ -93,7 +93,6 @@ def locked_error(state: Path, holder: Holder | None) -> StateLockedError:
     return StateLockedError(f"the state {state} is {who}", fix="wait until it ends, then try again")
 
 
-
 def _user() -> str:
     try:
         return getpass.getuser()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sfsync.state.store import CONTROL, StateStore, utc
 
@@ -94,7 +95,7 @@ def read(store: StateStore, sync: str, limit: int | None = None) -> list[Refused
         f" WHERE sync = ? ORDER BY at DESC, key {'' if limit is None else f'LIMIT {limit}'}",
         [sync],
     )
-    return [Refused(*row[:8], utc(row[8])) for row in rows]
+    return [_refused(row) for row in rows]
 
 
 def counts(store: StateStore) -> dict[str, int]:
@@ -105,5 +106,11 @@ def counts(store: StateStore) -> dict[str, int]:
 def forget_others(store: StateStore, sync: str, pending: str) -> None:
     """Drop org-refused rows that are no difference any more. pending: a relation with `_key` of what still is one."""
     store.db.execute(
-        f"DELETE FROM {TABLE} WHERE sync = ? AND decided_by = 'org' AND key NOT IN (SELECT _key FROM {pending})", [sync]
+        f"DELETE FROM {TABLE} WHERE sync = ? AND decided_by = 'org' AND key NOT IN (SELECT _key FROM {pending})",
+        [sync],
     )
+
+
+def _refused(row: tuple[Any, ...]) -> Refused:
+    *rest, at = row
+    return Refused(*rest, at=utc(at))

@@ -70,9 +70,7 @@ def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
         RefusedError: the object or the identity changed under the same sync name.
     """
     table = table_of(sync.name)
-    known = store.db.execute(
-        f"SELECT object, identity FROM {CONTROL}.snapshots WHERE sync = ?", [sync.name]
-    )
+    known = store.db.execute(f"SELECT object, identity FROM {CONTROL}.snapshots WHERE sync = ?", [sync.name])
     if not known:
         return SnapshotInfo(table, False, 0, 0, frozenset())
     owner, identity = known[0]
@@ -130,7 +128,9 @@ def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     _delete_keys(store, sync, rows)
     fields = [ident(rule.field) for rule in sync.rules]
     left_out = [ident(r.field) for r in sync.fields if r.on_update is not Send.NEVER]
-    never_created = [ident(r.field) for r in sync.fields if r.on_create is Send.NEVER and r.on_update is not Send.NEVER]
+    never_created = [
+        ident(r.field) for r in sync.fields if r.on_create is Send.NEVER and r.on_update is not Send.NEVER
+    ]
     complete = " AND ".join(f"{name} IS NOT NULL" for name in left_out) or "TRUE"
     texts = [
         name if name in never_created else f"CASE WHEN _created THEN coalesce({name}, '') ELSE {name} END"
@@ -194,3 +194,12 @@ def refresh_hashes(store: StateStore, sync: SyncShape, rows: str) -> None:
 
 def _delete_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
     store.db.execute(f"DELETE FROM {table_of(sync.name)} WHERE _key IN (SELECT _key FROM {rows})")
+
+
+def all_rows(store: StateStore) -> dict[str, int]:
+    """How many records each sync's snapshot holds, tombstones not counted."""
+    names = [name for (name,) in store.db.execute(f"SELECT sync FROM {CONTROL}.snapshots ORDER BY sync")]
+    return {
+        name: int(store.db.value(f"SELECT count(*) FROM {table_of(name)} WHERE _gone_at IS NULL"))
+        for name in names
+    }

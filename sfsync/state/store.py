@@ -21,9 +21,9 @@ CONTROL = f"{CATALOG}.main"
 SNAPSHOT = f"{CATALOG}.snapshot"
 
 
-def utc(value: datetime | None) -> datetime | None:
+def utc(value: datetime) -> datetime:
     """A stored instant (a TIMESTAMP in UTC) with its zone."""
-    return None if value is None else value.replace(tzinfo=UTC)
+    return value.replace(tzinfo=UTC)
 
 
 class StateStore:
@@ -137,7 +137,8 @@ class StateStore:
 
     def _version(self, *, fresh_allowed: bool) -> int:
         tables = self.db.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main'", [CATALOG]
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main'",
+            [CATALOG],
         )
         if not tables and fresh_allowed:
             return 0

@@ -1,0 +1,33 @@
+"""`sfsync retry`: let go of rows the org refused, then run: they are tried again although nothing about them changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sfsync.artifacts import Result
+from sfsync.jobs.compile import compile_for_sending
+from sfsync.jobs.plan import selected_syncs
+from sfsync.jobs.run import never, run_session
+from sfsync.jobs.session import Options, Session
+from sfsync.plan.plan import Plan
+from sfsync.state import contracts, rejected
+
+
+def retry_command(
+    options: Options,
+    *,
+    allow: Sequence[str] = (),
+    strict: bool = False,
+    stop_requested: Callable[[], bool] = never,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+) -> Result:
+    """Release the held rows of the selected syncs and run these syncs."""
+    with Session(options, "retry") as session:
+        session.open_store(write=True)
+        manifest = compile_for_sending(session, max_age=contracts.MAX_AGE)
+        names = [sync.name for sync in selected_syncs(session, manifest)]
+        released = rejected.release(session.store, names) if names else 0
+        session.events.log("info", f"{released:,} held rows are tried again")
+        return run_session(
+            session, manifest, allow=allow, strict=strict, stop_requested=stop_requested, on_plan=on_plan
+        )

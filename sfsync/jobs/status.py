@@ -1,0 +1,44 @@
+"""`sfsync status`: the last run of each sync, what is refused, and the API account. Asks nobody but the state."""
+
+from __future__ import annotations
+
+from sfsync.artifacts import StatusLine, StatusResult
+from sfsync.jobs.session import Options, Session
+from sfsync.state import history, rejected
+from sfsync.state.snapshots import all_rows
+
+
+def status_command(options: Options) -> StatusResult:
+    """Read the state of the target."""
+    with Session(options, "status") as session:
+        store = session.store
+        last = {record.sync: record for record in history.last_syncs(store)}
+        refused, records = rejected.counts(store), all_rows(store)
+        objects = {sync.name: sync.spec.object for sync in session.project.syncs}
+        lines = []
+        for name in dict.fromkeys([*objects, *last, *records]):
+            record = last.get(name)
+            lines.append(
+                StatusLine(
+                    sync=name,
+                    object=objects.get(name, "(no longer in the project)"),
+                    last_run=record.run_id if record else None,
+                    last_at=record.ended_at if record else None,
+                    last_status=record.status if record else None,
+                    records=records.get(name, 0),
+                    refused=refused.get(name, 0),
+                    counts=dict(record.counts) if record else {},
+                )
+            )
+        budget = session.ledger.budget()
+        return StatusResult(
+            target=session.profile.target,
+            state=store.name,
+            org_id=store.meta("org_id"),
+            syncs=tuple(lines),
+            spent=budget.spent,
+            allowed=budget.allowed,
+            left_in_org=budget.left_in_org,
+            maximum=budget.maximum,
+            seen_at=budget.seen_at,
+        )
