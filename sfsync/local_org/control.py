@@ -314,17 +314,8 @@ def _open(
 def _call(
     org: LocalOrg, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
 ) -> Any:
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": org.client_id,
-        "client_secret": org.client_secret,
-    }
     try:
-        with _open(
-            org, "/services/oauth2/token", method="POST", body=urllib.parse.urlencode(form).encode()
-        ) as answer:
-            token = json.load(answer)["access_token"]
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": kind}
+        headers = {"Authorization": f"Bearer {org.client_secret}", "Content-Type": kind}
         with _open(org, path, method=method, body=body, headers=headers) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
