@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -31,6 +31,7 @@ from sfsync.local_org.bulk_jobs import Job, Jobs, job_json
 from sfsync.local_org.bulk_rest import UPLOAD, result_file
 from sfsync.local_org.bulk_worker import BulkWorker
 from sfsync.local_org.org import Org
+from sfsync.local_org.store import Store
 
 PAGE = 1_000  # jobs of one page of the list; Bulk API 2.0 guide, "Get Information About All Jobs"
 CSV = "text/csv; charset=UTF-8"
@@ -39,7 +40,6 @@ _KEYS = frozenset({"object", "operation", "externalIdFieldName", "contentType", 
 _JOB_TYPES = ("V2Ingest", "Classic", "BigObjectIngest")
 _SETTLING_S = 30.0  # longest wait of a result request for the batch that an abort met
 _MAX_JSON = 1_000_000
-_MAKING = threading.Lock()
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -51,23 +51,30 @@ class Bulk:
     worker: BulkWorker
 
 
-def open_bulk(org: Org) -> Bulk:
+_OPEN: WeakKeyDictionary[Store, Bulk] = WeakKeyDictionary()
+
+
+def start(org: Org) -> Bulk:
     """Read the org's jobs and start the worker; jobs that a former process left are settled first."""
     jobs = Jobs(org.store)
     worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults.locked_share)
     org.store.on_reset.append(jobs.clear)
     worker.start()
-    return Bulk(jobs, worker)
+    _OPEN[org.store] = Bulk(jobs, worker)
+    return _OPEN[org.store]
+
+
+def stop(org: Org) -> None:
+    """End the worker after the batch it is saving."""
+    bulk = _OPEN.pop(org.store, None)
+    if bulk is not None:
+        bulk.worker.stop()
 
 
 def bulk_of(request: Request) -> Bulk:
-    """This server's Bulk side, opened at the first call if the server did not open it at its start."""
-    state = request.app.state
-    with _MAKING:
-        if not hasattr(state, "bulk"):
-            state.bulk = open_bulk(state.org)
-        found: Bulk = state.bulk
-        return found
+    """The ingest side of the org that this request is for."""
+    org: Org = request.app.state.org
+    return _OPEN[org.store]
 
 
 def _guarded(handler: Handler) -> Handler:
@@ -249,7 +256,7 @@ def _submit(request: Request, job: Job) -> Job:
     bulk = bulk_of(request)
     if job.state == states.OPEN and not (bulk.jobs.folder(job.id) / UPLOAD).exists():
         raise _wrong_state(f"Job {job.id} has no data: upload it with PUT first")
-    number = getattr(request.state, "number", 0)
+    number = int(request.scope.get("org.request", 0))
     changed = bulk.jobs.move(job.id, {states.OPEN}, state=states.UPLOADED, request=number)
     if changed is None:
         raise _wrong_state(f"Closing already {_now(bulk, job)} Job not allowed")

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,18 +24,17 @@ from sfsync.local_org.store import Store
 JSON = "application/json;charset=UTF-8"
 _BATCH = re.compile(r"batchSize\s*=\s*(\d+)", re.IGNORECASE)
 _MAKING = threading.Lock()
+_OPEN: WeakKeyDictionary[Store, Cursors] = WeakKeyDictionary()
 
 
 def cursors_of(request: Request) -> Cursors:
-    """The cursors of this server's org, made at the first query."""
-    state = request.app.state
+    """The cursors of the org that this request is for, made at the first query."""
+    store: Store = request.app.state.org.store
     with _MAKING:
-        if not hasattr(state, "soql_cursors"):
-            store: Store = state.org.store
-            state.soql_cursors = Cursors(store)
-            store.on_reset.append(state.soql_cursors.clear)
-        found: Cursors = state.soql_cursors
-        return found
+        if store not in _OPEN:
+            _OPEN[store] = Cursors(store)
+            store.on_reset.append(_OPEN[store].clear)
+        return _OPEN[store]
 
 
 def query(request: Request) -> Response:

@@ -70,7 +70,9 @@ class Client:
 
     def results(self, job):
         files = ("successfulResults", "failedResults", "unprocessedrecords")
-        return tuple(self.http.get(f"{self.jobs}/{job}/{f}").content.decode(errors="surrogateescape") for f in files)
+        return tuple(
+            self.http.get(f"{self.jobs}/{job}/{f}").content.decode(errors="surrogateescape") for f in files
+        )
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def serving(folder):
     org = open_org(folder, load_schema(None), [])
     app = Starlette(routes=[*soql_routes.ROUTES, *bulk_routes.ROUTES])
     app.state.org = org
-    app.state.bulk = bulk_routes.open_bulk(org)
+    opened = bulk_routes.start(org)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -86,12 +88,12 @@ def serving(folder):
     while not server.started:
         time.sleep(0.01)
     client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", org)
-    client.bulk = app.state.bulk
+    client.bulk = opened
     try:
         yield client
     finally:
         client.http.close()
-        app.state.bulk.worker.stop()
+        bulk_routes.stop(org)
         server.should_exit = True
         thread.join(timeout=10)
         org.store.close()
