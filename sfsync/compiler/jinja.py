@@ -120,7 +120,8 @@ class Renderer:
             target=dict(target),
         )
         self._target_names = tuple(target)
-        self._macro_names = self._load_macros(tuple(macros))
+        self._macro_names: tuple[str, ...] = ()
+        self._load_macros(tuple(macros))
 
     def render(self, path: str, text: str, *, first_line: int = 1) -> Rendered:
         """Turn one model, or one piece of SQL in a YAML file, into plain SQL.
@@ -163,7 +164,7 @@ class Renderer:
 
     # macros
 
-    def _load_macros(self, files: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    def _load_macros(self, files: tuple[tuple[str, str], ...]) -> None:
         owner: dict[str, str] = {}
         calls: dict[str, Callable[..., Any]] = {}
         for path, text in files:
@@ -181,6 +182,7 @@ class Renderer:
                     )
                 owner[name] = path
                 self._env.globals[name] = _late(calls, name)
+        self._macro_names = tuple(owner)
         for path, text in files:
             try:
                 module = self._template(path, text).make_module()
@@ -189,7 +191,6 @@ class Renderer:
             except Exception as error:  # top-level statements of a macro file are template code too
                 self._refuse(error, path, 1)
             calls.update({n: getattr(module, n) for n, p in owner.items() if p == path})
-        return tuple(owner)
 
     def _declared(self, path: str, text: str) -> list[tuple[str, int]]:
         try:

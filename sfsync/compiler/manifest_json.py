@@ -58,7 +58,7 @@ def manifest_text(manifest: Manifest, header: Header) -> str:
             "schema_version": SCHEMA_VERSION,
             "artifact": "manifest",
             "sfsync_version": __version__,
-            "generated_at": header.generated_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "generated_at": header.generated_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "invocation_id": header.invocation_id,
             "project_name": project,
             "target": header.target,
