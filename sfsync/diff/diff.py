@@ -136,7 +136,7 @@ def _hold(sync: CompiledSync, context: DiffContext) -> None:
     db.execute(
         f"CREATE TABLE {run_table('held', sync.name)} AS SELECT w._key, w._op FROM {work} AS w"
         f" JOIN {refusals.TABLE} AS o ON o.sync = ? AND o.key = w._key"
-        " WHERE o.decided_by = 'org' AND NOT o.transient AND NOT o.released AND o.at > ?"
+        " WHERE o.decided_by = 'org' AND NOT o.transient AND NOT o.released AND o.last_at > ?"
         f" AND w._code IS NULL AND w._op <> 'none' AND o.digest = {refusals.digest_sql(sync, 'w')}",
         [sync.name, context.store.clock.now() - since],
     )

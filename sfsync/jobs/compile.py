@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sfsync import __version__
 from sfsync.compiler.compile import compile_project, used_objects
 from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
@@ -81,6 +80,5 @@ def write_compiled(session: Session, manifest: Manifest) -> None:
 
     for name, text in compiled_files(manifest).items():
         session.workspace.write_artifact(name, text)
-    at = session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    header = Header(__version__, at, session.run_id, session.target_facts())
+    header = Header(session.run_id, session.clock.now(), session.profile.target)
     session.workspace.write_artifact("manifest.json", manifest_text(manifest, header))

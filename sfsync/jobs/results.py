@@ -125,9 +125,9 @@ def write_rejected(session: Session, sync: CompiledSync) -> None:
         f"identity->>{literal('$.' + rule.field)} AS {ident(rule.field)}" for rule in sync.identity
     )
     select = (
-        "SELECT 'false' AS status, message AS errormessage, strftime(at, '%Y-%m-%dT%H:%M:%SZ') AS \"timestamp\","
+        "SELECT 'false' AS status, message AS errormessage, strftime(last_at, '%Y-%m-%dT%H:%M:%SZ') AS \"timestamp\","
         f" {identity}, action, code, field, run_id, attempts FROM {rejected.TABLE}"
-        f" WHERE sync = {literal(sync.name)} ORDER BY at, key, digest"
+        f" WHERE sync = {literal(sync.name)} ORDER BY last_at, key, digest"
     )
     if session.db.copy_csv(select, path) == 0:
         path.unlink()

@@ -24,7 +24,7 @@ def _m1_control_tables(db: DuckDB, schema: str) -> None:
         " created_at TIMESTAMP)",
         "CREATE TABLE {s}.rejected (sync VARCHAR, key VARCHAR, digest VARCHAR, decided_by VARCHAR,"
         " action VARCHAR, code VARCHAR, field VARCHAR, message VARCHAR, identity VARCHAR, attempts INTEGER,"
-        " transient BOOLEAN, released BOOLEAN, run_id VARCHAR, first_at TIMESTAMP, at TIMESTAMP)",
+        " transient BOOLEAN, released BOOLEAN, run_id VARCHAR, first_at TIMESTAMP, last_at TIMESTAMP)",
         "CREATE TABLE {s}.ledger (minute TIMESTAMP, run_id VARCHAR, kind VARCHAR, calls BIGINT)",
         "CREATE TABLE {s}.usage (seen_at TIMESTAMP, used BIGINT, maximum BIGINT)",
         "CREATE TABLE {s}.learned (object VARCHAR, name VARCHAR, value DOUBLE, PRIMARY KEY (object, name))",

@@ -91,8 +91,8 @@ def release(store: StateStore, syncs: list[str]) -> int:
 def read(store: StateStore, sync: str, limit: int | None = None) -> list[Refused]:
     """The refused rows of a sync, newest first."""
     rows = store.db.execute(
-        f"SELECT key, identity, action, code, field, message, attempts, run_id, at FROM {TABLE}"
-        f" WHERE sync = ? ORDER BY at DESC, key {'' if limit is None else f'LIMIT {limit}'}",
+        f"SELECT key, identity, action, code, field, message, attempts, run_id, last_at FROM {TABLE}"
+        f" WHERE sync = ? ORDER BY last_at DESC, key {'' if limit is None else f'LIMIT {limit}'}",
         [sync],
     )
     return [_refused(row) for row in rows]
@@ -113,4 +113,5 @@ def forget_others(store: StateStore, sync: str, pending: str) -> None:
 
 def _refused(row: tuple[Any, ...]) -> Refused:
     *rest, at = row
-    return Refused(*rest, at=utc(at))
+    key, identity, action, code, field, message, attempts, run_id = rest
+    return Refused(key, identity, action, code, field, message, attempts, run_id, utc(at))
