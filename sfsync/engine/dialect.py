@@ -197,8 +197,6 @@ _POSTGRES_HASHABLE = frozenset(
         "numeric",
         "real",
         "double precision",
-        "text",
-        "character varying",
         "uuid",
         "date",
         "timestamp without time zone",
@@ -211,7 +209,8 @@ _POSTGRES_HASHABLE = frozenset(
 
 
 def _postgres_refuses_hash(kind: str) -> bool:
-    # json, xml, money, bit refuse to be hashed and citext 'A' hashes as 'a': all but the plain types go as text.
+    # json, xml, money, bit refuse to be hashed, and citext 'A' hashes as 'a', as does text of some collations: all
+    # but these types go as text by code point, which costs text nothing.
     return kind.split("(")[0].strip() not in _POSTGRES_HASHABLE
 
 

@@ -203,17 +203,25 @@ class DuckDB:
 
         The stream is read once, in constant memory, and needs no Arrow package.
         """
+        with self._registered(arrow_stream) as name:
+            return int(self.value(f"CREATE TABLE {table} AS SELECT * FROM {name}"))
+
+    def read(self, arrow_stream: object, sql: str = "SELECT * FROM {stream}") -> list[tuple[Any, ...]]:
+        """The rows of a small Arrow stream, or what `sql` makes of them; `{stream}` in it stands for the stream."""
+        with self._registered(arrow_stream) as name:
+            return self.execute(sql.replace("{stream}", name))
+
+    @contextmanager
+    def _registered(self, arrow_stream: object) -> Iterator[str]:
         name = f"sfsync_stream_{threading.get_ident()}_{id(arrow_stream)}"
         try:
             self._connection.register(name, arrow_stream)
-            try:
-                self._connection.execute(f"CREATE TABLE {table} AS SELECT * FROM {quote_ident(name)}")
-                count = self._connection.fetchall()[0][0]
-            finally:
-                self._connection.unregister(name)
         except (self._module.Error, RuntimeError) as error:
             raise _translate(error) from None
-        return int(count)
+        try:
+            yield quote_ident(name)
+        finally:
+            self._connection.unregister(name)
 
     def copy_csv(self, select: str, path: Path) -> int:
         """Write a SELECT as CSV for the Bulk API and return its rows.

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from sfsync.engine.base import Catalog
-from sfsync.engine.dialect import DUCKDB, Dialect, quote_ident, quote_literal
+from sfsync.engine.dialect import DUCKDB, Dialect
 from sfsync.engine.duckdb import DuckDB, DuckDBError
 from sfsync.errors import WarehouseError
 from sfsync.records import Column, SourceType
@@ -111,6 +111,9 @@ class DuckDBWarehouse:
         """One line for `sfsync debug`."""
         where = f"{self._path}, read-only" if self._path is not None else "no file, seeds only"
         return f"DuckDB {self._local.version}, {where}"
+
+    def release(self) -> None:
+        """Nothing to end: the file is locked against writers as long as it is attached."""
 
     def close(self) -> None:
         """Let go of the file; the engine itself stays open."""

@@ -68,7 +68,12 @@ def _digests(db: DuckDB) -> dict[str, str]:
     return dict(db.execute(f"SELECT name, digest FROM {_DIGESTS}"))
 
 
-def _load_one(db: DuckDB, seed: Seed) -> None:
+def read_cells(db: DuckDB, seed: Seed) -> str:
+    """Read a seed's CSV into a temporary table of text, NULL where a cell is empty; return its quoted name.
+
+    Raises:
+        ProjectError: it is no CSV of these columns.
+    """
     raw = quote_ident(f"seed:{seed.name}")
     columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in seed.columns)
     try:
@@ -83,6 +88,11 @@ def _load_one(db: DuckDB, seed: Seed) -> None:
             where=Where(seed.shown),
             fix="separate cells by commas, quote cells that hold commas, quotes or line breaks",
         ) from None
+    return raw
+
+
+def _load_one(db: DuckDB, seed: Seed) -> None:
+    raw = read_cells(db, seed)
     for name, kind in seed.types.items():
         _check_type(db, seed, raw, name, kind)
     cells = ", ".join(
