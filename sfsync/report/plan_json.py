@@ -1,0 +1,96 @@
+"""A plan for programs: the one document that `plan --format json` prints and target/plan.json holds.
+
+Owns:      the form of plan.json and its number.
+Does not:  decide what is masked; the plan's values are masked already.
+Invariant: in `changes`, null is absent (never acknowledged, not sent), "" is Salesforce's null, all else is the wire text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sfsync.artifacts import metadata
+from sfsync.plan.plan import Plan, SyncPlan
+from sfsync.report.plan_values import ACTION, samples_of_code, totals
+
+VERSION = 1
+
+
+def plan_json(plan: Plan) -> str:
+    """The plan as JSON, with a line end."""
+    api = plan.api
+    body: dict[str, Any] = {
+        "metadata": metadata(plan.run_id, "plan", VERSION, plan.created_at)
+        | {"project": plan.project, "target": plan.target},
+        "totals": asdict(totals(plan)),
+        "api": {
+            "calls": api.calls,
+            "by_way": dict(api.by_way),
+            "allowed": api.allowed,
+            "ceiling": api.ceiling,
+            "left_in_org": api.left_in_org,
+            "seen_at": None if api.seen_at is None else api.seen_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "planning_calls": api.planning_calls,
+        },
+        "guards": [
+            {"sync": r.sync, "name": r.name, "message": r.what, "allow": f"{r.sync}.{r.name}"}
+            for r in plan.refusals
+        ],
+        "warnings": list(plan.warnings),
+        "syncs": [_sync(item) for item in plan.syncs],
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+
+def _sync(item: SyncPlan) -> dict[str, Any]:
+    c = item.changes
+    return {
+        "name": item.sync.name,
+        "object": item.sync.object,
+        "counts": {
+            "staged": c.staged,
+            "snapshot": c.snapshot_rows,
+            "create": c.upserts,
+            "recreate": c.recreated,
+            "update": c.updates,
+            "fields": c.updated_fields,
+            "delete": c.deletes,
+            "delete_adopted": c.adopted_deletes,
+            "removed_kept": c.removed_kept,
+            "removed_held_back": c.removals_held_back,
+            "unchanged": c.unchanged,
+            "rejected": c.refused,
+            "held": c.held,
+            "waiting": c.waiting,
+            "gone": c.gone + c.gone_stops,
+            "api_calls": item.calls,
+        },
+        "refused_by_guard": bool(item.refusals),
+        "fields": dict(item.fields),
+        "rejected": [
+            {
+                "code": code,
+                "field": field,
+                "rows": rows,
+                "samples": [
+                    {"identity": dict(row.identity), "message": row.message, "held": row.known}
+                    for row in samples_of_code(item, code, field)
+                ],
+            }
+            for code, field, rows in item.rejected
+        ],
+        "waiting": [
+            {"key": row.key, "field": row.field, "parent": row.parent, "parent_key": row.parent_key}
+            for row in item.waiting_rows
+        ],
+        "samples": [
+            {
+                "key": sample.key,
+                "operation": ACTION[sample.operation],
+                "changes": {field: list(pair) for field, pair in sample.changes.items()},
+            }
+            for sample in item.samples
+        ],
+    }

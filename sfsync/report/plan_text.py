@@ -1,0 +1,197 @@
+"""A plan as text for people, on a terminal or in a pipe.
+
+Owns:      the order and the words of the text report of a plan.
+Does not:  count or judge (plan), or know a terminal (the caller says colour and width).
+Invariant: the last line is `plan_values.last_line`, whatever stands above it.
+"""
+
+from __future__ import annotations
+
+from sfsync.plan.plan import Plan, Sample, SyncPlan
+from sfsync.records import Operation
+from sfsync.report import plan_values
+from sfsync.report.page import Page, Style
+from sfsync.report.words import listed, number, plural, safe, value, values
+
+SYMBOL = {Operation.UPSERT: "+", Operation.UPDATE: "~", Operation.DELETE: "-"}
+_STYLE = {Operation.UPSERT: Style.CREATE, Operation.UPDATE: Style.UPDATE, Operation.DELETE: Style.DELETE}
+FIELDS_SHOWN = 8
+"""Fields of one sample record; `verbose` shows all."""
+
+
+def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> str:
+    """The whole report, with a line end.
+
+    Args:
+        width: columns of the terminal; 0 for a pipe, where nothing is wrapped.
+        verbose: every field of every sample record.
+    """
+    page = Page(color=color, width=width)
+    page.line(f"sfsync plan: project {safe(plan.project)}, target {safe(plan.target)}", Style.TITLE)
+    page.line()
+    idle = []
+    for item in plan.syncs:
+        if _is_idle(item):
+            idle.append(item)
+            continue
+        _sync(page, item, verbose=verbose)
+        page.line()
+    _idle(page, idle)
+    _refusals(page, plan)
+    sentence = plan_values.nothing_to_do(plan)
+    if sentence:
+        page.wrapped(sentence, style=Style.GOOD)
+    ways = plan_values.calls_by_way(plan)
+    if ways:
+        page.wrapped(f"API calls by kind: {ways}", hang="  ", style=Style.QUIET)
+    for note in plan_values.budget_notes(plan):
+        page.wrapped(note, hang="  ", style=Style.WARN if "allowed now" in note else Style.QUIET)
+    page.line()
+    page.wrapped(plan_values.last_line(plan), style=Style.TITLE)
+    return page.text()
+
+
+def _is_idle(item: SyncPlan) -> bool:
+    c = item.changes
+    others = c.refused + c.held + c.waiting + c.gone + c.gone_stops + c.removed_kept + c.removals_held_back
+    return not (item.has_changes or item.refusals or others)
+
+
+def _idle(page: Page, items: list[SyncPlan]) -> None:
+    """Syncs with nothing to say: one line each."""
+    for item in items:
+        name = page.paint(safe(item.sync.name), Style.TITLE)
+        page.line(f"{name} -> {item.sync.object}  {page.paint(_same(item), Style.QUIET)}")
+    page.line()
+
+
+def _same(item: SyncPlan) -> str:
+    return f"no changes, {number(item.changes.unchanged)} unchanged"
+
+
+def _sync(page: Page, item: SyncPlan, *, verbose: bool) -> None:
+    calls = plural(item.calls, "API call")
+    name = page.paint(safe(item.sync.name), Style.TITLE)
+    page.line(
+        f"{name} -> {item.sync.object}  {page.paint(f'{number(item.changes.staged)} rows, {calls}', Style.QUIET)}"
+    )
+    _counts(page, item)
+    _refused(page, item)
+    _samples(page, item, verbose=verbose)
+
+
+def _counts(page: Page, item: SyncPlan) -> None:
+    c = item.changes
+    skipped = c.gone + c.gone_stops
+    rows = [
+        ("+", c.upserts, "new to sfsync (create or adopt)", plan_values.new_detail(item), Style.CREATE),
+        ("~", c.updates, "to update", plan_values.fields_text(item), Style.UPDATE),
+        (
+            "-",
+            c.deletes,
+            "to delete",
+            f"{number(c.adopted_deletes)} not made by sfsync" if c.adopted_deletes else "",
+            Style.DELETE,
+        ),
+        ("=", c.unchanged, "unchanged", "", Style.QUIET),
+        ("!", c.refused, "rejected", "", Style.BAD),
+        ("!", c.held, "held", "refused before in the same form; not tried again", Style.WARN),
+        ("!", c.waiting, "waiting", plan_values.waiting_for(item), Style.WARN),
+        ("!", skipped, "gone", "the record is not in the org any more", Style.WARN),
+        ("=", c.removed_kept, "left the model", "kept in the org (on_removed: keep)", Style.QUIET),
+        ("!", c.removals_held_back, "left the model", "not deleted while rows have no key", Style.WARN),
+    ]
+    shown = [row for row in rows if row[1]]
+    width = max((len(number(row[1])) for row in shown), default=1)
+    for symbol, count, label, detail, style in shown:
+        page.entry(symbol, f"{number(count):>{width}} {label}", detail, style=style)
+
+
+def _refused(page: Page, item: SyncPlan) -> None:
+    """Refused rows by code, with a few of them; rows held by sfsync itself stand among them, marked."""
+    if item.rejected:
+        page.line()
+    for code, field, rows in item.rejected:
+        head = f"{safe(code)}{f' on {field}' if field else ''}: {plural(rows, 'row')}"
+        page.entry("!", head, style=Style.BAD)
+        for row in plan_values.samples_of_code(item, code, field)[:3]:
+            held = " (held)" if row.known else ""
+            page.wrapped(
+                f"{safe(plan_values.identity_text(row))}: {safe(row.message)}{held}",
+                indent="      ",
+                hang="        ",
+            )
+    for waiting in item.waiting_rows[:3]:
+        page.wrapped(
+            f"{safe(waiting.key)} waits: {waiting.field} refers to {safe(waiting.parent_key)} of {waiting.parent}",
+            indent="    ",
+            hang="      ",
+            style=Style.QUIET,
+        )
+
+
+def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
+    totals = {
+        Operation.UPSERT: item.changes.upserts,
+        Operation.UPDATE: item.changes.updates,
+        Operation.DELETE: item.changes.deletes,
+    }
+    for operation, total in totals.items():
+        samples = [sample for sample in item.samples if sample.operation is operation]
+        if not samples:
+            continue
+        page.line()
+        if operation is Operation.DELETE:
+            keys = listed((value_key(page, sample) for sample in samples), len(samples))
+            rest = f" and {number(total - len(samples))} more" if total > len(samples) else ""
+            page.wrapped(f"- {keys}{rest}", indent="  ", hang="    ", style=Style.DELETE)
+            continue
+        for sample in samples:
+            _sample(page, sample, verbose=verbose)
+        if total > len(samples):
+            page.line(
+                f"    and {number(total - len(samples))} more to {plan_values.ACTION[operation]}", Style.QUIET
+            )
+
+
+def value_key(page: Page, sample: Sample) -> str:
+    """A record's key as samples show it."""
+    return safe(sample.key) if len(sample.key) <= 80 else value(sample.key, page.width and 60)
+
+
+def _sample(page: Page, sample: Sample, *, verbose: bool) -> None:
+    style = _STYLE[sample.operation]
+    page.line(f"  {SYMBOL[sample.operation]} {value_key(page, sample)}", style)
+    changes = list(sample.changes.items())
+    shown = changes if verbose else changes[:FIELDS_SHOWN]
+    for field, (before, after) in shown:
+        room = page.width and max(24, page.width - len(field) - 8)
+        page.line(f"      {field}: {change(sample.operation, before, after, room)}")
+    if len(changes) > len(shown):
+        page.line(f"      … {plural(len(changes) - len(shown), 'more field')}", Style.QUIET)
+
+
+def change(operation: Operation, before: str | None, after: str | None, width: int) -> str:
+    """``"old" -> "new"``, ``(absent) -> "new"``, ``"old" -> (cleared)``; of a new record only what it is given."""
+    if operation is Operation.UPSERT:
+        return "(null)" if after in (None, "") else value(after or "", width)
+    room = width and width - len(" -> ")
+    if before and after:
+        old, new = values(before, after, room)
+        return f"{old} -> {new}"
+    words = {None: "(absent)", "": "(null)"}
+    left = words[before] if not before else value(before, room and room - len("(cleared)"))
+    right = (
+        {None: "(not sent)", "": "(cleared)"}[after] if not after else value(after, room and room - len(left))
+    )
+    return f"{left} -> {right}"
+
+
+def _refusals(page: Page, plan: Plan) -> None:
+    if not plan.refusals:
+        return
+    page.line("Refused by guards; run would send nothing of these syncs", Style.BAD)
+    for refusal in plan.refusals:
+        page.entry("!", safe(refusal.what), style=Style.BAD)
+        page.wrapped(safe(refusal.fix), indent="      ", hang="      ")
+    page.line()

@@ -1,0 +1,123 @@
+"""What every form of the plan says in the same words: totals, the last line, groups of refused rows.
+
+Owns:      the sums over a plan's syncs and the sentences that text and Markdown share.
+Does not:  lay anything out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfsync.plan.plan import Plan, RejectedRow, SyncPlan
+from sfsync.records import Operation
+from sfsync.report.words import api_text, number, plural
+
+ACTION = {Operation.UPSERT: "create", Operation.UPDATE: "update", Operation.DELETE: "delete"}
+"""Operations in the words of people and of the rejected files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of a plan, over all its syncs, refused ones included."""
+
+    create: int
+    update: int
+    fields: int
+    delete: int
+    unchanged: int
+    rejected: int
+    held: int
+    waiting: int
+    gone: int
+
+
+def totals(plan: Plan) -> Totals:
+    """Sum the syncs of a plan."""
+    found = [item.changes for item in plan.syncs]
+    return Totals(
+        create=sum(c.upserts for c in found),
+        update=sum(c.updates for c in found),
+        fields=sum(c.updated_fields for c in found),
+        delete=sum(c.deletes for c in found),
+        unchanged=sum(c.unchanged for c in found),
+        rejected=sum(c.refused for c in found),
+        held=sum(c.held for c in found),
+        waiting=sum(c.waiting for c in found),
+        gone=sum(c.gone + c.gone_stops for c in found),
+    )
+
+
+def last_line(plan: Plan) -> str:
+    """``Plan: 120 to create, 45 to update (61 fields), 3 to delete, 2 rejected. API: 7 calls; ...``"""
+    t = totals(plan)
+    api = plan.api
+    spent = api_text(api.calls, api.allowed, api.left_in_org, api.seen_at, plan.created_at)
+    return (
+        f"Plan: {number(t.create)} to create, {number(t.update)} to update ({plural(t.fields, 'field')}),"
+        f" {number(t.delete)} to delete, {number(t.rejected)} rejected. {spent}"
+    )
+
+
+def nothing_to_do(plan: Plan) -> str | None:
+    """A sentence for a plan without changes, or None."""
+    if plan.has_changes or plan.refusals:
+        return None
+    if not plan.syncs:
+        return "No changes. The selection has no sync."
+    t = totals(plan)
+    if t.rejected or t.held or t.waiting or t.gone:
+        return "No changes. Nothing can be sent; the rows above need attention first."
+    return "No changes. The org has what the models say, as far as sfsync has seen."
+
+
+def budget_notes(plan: Plan) -> list[str]:
+    """Sentences about a budget that is too small, and about calls that planning itself made."""
+    api = plan.api
+    notes = []
+    if api.allowed is not None and api.calls > api.allowed:
+        refusing = [i.sync.name for i in plan.syncs if str(i.sync.on_limit) == "refuse" and i.batches]
+        ends = (
+            f"run would refuse: {', '.join(refusing)} says on_limit: refuse"
+            if refusing
+            else "run would send by priority up to the limit and defer the rest to the next run"
+        )
+        notes.append(
+            f"The plan needs {plural(api.calls, 'API call')} and {number(api.allowed)} are allowed now; {ends}."
+        )
+    if api.planning_calls:
+        notes.append(f"Planning itself made {plural(api.planning_calls, 'API call')}.")
+    return notes
+
+
+def calls_by_way(plan: Plan) -> str:
+    """``2 collections, 5 bulk``."""
+    return ", ".join(f"{number(calls)} {way}" for way, calls in plan.api.by_way if calls)
+
+
+def fields_text(item: SyncPlan) -> str:
+    """``Email 40, Phone 21``: how often each field changes."""
+    return ", ".join(f"{name} {number(count)}" for name, count in item.fields)
+
+
+def new_detail(item: SyncPlan) -> str:
+    """How many of the new rows replace records that were gone."""
+    again = item.changes.recreated
+    return f"{number(again)} of them again: their record is gone from the org" if again else ""
+
+
+def waiting_for(item: SyncPlan) -> str:
+    """``for accounts``: the syncs whose records the waiting rows need, as far as the samples tell."""
+    parents = sorted({row.parent for row in item.waiting_rows})
+    return f"for {', '.join(parents)}" if parents else ""
+
+
+def samples_of_code(item: SyncPlan, code: str, field: str | None) -> list[RejectedRow]:
+    """The sample rows of one group of refused rows."""
+    return [row for row in item.rejected_rows if row.code == code and row.field == field]
+
+
+def identity_text(row: RejectedRow) -> str:
+    """``Customer_Id__c C-17``; a null says so. Not escaped."""
+    return ", ".join(
+        f"{name} {'(null)' if value in (None, '') else value}" for name, value in row.identity.items()
+    )
