@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
-from jinja2.environment import Template
+from jinja2.environment import Template, TemplateModule
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -185,12 +185,19 @@ class Renderer:
         self._macro_names = tuple(owner)
         for path, text in files:
             try:
-                module = self._template(path, text).make_module()
+                module = self._module(path, text)
             except CompileError as error:
                 raise self._placed(error, path, 1) from None
             except Exception as error:  # top-level statements of a macro file are template code too
                 self._refuse(error, path, 1)
             calls.update({n: getattr(module, n) for n, p in owner.items() if p == path})
+
+    def _module(self, path: str, text: str) -> TemplateModule:
+        template = self._template(path, text)
+        try:
+            return template.make_module()
+        except Exception:
+            self._env.handle_exception()  # raises it again with the lines of the macro file
 
     def _declared(self, path: str, text: str) -> list[tuple[str, int]]:
         try:

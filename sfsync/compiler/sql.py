@@ -35,7 +35,7 @@ _SIMPLE = (
     exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Between,
     exp.Like, exp.ILike, exp.Neg, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Where,
 )  # fmt: skip
-_POSITION = re.compile(r"(?P<what>.+) from (?P<line>\d+):(?P<column>\d+)$")
+_POSITION = re.compile(r"(?P<what>.+) from \d+:(?P<offset>\d+)$")
 
 logging.getLogger("sqlglot").addFilter(
     lambda record: "Falling back to parsing as a 'Command'" not in record.msg
@@ -161,9 +161,7 @@ def _tokenise(engine: sqlglot.Dialect, text: str) -> list[Token]:
         found = _POSITION.match(str(error.__cause__)) if error.__cause__ else None
         if found is None:
             raise SqlFault("SQL: not readable", 0) from None
-        lines = text.split("\n")
-        line = min(int(found["line"]), len(lines))
-        offset = sum(len(part) + 1 for part in lines[: line - 1]) + max(0, int(found["column"]) - 1)
+        offset = int(found["offset"])  # of the whole text, though it stands where a column would
         raise SqlFault(f"SQL: {found['what'].lower()}", min(offset, len(text)), "close the quote") from None
 
 

@@ -13,7 +13,7 @@ from sfsync.compiler.compile import compile_project
 from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
 from sfsync.compiler.surroundings import Surroundings
-from sfsync.contract import Contract, Field, SObject, from_json
+from sfsync.contract import Field, SObject, from_json
 from sfsync.engine.duckdb import DuckDB
 from sfsync.engine.duckdb_warehouse import DuckDBWarehouse
 from sfsync.errors import ProjectError
@@ -106,12 +106,12 @@ class Lab:
 
     def compile(
         self,
-        files: Mapping[str, str] = {},  # noqa: B006 - never changed
+        files: Mapping[str, str] = {},
         *,
         org: OrgView | None = None,
         blind: bool = False,
-        env: Mapping[str, str] = {},  # noqa: B006 - never changed
-        seeds: Mapping[str, str] = {},  # noqa: B006 - never changed
+        env: Mapping[str, str] = {},
+        seeds: Mapping[str, str] = {},
     ) -> Manifest:
         """Write the files and compile. blind: nothing is known of the org."""
         self.write(files)

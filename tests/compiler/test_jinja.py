@@ -139,7 +139,7 @@ def test_config_keys_without_effect(config: str, ignored: tuple[str, ...]) -> No
     [
         ((("macros/a.sql", "{% macro x() %}{% endmacro %}"), ("macros/b.sql", "\n{% macro x() %}{% endmacro %}")), "macros/b.sql:2: macro 'x' cannot be defined here: macros/a.sql has one too"),
         ((("macros/a.sql", "{% macro ref() %}{% endmacro %}"),), "macros/a.sql:1: macro 'ref' cannot be defined here: sfsync has a function of that name"),
-        ((("macros/a.sql", "\n{% macro x( %}"),), "macros/a.sql:2: Jinja: expected token 'name', got 'end of statement block'"),
+        ((("macros/a.sql", "\n{% macro x( %}"),), "macros/a.sql:2: Jinja: expected token 'name', got '%'"),
         ((("macros/a.sql", "\n\n{{ nope }}"),), "macros/a.sql:3: Jinja: 'nope' is undefined"),
     ],
 )  # fmt: skip
