@@ -68,6 +68,12 @@ def _keep_free(value: Any) -> Any:
     return value
 
 
+def _size(value: str) -> str:
+    if not re.fullmatch(r"\d{1,7}(\.\d{1,3})?\s*(MB|GB|MiB|GiB)", value):
+        raise fault("must be a size such as 2GB", fix="write a number and MB or GB")
+    return value
+
+
 def _blankless(value: str) -> str:
     if not value.strip():
         raise fault("must not be blank")
@@ -254,7 +260,7 @@ class Output(_Closed):
     warehouse: dict[str, Any]  # one of WAREHOUSES
     org: dict[str, Any]  # local, or one of SIGN_INS
     threads: Annotated[int, BeforeValidator(_number), Field(ge=1, le=32)] = 4
-    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$")] | None = None
+    memory_limit: Annotated[str, AfterValidator(_size)] | None = None  # of the run's own DuckDB
 
 
 def login_url(domain: str) -> str:

@@ -73,9 +73,9 @@ def load_profile(
     values = _Values(document, env, vars or {})
     chosen = _choose_target(document, profile_name, body, target, values)
     loc: Loc = (profile_name, "outputs", chosen)
-    _register(document.get(*loc))
+    _register(document.get(*loc), templates=True)
     rendered = values.render(document.get(*loc), loc)
-    _register(rendered)
+    _register(rendered, templates=False)
     data = {profile_name: {"outputs": {chosen: rendered}}}
     checked = Document(document.path, data, document.keys, document.values)
     return _check_output(checked, loc, path, root)
@@ -138,7 +138,7 @@ def _choose_target(
     where = Where(document.path)
     if target is None:
         target = values.render(body.get("target"), (name, "target"))
-        where = document.value_where(name, "target")
+        where = document.value_where(name, "target") if "target" in body else document.where(name)
         if target is None and len(outputs) == 1:
             return str(next(iter(outputs)))
     if not isinstance(target, str):
@@ -202,14 +202,14 @@ class _Values:
             raise ProfileError(what, where=where, fix="write {{ env_var('NAME') }}") from None
 
 
-def _register(value: Any) -> None:
-    """Register every secret of an output, whatever else is wrong with it."""
+def _register(value: Any, *, templates: bool) -> None:
+    """Register every secret of an output, whatever else is wrong with it. templates: it may hold Jinja."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key in _SECRETS and isinstance(item, str | int | float) and "{{" not in str(item):
+            if key not in _SECRETS or isinstance(item, dict | list):
+                _register(item, templates=templates)
+            elif item is not None and not (templates and "{{" in str(item)):
                 register_secret(str(item))
-            else:
-                _register(item)
 
 
 def _check_output(document: Document, loc: Loc, path: Path, root: Path) -> Profile:
@@ -246,11 +246,12 @@ def _typed(
         findings.extend(wrong)
         return value
     names = ", ".join(models)
+    shown = f"'{chosen}'" if isinstance(chosen, str) else kind(chosen)
     if chosen is None:
         what, fix = f"{owner} needs the key '{key}'", f"one of {names}"
         findings.append(ProfileError(what, where=document.where(*loc), fix=fix))
     else:
-        what = f"{owner}: '{key}' must be one of {names}, found {chosen!r}"
+        what = f"{owner}: '{key}' must be one of {names}, found {shown}"
         where = document.value_where(*loc, key)
         findings.append(ProfileError(what, where=where, fix=nearest(str(chosen), models)))
     return None

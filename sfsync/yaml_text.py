@@ -254,6 +254,7 @@ _SYNTAX = (  # libyaml's problem, at the problem or at what it belongs to, our s
     ("unexpected document indicator", True, "a quote is not closed", "close it"),
     ("expected ',' or ']'", True, "this [ is not closed, or a comma is missing", "close it with ]"),
     ("expected ',' or '}'", True, "this { is not closed, or a comma is missing", "close it with }"),
+    ("expected node content", True, "this [ or { is not closed, or a comma is missing", "close it"),
     (
         "could not find expected ':'",
         True,
