@@ -5,8 +5,8 @@ Owns:      the two steps (candidates by hash, then truth by text), double and nu
 Does not:  price, pack or send; words and SQL shapes stand in messages and sql.
 Invariant: every staged row is in exactly one of upsert, update, refused, held, waiting, gone, or unchanged.
 
-Tables made in the run's file, per sync: `upsert:<sync>` and `update:<sync>` (`_key, Id, _source_hash`, the text
-of each rule, NULL = not sent), `delete:<sync>` (`_key, Id, _origin`), `fresh:<sync>` (`_key, _source_hash` of
+Tables made in the run's file, per sync: `upsert:<sync>` and `update:<sync>` (`_key, Id, _shown, _source_hash`, the text
+of each rule, NULL = not sent), `delete:<sync>` (`_key, Id, _shown, _origin`), `fresh:<sync>` (`_key, _source_hash` of
 rows found unchanged), `refused:<sync>` (state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
 Their rowids count from 0 without holes: they are the ordinals of batches.
 """
@@ -22,6 +22,7 @@ from sfsync.diff import refusals, sql
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import FieldRule, Send
 from sfsync.state.snapshots import SnapshotInfo, inspect
@@ -202,7 +203,7 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
     for op, extra in (("upsert", gone), ("update", "")):
         db.execute(
-            f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", _source_hash,'
+            f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", {shown_identity(sync, "=")} AS _shown, _source_hash,'
             f" _gone_at IS NOT NULL AS _was_gone, {texts} FROM {work}"
             f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
         )
@@ -210,6 +211,16 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
         f"CREATE TABLE {run_table('fresh', sync.name)} AS"
         f" SELECT _key, _source_hash FROM {work} WHERE _code IS NULL AND _op = 'none'"
     )
+
+
+def shown_identity(sync: CompiledSync, mark: str, alias: str = "") -> str:
+    """The identity as people know it, before folding: the text of one field, else the key; a digest when it is pii."""
+    text = f"{alias}_key"
+    if len(sync.identity) == 1:
+        text = f"{alias}{ident(sync.identity[0].field + mark)}"
+    if any(rule.pii for rule in sync.identity):
+        return f"md5({literal(sync.name)} || {alias}_key)"
+    return text
 
 
 def _count(
@@ -272,11 +283,11 @@ def _plan_deletes(sync: CompiledSync, db: DuckDB, info: SnapshotInfo, *, held_ba
     """Leave `delete:`; return how many, and how many of them sfsync did not create."""
     table = run_table("delete", sync.name)
     if sync.on_removed is not OnRemoved.DELETE or held_back or not info.exists:
-        db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _origin VARCHAR)')
+        db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
         return 0, 0
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
     db.execute(
-        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", s._origin'
+        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown_identity(sync, "", "s.")} AS _shown, s._origin'
         f" FROM {run_table('removed', sync.name)} AS r JOIN {info.table} AS s ON s._key = r._key"
         f" WHERE s._gone_at IS NULL{mine} ORDER BY s._key"
     )

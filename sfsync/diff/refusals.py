@@ -31,14 +31,10 @@ def digest_sql(sync: CompiledSync, alias: str, *, action: str | None = None) -> 
     return f"md5(concat_ws({_UNIT}, {op}, {literal(sync.fingerprint)}, {texts}))"
 
 
-def identity_sql(sync: CompiledSync, alias: str, mark: str = "") -> str:
-    """The identity of a row as a JSON object for people and files; a pii identity is a digest."""
-    parts = []
-    for rule in sync.identity:
-        text = f"{alias}.{ident(rule.field + mark)}"
-        shown = f"md5({literal(sync.name)} || {text})" if rule.pii else text
-        parts.append(f"{literal(rule.field)}, {shown}")
-    return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"
+def identity_sql(sync: CompiledSync) -> str:
+    """The identity of a changed row, alias `t`, as a JSON object for people and files."""
+    name = sync.identity[0].field if len(sync.identity) == 1 else "key"
+    return f"CAST(json_object({literal(name)}, t._shown) AS VARCHAR)"
 
 
 def find_doubles(sync: CompiledSync, db: DuckDB) -> None:

@@ -68,14 +68,10 @@ class StateRecorder:
         )
 
     def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:
+        digest = digest_sql(sync, "t", action=operation.value)
         if operation is Operation.DELETE:
             digest = "md5('delete' || t._key)"
-            identity = f"CAST(json_object({literal(sync.identity[0].field)}, t._key) AS VARCHAR)"
-        else:
-            digest = digest_sql(sync, "t", action=operation.value)
-            identity = (
-                identity_sql(sync, "t") if operation is Operation.UPSERT else self._known_identity(sync)
-            )
+        identity = identity_sql(sync)
         return (
             f"(SELECT t._key AS key, {digest} AS digest, 'org' AS decided_by, '{_ACTION[operation]}' AS action,"
             f" coalesce(o.code, 'UNKNOWN') AS code, nullif(o.field, '') AS field,"
@@ -84,14 +80,6 @@ class StateRecorder:
             f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ('rejected', 'failed', 'in_doubt'))"
         )
-
-    def _known_identity(self, sync: CompiledSync) -> str:
-        """An update carries no identity; its key does, and names one field unless there are several."""
-        if any(rule.pii for rule in sync.identity):
-            return f"CAST(json_object('key', md5({literal(sync.name)} || t._key)) AS VARCHAR)"
-        if len(sync.identity) == 1:
-            return f"CAST(json_object({literal(sync.identity[0].field)}, t._key) AS VARCHAR)"
-        return "CAST(json_object('key', t._key) AS VARCHAR)"
 
 
 def _texts(sync: CompiledSync) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sfsync.artifacts import RejectedSample, Status, SyncResult, status_of
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff.refusals import identity_sql
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -139,9 +138,8 @@ def write_successes(session: Session, sync: CompiledSync) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     at = literal(session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
     key = sync.identity[0].field
-    upsert = identity_sql(sync, "t")
     parts = [
-        f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", {_shown(sync, operation, upsert)}"
+        f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", t._shown"
         f' AS {ident(key)}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t"
         f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
@@ -149,10 +147,3 @@ def write_successes(session: Session, sync: CompiledSync) -> None:
         for operation in Operation
     ]
     session.db.copy_csv(" UNION ALL ".join(parts), path)
-
-
-def _shown(sync: CompiledSync, operation: Operation, upsert: str) -> str:
-    if operation is Operation.UPSERT:
-        return f"{upsert}->>{literal('$.' + sync.identity[0].field)}"
-    pii = any(rule.pii for rule in sync.identity)
-    return f"md5({literal(sync.name)} || t._key)" if pii else "t._key"

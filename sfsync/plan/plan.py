@@ -182,11 +182,10 @@ def _shown(rule: FieldRule, text: str) -> str:
 def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: DuckDB) -> tuple[Sample, ...]:
     sync = changes.sync
     out: list[Sample] = []
-    key = f"md5({literal(sync.name)} || c._key)" if any(rule.pii for rule in sync.identity) else "c._key"
     for operation in Operation:
         table = run_table(operation.value, sync.name)
         if operation is Operation.DELETE:
-            rows = db.execute(f"SELECT {key} FROM {table} AS c ORDER BY c._key LIMIT {SAMPLES}")
+            rows = db.execute(f"SELECT c._shown FROM {table} AS c ORDER BY c._key LIMIT {SAMPLES}")
             out += [Sample(row[0], operation, {}) for row in rows]
             continue
         rules = sync.rules if operation is Operation.UPSERT else sync.fields
@@ -198,7 +197,7 @@ def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: D
         )
         join = f" LEFT JOIN {snapshot} AS s ON s._key = c._key" if known else ""
         rows = db.execute(
-            f"SELECT {key}, {new}, {old} FROM {table} AS c{join} ORDER BY c._key LIMIT {SAMPLES}"
+            f"SELECT c._shown, {new}, {old} FROM {table} AS c{join} ORDER BY c._key LIMIT {SAMPLES}"
         )
         for row in rows:
             texts, olds = row[1 : 1 + len(rules)], row[1 + len(rules) :]
