@@ -40,12 +40,21 @@ def resolve(contract: Contract, sobject: SObject, headers: Sequence[str]) -> tup
     columns = tuple(_resolve(contract, sobject, header) for header in headers)
     seen: set[str] = set()
     for column in columns:
-        if column.field.name in seen:
+        place = f"{column.field.name} {column.header if column.parent else ''}"
+        if place in seen:
             raise RefusedWriteError(
                 "INVALID_FIELD", f"Duplicate field '{column.field.name}' on {sobject.name}"
             )
-        seen.add(column.field.name)
+        seen.add(place)
     return columns
+
+
+def by_field(columns: Sequence[Column]) -> dict[str, list[int]]:
+    """Field name -> its columns: a lookup may come by Id in one record and by its parent's key in another."""
+    found: dict[str, list[int]] = {}
+    for i, column in enumerate(columns):
+        found.setdefault(column.field.name, []).append(i)
+    return found
 
 
 def no_such_column(name: str, sobject: SObject) -> RefusedWriteError:

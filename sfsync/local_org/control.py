@@ -78,7 +78,8 @@ def find(folder: Path) -> LocalOrg | None:
     if org is None or not _alive(org.pid):
         return None
     try:
-        with _open(org, "/services/data", timeout=5):
+        headers = {"Authorization": f"Bearer {org.client_secret}"}
+        with _open(org, "/_local/ping", headers=headers, timeout=5):
             return org
     except (OSError, OrgError):
         return None

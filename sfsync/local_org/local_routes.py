@@ -173,6 +173,11 @@ def _load(org: Org, name: str, path: Path, is_json: bool) -> dict[str, Any]:
     }
 
 
+def ping(request: Request) -> Response:
+    """GET /_local/ping: whether this is the org that the caller thinks it is."""
+    return JSONResponse({"org_id": _org(request).identity.org_id})
+
+
 def stop(request: Request) -> Response:
     """POST /_local/stop"""
     request.app.state.server.should_exit = True
@@ -180,6 +185,7 @@ def stop(request: Request) -> Response:
 
 
 ROUTES = [
+    Route("/_local/ping", ping),
     Route("/_local/state", state),
     Route("/_local/journal", journal),
     Route("/_local/records/{sobject}", records),

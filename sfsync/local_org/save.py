@@ -13,7 +13,7 @@ import duckdb
 
 from sfsync.contract import Field
 from sfsync.local_org.call import Call
-from sfsync.local_org.columns import Column
+from sfsync.local_org.columns import Column, by_field
 from sfsync.local_org.derived import derived_fields
 from sfsync.local_org.store import Store, literal, quoted, table
 
@@ -33,7 +33,10 @@ class Saving:
     ) -> None:
         self.store, self.cursor, self.call, self.now, self.user_id = store, cursor, call, now, user_id
         self.columns, self.judged = columns, f"_judged_{number}"
-        self._index = {c.field.name: i for i, c in enumerate(columns)}
+        self._texts = {
+            name: f"j.c{found[0]}" if len(found) == 1 else f"coalesce({', '.join(f'j.c{i}' for i in found)})"
+            for name, found in by_field(columns).items()
+        }
         self._derived = derived_fields(call.sobject)
 
     def write(self, turn: int) -> None:
@@ -81,14 +84,14 @@ class Saving:
             first = self.store.take(self.cursor, f"#{self.call.sobject.name}.{field.name}", count)
             return f"lpad(CAST({first} + row_number() OVER () - 1 AS VARCHAR), 8, '0')"
         default = self._default(field)
-        index = self._index.get(field.name)
-        if index is None:
+        sent = self._texts.get(field.name)
+        if sent is None:
             return default
         if default == "NULL":
-            return f"nullif(j.c{index}, '')"
+            return f"nullif({sent}, '')"
         if field.nillable and not field.name_field:
-            return f"CASE WHEN j.c{index} IS NULL THEN {default} ELSE nullif(j.c{index}, '') END"
-        return f"coalesce(nullif(j.c{index}, ''), {default})"
+            return f"CASE WHEN {sent} IS NULL THEN {default} ELSE nullif({sent}, '') END"
+        return f"coalesce(nullif({sent}, ''), {default})"
 
     def _default(self, field: Field) -> str:
         if field.default_value is not None:
@@ -102,16 +105,14 @@ class Saving:
         return "NULL"
 
     def _sent(self, name: str) -> str | None:
-        index = self._index.get(name)
-        return None if index is None else f"j.c{index}"
+        return self._texts.get(name)
 
     def _update(self, turn: int) -> None:
         sobject = self.call.sobject
         values: dict[str, str] = {}
-        for i, column in enumerate(self.columns):
-            name = column.field.name
+        for name, sent in self._texts.items():
             if name != "Id":
-                values[name] = f"CASE WHEN j.c{i} IS NULL THEN t.{quoted(name)} ELSE nullif(j.c{i}, '') END"
+                values[name] = f"CASE WHEN {sent} IS NULL THEN t.{quoted(name)} ELSE nullif({sent}, '') END"
 
         def value(name: str) -> str:
             return values.get(name, f"t.{quoted(name)}")

@@ -13,7 +13,7 @@ import duckdb
 from sfsync.contract import Field, SObject
 from sfsync.local_org import ids
 from sfsync.local_org.call import CHUNK, Call
-from sfsync.local_org.columns import Column, RefusedWriteError
+from sfsync.local_org.columns import Column, RefusedWriteError, by_field
 from sfsync.local_org.store import Store, literal, quoted, table
 from sfsync.local_org.write_sql import CONVERTED_TYPES, SEPARATOR, cell, fail
 
@@ -65,14 +65,16 @@ class Staging:
             if column.parent_field is not None:
                 cells.append(f"trim({raw}) AS c{i}")
                 continue
-            made = cell(column.field, raw)
-            cells.append(f"{made.text} AS c{i}")
-            if made.error is not None:
-                errors.append(made.error)
-        found = ", ".join(errors + ["NULL::VARCHAR"])
-        listed = "".join(f", {text}" for text in cells)
+            done = cell(column.field, raw, f"c{i}")
+            cells.append(f"{done.text} AS c{i}")
+            if done.error is not None:
+                errors.append(done.error)
+        found = ", ".join([*errors, "NULL::VARCHAR"])
+        listed = "".join(f", c{i}" for i in range(len(self.columns)))
+        # texts first, errors over them: one expression may not be computed twice for each row
         self.cursor.execute(
-            f"CREATE TEMP TABLE {self.staged} AS SELECT _row{listed}, coalesce({found}) AS error FROM {self.call.incoming}"
+            f"CREATE TEMP TABLE {self.staged} AS SELECT _row{listed}, coalesce({found}) AS error"
+            f" FROM (SELECT *{''.join(f', {text}' for text in cells)} FROM {self.call.incoming})"
         )
         if self.call.strict:
             self._refuse_wrong_types()
@@ -156,7 +158,7 @@ class Staging:
             values.append(f"{value} AS c{i}")
             joins.append(join)
             errors += found
-        errors += self._rights() + self._required() + self._unique(joins)
+        errors += self._twofold() + self._rights() + self._required() + self._unique(joins)
         where = ""
         if self._has_rounds:
             joins.append(f"JOIN {self.rounds} r ON r._row = s._row AND r.turn = {turn}")
@@ -296,6 +298,17 @@ class Staging:
         value = f"CASE WHEN {mine} = '' THEN '' ELSE {p}.Id END"
         return value, f"LEFT JOIN {rows} {p} ON {p}.k = {wanted}", [error]
 
+    def _twofold(self) -> list[str]:
+        """A lookup that one row gives both by Id and by its parent's key."""
+        errors = []
+        for name, found in by_field(self.columns).items():
+            if len(found) > 1:
+                given = " + ".join(f"CASE WHEN s.c{i} IS NULL THEN 0 ELSE 1 END" for i in found)
+                relation = self.columns[found[0]].field.relationship_name
+                text = f"Cannot specify both an external ID reference {relation} and a salesforce id, {name}"
+                errors.append(f"CASE WHEN {given} > 1 THEN {fail('INVALID_FIELD', literal(text), name)} END")
+        return errors
+
     def _rights(self) -> list[str]:
         """Fields that this row may not create or update, and objects that it may not write at all."""
         sobject, errors = self.call.sobject, []
@@ -333,17 +346,21 @@ class Staging:
 
     def _required(self) -> list[str]:
         """What a create lacks, and what an update may not clear."""
-        sent = {c.field.name: i for i, c in enumerate(self.columns)}
+        sent = {
+            name: f"coalesce({', '.join(f's.c{i}' for i in found)}, NULL)"
+            for name, found in by_field(self.columns).items()
+        }
         lacking = []
         for field in self.call.sobject.fields:
             if field.required_on_create:
-                i = sent.get(field.name)
-                absent = "true" if i is None else f"coalesce(s.c{i}, '') = ''"
+                text = sent.get(field.name)
+                absent = "true" if text is None else f"coalesce({text}, '') = ''"
                 lacking.append(f"CASE WHEN target IS NULL AND {absent} THEN {literal(field.name)} END")
-        for name, i in sent.items():
-            field = self.columns[i].field
+        for column in self.columns:
+            field = column.field
             if not field.nillable and field.updateable and field.type != "boolean":
-                lacking.append(f"CASE WHEN target IS NOT NULL AND s.c{i} = '' THEN {literal(name)} END")
+                cleared = f"target IS NOT NULL AND {sent[field.name]} = ''"
+                lacking.append(f"CASE WHEN {cleared} THEN {literal(field.name)} END")
         if not lacking:
             return []
         names = f"concat_ws(', ', {', '.join(lacking)})"

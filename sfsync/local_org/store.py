@@ -76,7 +76,7 @@ class Store:
         self._lock = threading.RLock()
         path = folder / FILE
         try:
-            self._connection = duckdb.connect(str(path))
+            self._connection = duckdb.connect(str(path), config={"wal_autocheckpoint": "1GB"})
         except duckdb.Error as error:
             raise OrgError(
                 f"the local org's data file {path} cannot be opened: {str(error).splitlines()[0]}",
