@@ -152,14 +152,6 @@ class ApiLimit(_Closed):
         description="Stop while less is free for everybody else: calls, or a share of the maximum.",
     )
 
-    def allowed(self, maximum: int) -> int:
-        """Calls this project may use in 24 hours in an org of that daily maximum."""
-        return self.daily_calls if self.daily_calls is not None else maximum // 4
-
-    def reserve(self, maximum: int) -> int:
-        """Calls that must stay free for others."""
-        return self.keep_free if isinstance(self.keep_free, int) else -int(-maximum * self.keep_free // 1)
-
 
 class SalesforceOrg(_Closed):
     """What every way to sign in to a real org shares."""

@@ -8,6 +8,7 @@ Invariant: only the chosen target is rendered and checked; its secrets are regis
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from sfsync.yaml_text import Document, Loc, kind, nearest, raise_all, read_yaml
 
 PROFILES_FILE = "profiles.yml"
 _SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})
+_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -140,11 +142,14 @@ def _choose_target(
         target = values.render(body.get("target"), (name, "target"))
         where = document.value_where(name, "target") if "target" in body else document.where(name)
         if target is None and len(outputs) == 1:
-            return str(next(iter(outputs)))
+            target, where = str(next(iter(outputs))), document.where(name, "outputs")
     if not isinstance(target, str):
         what = f"profile '{name}' does not say which target to use"
         fix = f"add target: with one of {', '.join(outputs)}, or give --target"
         raise ProfileError(what, where=where, fix=fix)
+    if not _TARGET.fullmatch(target):  # it names the state's file
+        fix = "letters, digits, _ and - only, 60 characters at most"
+        raise ProfileError(f"profile '{name}': '{target}' cannot be a target's name", where=where, fix=fix)
     if target not in outputs:
         fix = nearest(target, outputs) or f"targets there: {', '.join(outputs)}"
         raise ProfileError(f"profile '{name}' has no target '{target}'", where=where, fix=fix)

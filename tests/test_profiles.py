@@ -166,6 +166,10 @@ TOP = [  # the whole file, options, findings
         "add target: with one of dev, prod, or give --target"]),
     (PROFILES.replace("target:", "targt:"), {}, ["profiles.yml:2:3: profile 'acme': unknown key 'targt' | "
         "did you mean 'target'?"]),
+    ("acme:\n  outputs: {../x: {}}", {}, ["profiles.yml:2:3: profile 'acme': '../x' cannot be a target's name | "
+        "letters, digits, _ and - only, 60 characters at most"]),
+    (PROFILES, {"target": "../dev"}, ["profiles.yml: profile 'acme': '../dev' cannot be a target's name | "
+        "letters, digits, _ and - only, 60 characters at most"]),
     ("", {}, ["profiles.yml: profiles.yml must be a map of profiles, found nothing"]),
     ("- a", {}, ["profiles.yml:1:1: profiles.yml must be a map of profiles, found a list"]),
     ("acme: 5", {}, ["profiles.yml:1:1: the profile 'acme' must be a map with 'target' and 'outputs', found a number"]),
@@ -378,23 +382,14 @@ def test_login_url(written, expected):
             login_url(written)
 
 
-LIMITS = [  # settings, maximum of the org, calls allowed, calls kept free
-    ({}, 100_000, 25_000, 25_000),
-    ({"daily_calls": 20_000}, 100_000, 20_000, 25_000),
-    ({"keep_free": 5000}, 100_000, 25_000, 5000),
-    ({"keep_free": "10%"}, 15_000, 3750, 1500),
-    ({"keep_free": "33.3%"}, 1000, 250, 333),
-    ({"keep_free": 0}, 1000, 250, 0),
-    ({"keep_free": 1}, 1000, 250, 1),
-    ({"keep_free": 1.0}, 1000, 250, 1000),
-    ({"keep_free": "5"}, 1000, 250, 5),
-]
+KEEP_FREE = [(5000, 5000), ("10%", 0.1), ("33.3%", 0.333), (0, 0), (1, 1), (1.0, 1.0), (0.5, 0.5), ("5", 5)]
 
 
-@pytest.mark.parametrize(("settings", "maximum", "allowed", "reserve"), LIMITS)
-def test_the_api_limit(settings, maximum, allowed, reserve):
-    limit = ApiLimit.model_validate(settings)
-    assert (limit.allowed(maximum), limit.reserve(maximum)) == (allowed, reserve)
+@pytest.mark.parametrize(("written", "expected"), KEEP_FREE)
+def test_keep_free_is_calls_or_a_share(written, expected):
+    found = ApiLimit.model_validate({"keep_free": written}).keep_free
+    assert found == pytest.approx(expected)
+    assert type(found) is type(expected)
 
 
 SECRET = "hush-Zx81-secret"

@@ -36,7 +36,7 @@ def load_project(root: Path, *, vars: Mapping[str, Any] | None = None) -> Projec
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow links and change what messages show)
     findings: list[ProjectError] = []
     document, spec = _load_spec(root)
-    folders = _Folders(root, document)
+    folders = _Folders(root, document, root / spec.target_path)
     models = _load_models(folders.files("model-paths", spec.model_paths, (".sql",)), findings)
     sources = load_sources(folders.documents("model-paths", spec.model_paths, findings), findings)
     macros = _load_macros(folders.files("macro-paths", spec.macro_paths, (".sql",)), findings)
@@ -140,8 +140,9 @@ def _without_plus(document: Document) -> Document:
 class _Folders:
     """The files below the project's folders, each once, in the order of their paths."""
 
-    def __init__(self, root: Path, document: Document) -> None:
+    def __init__(self, root: Path, document: Document, target: Path) -> None:
         self._root, self._document = root, document
+        self._target = os.path.realpath(target)  # what we write ourselves is never read as a source
         self._listed: dict[str, list[Path]] = {}
         self._missing: list[str] = []
 
@@ -182,7 +183,13 @@ class _Folders:
                     f"{self._document.where(key, index)}: the folder '{folder}' does not exist"
                 )
             return
-        for parent, names, files in os.walk(start):
+        seen = {self._target}
+        for parent, names, files in os.walk(start, followlinks=True):
+            real = os.path.realpath(parent)
+            if real in seen:  # or a link that leads in a circle
+                names.clear()
+                continue
+            seen.add(real)
             names[:] = [n for n in names if not n.startswith(".")]
             yield from (Path(parent, f) for f in files if not f.startswith("."))
 

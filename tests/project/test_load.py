@@ -468,6 +468,25 @@ def test_paths(folder, tmp_path):
     assert project.target_path == folder / "out"
 
 
+def test_our_own_output_is_never_read(folder):
+    write(
+        folder,
+        {
+            "sfsync_project.yml": PROJECT + "target-path: models/target\n",
+            "models/target/compiled/dim_contacts.sql": "select 2",
+            "models/.cache/x.sql": "",
+        },
+    )
+    assert [m.path for m in load_project(folder).models] == ["models/dim_contacts.sql"]
+
+
+def test_links_are_followed_but_not_in_circles(folder, tmp_path):
+    write(tmp_path, {"shared/y.sql": ""})
+    (folder / "models/shared").symlink_to(tmp_path / "shared")
+    (folder / "models/again").symlink_to(folder / "models")
+    assert [m.path for m in load_project(folder).models] == ["models/dim_contacts.sql", "models/shared/y.sql"]
+
+
 def test_from_another_folder(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     project = load_project(Path("acme"))
