@@ -1,8 +1,8 @@
 """The background worker that turns uploaded CSV into saved records and result files.
 
-Owns:      the queue, the order of a job's steps, internal batches, what a restart does to unfinished jobs.
+Owns:      the queue, the order of a job's steps, batches and transactions, what a restart does to unfinished jobs.
 Does not:  judge a row (write), spell a result line (bulk_results), or answer HTTP (bulk_routes).
-Invariant: the result files hold exactly the rows that are committed: a batch's lines are written before its commit,
+Invariant: the result files hold exactly the rows that are committed: a stretch's lines are written before its commit,
            and what stands behind the length that the commit recorded is cut off at the next start.
 """
 
@@ -35,7 +35,16 @@ from sfsync.local_org.store import Store, quoted
 from sfsync.local_org.write import apply
 
 BATCH = 10_000
-"""Rows of one internal batch, of one transaction, and of one unit of the daily allocation."""
+"""Rows of one internal batch: one unit of the daily allocation."""
+
+SAVE = 5 * BATCH
+"""Rows of one transaction: several batches, because every statement has a price that does not depend on rows."""
+
+_ROW_GROUP = 10_240
+"""Rows that one thread reads at a time: small, so that a transaction's rows are converted on all cores."""
+
+_CHECKPOINT = "256MB"
+"""How much may wait in the log: a checkpoint in the middle of a job costs as much as the job."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +52,7 @@ TakeBatch = Callable[[], bool]
 """Take one batch from the daily allocation; False: used up."""
 
 LockedShare = Callable[[str], float]
-"""The share of an object's rows that a fault makes fail with UNABLE_TO_LOCK_ROW, asked once per batch."""
+"""The share of an object's rows that a fault makes fail with UNABLE_TO_LOCK_ROW, asked once per transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,8 @@ class BulkWorker:
     def start(self) -> None:
         """Settle what an earlier process left, and begin to work."""
         with self._store.reading() as cursor:
-            cursor.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {STAGE}")
+            cursor.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {STAGE} (ROW_GROUP_SIZE {_ROW_GROUP})")
+            cursor.execute(f"SET GLOBAL checkpoint_threshold = '{_CHECKPOINT}'")
         for job in self._jobs.all():
             if job.state == states.UPLOADED:
                 self._queue.put(job.id)
@@ -82,7 +92,7 @@ class BulkWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the batch that is being saved; a job in the middle fails at the next start."""
+        """End after the rows that are being saved; a job in the middle fails at the next start."""
         self._stopping.set()
         self._queue.put(None)
         self._thread.join(timeout=60)
@@ -164,23 +174,32 @@ class BulkWorker:
                 cursor.execute(f"DROP TABLE IF EXISTS {raw}")
 
     def _batches(self, run: _Run, total: int) -> None:
-        """Save batch after batch until the rows, the allocation, or the client's patience end."""
-        for first in range(0, total, BATCH):
-            if self._stopping.is_set():
-                return
-            if not self._take_batch():
+        """Save stretch after stretch until the rows, the allocation, or the client's patience end."""
+        first = 0
+        while first < total and not self._stopping.is_set():
+            last = self._allowed(first, min(first + SAVE, total))
+            if last == first:
                 self._finish(
                     run.job_id, states.FAILED, "ExceededQuota : ApiBatchItems Limit exceeded.", run.begun
                 )
                 return
-            if not self._batch(run, first, min(first + BATCH, total)):
+            if not self._save(run, first, last):
                 job = self._jobs.get(run.job_id)
                 if job is not None:
                     list_rest(self._store, self._jobs.folder(job.id), job)
                 return
-        self._finish(run.job_id, states.COMPLETE, None, run.begun)
+            first = last
+        if first == total:
+            self._finish(run.job_id, states.COMPLETE, None, run.begun)
 
-    def _batch(self, run: _Run, first: int, last: int) -> bool:
+    def _allowed(self, first: int, last: int) -> int:
+        """Take the batches of rows [first, last) from the allocation; where the rows end that it pays for."""
+        for start in range(first, last, BATCH):
+            if not self._take_batch():
+                return start
+        return last
+
+    def _save(self, run: _Run, first: int, last: int) -> bool:
         """Save rows [first, last) and write their lines; False when the job is not running any more."""
         started = time.monotonic()
         with self._store.write() as cursor:
@@ -192,7 +211,7 @@ class BulkWorker:
                 for i, name in enumerate(run.names)
             )
             cursor.execute(
-                f"CREATE TEMP TABLE incoming AS SELECT rowid AS _row, {cells} FROM {run.raw}"
+                f"CREATE TEMP VIEW incoming AS SELECT rowid AS _row, {cells} FROM {run.raw}"
                 f" WHERE rowid >= {first} AND rowid < {last}"
             )
             call = Call(
@@ -208,7 +227,7 @@ class BulkWorker:
                 cursor, result, run.raw, len(run.names), delimiter=job.delimiter, line_ending=job.line_ending
             )
             cursor.execute(f"DROP TABLE {result}")
-            cursor.execute("DROP TABLE incoming")
+            cursor.execute("DROP VIEW incoming")
             folder = self._jobs.folder(run.job_id)
             now = time.monotonic()
             self._jobs.move_within(

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from sfsync.local_org import bulk_routes, soql_routes
 from sfsync.local_org.bulk_jobs import TERMINAL
-from sfsync.local_org.bulk_worker import BATCH
+from sfsync.local_org.bulk_worker import BATCH, SAVE
 from sfsync.local_org.faults import parse_rules
 from sfsync.local_org.org import open_org
 from sfsync.local_org.schema import load_schema
@@ -411,7 +411,7 @@ def test_abort_before_and_during_the_work(bulk):
     bulk.put(job, rows(0, 2).encode())
     bulk.patch(job, "Aborted")
     assert bulk.results(job)[2] == 'Customer_Id__c,LastName\n"C-0","Rossi"\n"C-1","Rossi"\n'
-    total = 6 * BATCH
+    total = 3 * SAVE
     job = bulk.submit(rows(0, total))
     while not bulk.get(job)["numberRecordsProcessed"]:
         time.sleep(0.005)
@@ -426,7 +426,7 @@ def test_abort_before_and_during_the_work(bulk):
 
 
 def test_polls_are_quick_while_a_job_runs(bulk):
-    job = bulk.submit(rows(0, 4 * BATCH))
+    job = bulk.submit(rows(0, 2 * SAVE))
     seen, times = set(), []
     while (state := bulk.get(job)["state"]) not in TERMINAL:
         seen.add(state)
@@ -473,7 +473,7 @@ def test_restart(tmp_path):
         files = client.results(done["id"])
         waiting = client.create().json()["id"]
         client.put(waiting, rows(10, 12).encode())
-        total = 6 * BATCH
+        total = 3 * SAVE
         broken = client.submit(rows(0, total))
         while not client.get(broken)["numberRecordsProcessed"]:
             time.sleep(0.005)
