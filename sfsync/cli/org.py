@@ -1,0 +1,141 @@
+"""The group `org`: drive the embedded org of a project.
+
+Owns:      its options, and how addresses and credentials are printed.
+Does not:  start or stop anything itself.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Protocol
+
+import click
+
+from sfsync.cli.options import Given, shared
+from sfsync.cli.screen import write_report
+from sfsync.cli.shell import Command, Group
+
+
+class LocalOrg(Protocol):
+    """A running local org, as its control tells."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def ca_file(self) -> Path: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def client_secret(self) -> str: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def security_token(self) -> str: ...
+
+
+org = Group("org", help="Start, stop, empty, show and fill the local org of a project.")
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@org.command(
+    cls=Command,
+    examples=[("sfsync org start", "start it and print its address")],
+)
+@shared
+@click.option("--faults", type=_FILE, metavar="FILE", help="Rules by which it misbehaves.")
+def start(given: Given, faults: Path | None) -> None:
+    """Start the local org, or find the one that runs."""
+    from sfsync.jobs.org import org_start_command
+
+    with given.opened() as (options, _):
+        found = org_start_command(options, faults=faults)
+    write_report(_address(found))
+
+
+@org.command(cls=Command, examples=[("sfsync org stop", "end it; its records stay on disk")])
+@shared
+def stop(given: Given) -> None:
+    """Stop the local org; its records stay."""
+    from sfsync.jobs.org import org_stop_command
+
+    with given.opened() as (options, _):
+        stopped = org_stop_command(options)
+    write_report("Stopped the local org.\n" if stopped else "No local org was running.\n")
+
+
+@org.command(cls=Command, examples=[("sfsync org reset", "remove every record")])
+@shared
+def reset(given: Given) -> None:
+    """Remove every record of the local org."""
+    from sfsync.jobs.org import org_reset_command
+
+    with given.opened() as (options, _):
+        org_reset_command(options)
+    write_report("The local org is empty.\n")
+
+
+@org.command(
+    cls=Command,
+    examples=[
+        ("sfsync org show", "address, credentials, and how many records it holds"),
+        ("sfsync org show --env", "the credentials as shell lines"),
+    ],
+)
+@shared
+@click.option("--env", is_flag=True, help='Only shell lines: eval "$(sfsync org show --env)".')
+def show(given: Given, env: bool) -> None:
+    """Show the local org's address and credentials, and what it holds."""
+    from sfsync.jobs.org import org_show_command
+
+    with given.opened() as (options, _):
+        found, holds = org_show_command(options)
+    if env:
+        write_report(
+            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in _variables(found).items())
+        )
+        return
+    write_report(_address(found) + _holdings(holds))
+
+
+@org.command(cls=Command, examples=[("sfsync org load --help", "the forms of FILE")])
+@shared
+@click.argument("file", type=_FILE)
+def load(given: Given, file: Path) -> None:
+    """Put the records of FILE into the local org."""
+    from sfsync.jobs.org import org_load_command
+
+    with given.opened() as (options, _):
+        loaded = org_load_command(options, file)
+    told = ", ".join(f"{rows:,} {name}" for name, rows in sorted(loaded.items())) or "nothing"
+    write_report(f"Loaded {told}.\n")
+
+
+def _address(found: LocalOrg) -> str:
+    lines = [f"Local org: {found.url}", f"Certificate: {found.ca_file}"]
+    lines += [f"{name}: {value}" for name, value in _variables(found).items() if name != "SF_CA_FILE"]
+    return "\n".join(lines) + "\n"
+
+
+def _variables(found: LocalOrg) -> dict[str, str]:
+    return {
+        "SF_CLIENT_ID": found.client_id,
+        "SF_CLIENT_SECRET": found.client_secret,
+        "SF_USERNAME": found.username,
+        "SF_PASSWORD": found.password,
+        "SF_SECURITY_TOKEN": found.security_token,
+        "SF_CA_FILE": str(found.ca_file),
+    }
+
+
+def _holdings(holds: dict[str, object]) -> str:
+    objects = holds.get("objects", holds)
+    if not isinstance(objects, dict):
+        return ""
+    rows = [
+        f"  {name}: {count:,}" for name, count in sorted(objects.items()) if isinstance(count, int) and count
+    ]
+    return "\n".join(["Records:", *rows] if rows else ["It holds no records."]) + "\n"

@@ -1,0 +1,79 @@
+"""`sfsync run` and `sfsync retry`: send what the plan says, and the report of what became of it.
+
+Owns:      the options of both, and what is said before the first request.
+Does not:  send anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from sfsync.cli.interrupt import stopping
+from sfsync.cli.options import Given, selecting
+from sfsync.cli.screen import screen_of, write_report
+from sfsync.cli.shell import Command
+
+_ALLOW = click.option(
+    "--allow", multiple=True, metavar="SYNC.GUARD", help="Allow what a guard refuses, for this once."
+)
+_STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already held, too.")
+
+
+@click.command(
+    cls=Command,
+    short_help="Plan, send exactly that, record every outcome.",
+    examples=[
+        ("sfsync run", "every sync"),
+        ("sfsync run --select tag:crm", "the syncs with a tag"),
+        ("sfsync run --allow contacts.max_change_share", "let one guard pass, this once"),
+    ],
+)
+@selecting
+@_ALLOW
+@_STRICT
+def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
+    """Plan, send exactly that, and record every row's outcome. Never asks."""
+    from sfsync.jobs.run import run_command
+
+    return _send(given, run_command, allow, strict)
+
+
+@click.command(
+    cls=Command,
+    short_help="Try held rows again: release them and run.",
+    examples=[
+        ("sfsync retry", "try every held row again"),
+        ("sfsync retry --select contacts", "those of one sync"),
+    ],
+)
+@selecting
+@_ALLOW
+@_STRICT
+def retry(given: Given, allow: tuple[str, ...], strict: bool) -> int:
+    """Release held rows and run: rows the org refused are tried again unchanged."""
+    from sfsync.jobs.retry import retry_command
+
+    return _send(given, retry_command, allow, strict)
+
+
+def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict: bool) -> int:
+    from sfsync.report.plan_values import last_line
+    from sfsync.report.run_text import run_text
+
+    with given.opened() as (options, talker), stopping(talker) as stop:
+
+        def on_plan(plan: Any) -> None:
+            talker.log("info", last_line(plan))
+            for warning in plan.warnings:
+                talker.log("warning", warning)
+            stop.sending = True
+
+        result = job(options, allow=allow, strict=strict, stop_requested=stop.requested, on_plan=on_plan)
+    screen = screen_of(sys.stdout)
+    write_report(run_text(result, color=screen.color, width=screen.width))
+    code: int = result.exit_code
+    return code

@@ -1,0 +1,82 @@
+"""Commands about the state: status, history, and the group `state`.
+
+Owns:      their options.
+Does not:  read the state.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sfsync.cli.options import Given, shared
+from sfsync.cli.screen import screen_of, write_report
+from sfsync.cli.shell import Command, Group
+
+
+@click.command(
+    cls=Command,
+    short_help="Show the last run of each sync and the API account.",
+    examples=[("sfsync status", "the last run of each sync")],
+)
+@shared
+def status(given: Given) -> None:
+    """Show the last run of each sync, refused rows, and the API account."""
+    from sfsync.jobs.status import status_command
+    from sfsync.report.status_text import status_text
+
+    with given.opened() as (options, _):
+        found = status_command(options)
+    screen = screen_of(sys.stdout)
+    write_report(status_text(found, color=screen.color, width=screen.width))
+
+
+@click.command(
+    cls=Command,
+    examples=[("sfsync history", "the last 20 runs"), ("sfsync history --limit 3", "the last three")],
+)
+@shared
+@click.option("--limit", type=click.IntRange(1), default=20, metavar="N", help="How many runs. [default: 20]")
+def history(given: Given, limit: int) -> None:
+    """Show earlier runs, newest first."""
+    from sfsync.jobs.history import history_command
+    from sfsync.report.status_text import history_text
+
+    with given.opened() as (options, _):
+        found = history_command(options, limit=limit)
+    screen = screen_of(sys.stdout)
+    write_report(history_text(found, color=screen.color, width=screen.width))
+
+
+state = Group("state", help="Make the state of a target.")
+
+
+@state.command(
+    "init",
+    cls=Command,
+    examples=[
+        (
+            "sfsync state init --empty",
+            "bind an empty state to the org; needs `type: salesforce` or a fresh folder",
+        )
+    ],
+)
+@shared
+@click.option("--empty", is_flag=True, help="Begin without a snapshot: every row is new to sfsync.")
+def init(given: Given, empty: bool) -> None:
+    """Sign in, bind a new state to the org's id and describe the objects in use."""
+    from sfsync.jobs.state_init import state_init_command
+
+    if not empty:
+        raise click.UsageError(
+            "say --empty: the state begins without a snapshot, so the next run upserts every row by its external"
+            " id and so finds the records that the org already has",
+            click.get_current_context(),
+        )
+    with given.opened() as (options, _):
+        made = state_init_command(options)
+    calls = "1 API call" if made.calls == 1 else f"{made.calls:,} API calls"
+    write_report(
+        f"Made {made.path} for org {made.org_id}; described {', '.join(made.objects) or 'no objects'} ({calls}).\n"
+    )

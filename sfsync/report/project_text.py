@@ -1,0 +1,109 @@
+"""What a project is and whether it works, as text: `compile`, `ls`, `debug`, `seed`.
+
+Owns:      these four short reports.
+Does not:  look at anything (jobs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sfsync.report.page import Page, Style
+from sfsync.report.words import listed, pad, plural, safe
+
+
+class Check(Protocol):
+    """One thing that `debug` looked at; ok None: a warning."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool | None: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def fix(self) -> str | None: ...
+
+
+class Listed(Protocol):
+    """One sync that `ls` lists."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def object(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+def compile_text(
+    models: Sequence[str],
+    syncs: Sequence[str],
+    unchecked: Sequence[str],
+    path: str,
+    *,
+    color: bool,
+    width: int,
+) -> str:
+    """What was compiled and where it lies. unchecked: syncs whose fields nobody has asked the org about."""
+    page = Page(color=color, width=width)
+    if unchecked:
+        page.wrapped(
+            f"Not checked against the org: {listed(map(safe, unchecked), 10)}. Nothing is known of these objects yet;"
+            " `sfsync plan` or `sfsync debug` asks the org.",
+            hang="  ",
+            style=Style.WARN,
+        )
+    page.wrapped(
+        f"Compiled {plural(len(models), 'model')} and {plural(len(syncs), 'sync')} to {path}", hang="  "
+    )
+    return page.text()
+
+
+def ls_text(syncs: Sequence[Listed], *, color: bool, width: int) -> str:
+    """On a terminal a table; in a pipe one name a line, for the next program."""
+    page = Page(color=color, width=width)
+    if not width:
+        return "".join(f"{safe(sync.name)}\n" for sync in syncs)
+    if not syncs:
+        page.line("The selection has no sync.")
+        return page.text()
+    rows = [(safe(s.name), s.object, safe(s.model), safe(", ".join(s.tags))) for s in syncs]
+    page.table([("sync", "object", "model", "tags"), *rows])
+    return page.text()
+
+
+def debug_text(checks: Sequence[Check], *, color: bool, width: int) -> str:
+    """One line a check, what to do below those that failed, and a sentence at the end."""
+    page = Page(color=color, width=width)
+    names = max((len(check.name) for check in checks), default=0)
+    for check in checks:
+        word, style = {True: ("ok", Style.GOOD), None: ("warn", Style.WARN), False: ("FAIL", Style.BAD)}[
+            check.ok
+        ]
+        head = f"{word:<4}  {pad(safe(check.name), names)}  "
+        rows = page.folded(head + safe(check.detail), hang=" " * len(head))
+        page.line(page.paint(word, style) + rows[0][len(word) :])
+        for row in rows[1:]:
+            page.line(row)
+        if check.ok is not True and check.fix:
+            page.wrapped(f"Fix: {safe(check.fix)}", indent=" " * len(head), hang=" " * (len(head) + 5))
+    page.line()
+    failed = [check.name for check in checks if check.ok is False]
+    if failed:
+        page.wrapped(
+            f"{plural(len(failed), 'check')} failed: {', '.join(map(safe, failed))}.", style=Style.BAD
+        )
+    else:
+        page.line("All checks passed.", Style.GOOD)
+    return page.text()
+
+
+def seed_text(loaded: Sequence[str], total: int) -> str:
+    """Which seeds were loaded."""
+    if not total:
+        return "The project has no seeds.\n"
+    return f"Loaded {plural(len(loaded), 'seed')} of {total:,}: {', '.join(map(safe, loaded))}\n"
