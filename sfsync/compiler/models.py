@@ -22,6 +22,7 @@ from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_select
 from sfsync.compiler.surroundings import Surroundings, Tables
 from sfsync.errors import CompileError, Where
 from sfsync.project.project import ModelFile, Project, SourceTable
+from sfsync.yaml_text import nearest
 
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 _ENGINE_SCHEMAS = frozenset({"information_schema", "pg_catalog", "temp", "system"})
@@ -101,7 +102,7 @@ class KnownTables:
             problems.error(
                 f"the warehouse has no table '{use.text}'",
                 where(use.offset),
-                fix=suggest(use.text, self._candidates(use), kind="tables"),
+                fix=self._fix(use),
             )
 
     def _model(self, name: str) -> str | None:
@@ -123,11 +124,17 @@ class KnownTables:
         database = (self.catalog.database or "").lower()  # DuckDB reads `a.b` as catalog.table too
         return schema == database and (self.catalog.default_schema.lower(), name) in self.folded
 
-    def _candidates(self, use: TableUse) -> list[str]:
-        full = [f"{schema}.{name}" for schema, name in self.catalog.tables]
-        if use.schema is None:
-            return [n for s, n in self.catalog.tables if s == self.catalog.default_schema] or full
-        return [f"{use.catalog}.{n}" for n in full] if use.catalog else full
+    def _fix(self, use: TableUse) -> str:
+        """The nearest table: first in the schema that was meant, then anywhere."""
+        schema = use.schema or self.catalog.default_schema
+        there = [name for s, name in self.catalog.tables if s.lower() == schema.lower()]
+        close = nearest(use.name, there)
+        if close is not None:
+            return close if use.schema is None else close.replace("'", f"'{use.schema}.", 1)
+        if there and use.schema is not None:
+            return suggest(use.name, there, kind=f"tables of {schema}")
+        everywhere = [f"{s}.{name}" for s, name in self.catalog.tables]
+        return suggest(f"{schema}.{use.name}", everywhere, kind="tables")
 
 
 def compile_models(project: Project, around: Surroundings, problems: Problems) -> Models:

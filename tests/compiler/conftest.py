@@ -24,7 +24,7 @@ TABLES = """
 CREATE SCHEMA raw;
 CREATE TABLE raw.customers (customer_id VARCHAR, account_id VARCHAR, last_name VARCHAR, email VARCHAR,
     title VARCHAR, lead VARCHAR, born DATE, seen TIMESTAMP, spent DECIMAL(12, 2), score DOUBLE, champion BOOLEAN,
-    tags VARCHAR[], blob BLOB, extra STRUCT(a INTEGER), "Mixed Case" VARCHAR, at TIME);
+    tags VARCHAR[], blob BLOB, extra STRUCT(a INTEGER), "Mixed Case" VARCHAR, noon TIME);
 CREATE TABLE raw.accounts (account_id VARCHAR, name VARCHAR, parent VARCHAR);
 CREATE VIEW raw.recent AS SELECT * FROM raw.customers;
 CREATE TABLE orders (id INTEGER, customer_id VARCHAR);
