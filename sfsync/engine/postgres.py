@@ -9,14 +9,15 @@ Invariant: everything between the first read and `release` sees one state of the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sfsync.connections import PostgresSettings
 from sfsync.engine.base import Catalog
 from sfsync.engine.dialect import POSTGRES, Dialect, quote_ident, quote_literal
-from sfsync.engine.duckdb import DuckDB
+from sfsync.engine.duckdb import DuckDB, DuckDBError
 from sfsync.engine.postgres_errors import connect_error, query_error
 from sfsync.engine.postgres_seeds import SCHEMA, bring_up_to_date
 from sfsync.engine.seeds import Seed
@@ -81,6 +82,10 @@ ORDER BY 1, 2
 """
 
 
+class BrokenStreamError(WarehouseError):
+    """Rows stopped coming. The driver tells where, not why: `materialise` asks the server again."""
+
+
 class Connection:
     """One ADBC connection; results come as Arrow streams."""
 
@@ -107,17 +112,24 @@ class Connection:
 
     def run(self, sql: str) -> None:
         """Run a statement that gives no rows."""
-        self._finish(sql, lambda statement: statement.execute_update())
+        with self._statement(sql) as statement:
+            statement.execute_update()
 
-    def stream(self, sql: str) -> Any:
-        """Run a query; its rows as an object with an Arrow C stream, to be read once."""
-        return self._finish(sql, lambda statement: statement.execute_query()[0])
+    @contextmanager
+    def stream(self, sql: str) -> Iterator[Any]:
+        """Run a query; its rows as an object with an Arrow C stream, to be read once and inside the block."""
+        with self._statement(sql) as statement:
+            try:
+                yield statement.execute_query()[0]
+            except DuckDBError as error:
+                raise BrokenStreamError(error.what) from None
 
-    def _finish(self, sql: str, call: Any) -> Any:
+    @contextmanager
+    def _statement(self, sql: str) -> Iterator[Any]:
         statement = self._module.AdbcStatement(self._connection)
         try:
             statement.set_sql_query(sql)
-            return call(statement)
+            yield statement
         except self._module.Error as error:
             raise query_error(str(error), getattr(error, "sqlstate", None)) from None
         finally:
@@ -173,21 +185,38 @@ class PostgresWarehouse:
         self._begin()
         self._connection.run("SAVEPOINT sfsync_columns")
         try:
-            stream = self._connection.stream(f"SELECT * FROM (\n{select}\n) AS q LIMIT 0")
-            names = [str(row[0]) for row in self._reader.read(stream, "DESCRIBE SELECT * FROM {stream}")]
+            with self._connection.stream(f"SELECT * FROM (\n{select}\n) AS q LIMIT 0") as stream:
+                names = [str(row[0]) for row in self._reader.read(stream, "DESCRIBE SELECT * FROM {stream}")]
             kinds = self._rows(_TYPES.format(typed=_typed(select, len(names))))
         finally:
             self._connection.run("ROLLBACK TO SAVEPOINT sfsync_columns")
+        if len(names) != len(kinds):
+            raise WarehouseError("types of this model were created while sfsync was reading", fix="run again")
         return tuple(_column(name, *kind[1:]) for name, kind in zip(names, kinds, strict=True))
 
     def materialise(self, select: str, local: DuckDB, table: str) -> int:
         """Stream a SELECT's rows into a table of the run file. A numeric arrives as text: the engines differ there."""
         self._begin()
         try:
-            return local.ingest(table, self._connection.stream(f"{select}\n"))
+            with self._connection.stream(f"{select}\n") as stream:
+                return local.ingest(table, stream)
+        except BrokenStreamError as error:
+            self.release()
+            raise self._reason(select, error) from None
         except BaseException:
             self.release()  # the transaction is broken; the next read begins a new one
             raise
+
+    def _reason(self, select: str, broken: BrokenStreamError) -> WarehouseError:
+        """Why a statement fails half-way, by running it without its rows."""
+        try:
+            self._begin()
+            self._connection.run(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {select}\n")
+        except WarehouseError as error:
+            return error
+        finally:
+            self.release()
+        return WarehouseError(f"PostgreSQL stopped sending rows: {broken.what}", fix="run again")
 
     def describe(self) -> str:
         """One line for `sfsync debug`."""
@@ -210,8 +239,10 @@ class PostgresWarehouse:
         """
         if not seeds:
             return ()
+        self.release()  # our own snapshot must not block the writer
         writer = Connection(self._settings)
         try:
+            writer.run("SET lock_timeout = '60s'")
             return bring_up_to_date(writer, self._reader, seeds, local, make=make, user=self._settings.user)
         finally:
             writer.close()
@@ -236,11 +267,13 @@ class PostgresWarehouse:
         path = f"{quote_ident(self._settings.schema_)}, public"
         values = {**_SESSION, "search_path": path}
         calls = (f"set_config({quote_literal(k)}, {quote_literal(v)}, true)" for k, v in values.items())
-        self._reader.read(self._connection.stream(f"SELECT {', '.join(calls)}"))
+        with self._connection.stream(f"SELECT {', '.join(calls)}") as stream:
+            self._reader.read(stream)
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         self._begin()
-        return self._reader.read(self._connection.stream(sql))
+        with self._connection.stream(sql) as stream:
+            return self._reader.read(stream)
 
 
 def _typed(select: str, count: int) -> str:

@@ -8,6 +8,7 @@ Invariant: a seed's table is replaced whole, in one transaction with its digest;
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sfsync.engine.dialect import quote_ident, quote_literal
@@ -25,7 +26,7 @@ class Writer(Protocol):
 
     def run(self, sql: str) -> None: ...
 
-    def stream(self, sql: str) -> Any: ...
+    def stream(self, sql: str) -> AbstractContextManager[Any]: ...
 
 
 def bring_up_to_date(
@@ -33,14 +34,14 @@ def bring_up_to_date(
 ) -> tuple[str, ...]:
     """Load the seeds whose digest moved, all of them with `make`; return their names."""
     exists = f"SELECT to_regclass({quote_literal(_DIGESTS)}) IS NOT NULL"
-    if not reader.read(writer.stream(exists))[0][0]:
+    if not _rows(writer, reader, exists)[0][0]:
         if not make:
             raise WarehouseError(
                 f"this project has seeds, and the database has no schema {SCHEMA} yet",
                 fix="run `sfsync seed` once; it creates the schema and loads them",
             )
         _make(writer, user)
-    have = dict(reader.read(writer.stream(f"SELECT name, digest FROM {_DIGESTS}")))
+    have = dict(_rows(writer, reader, f"SELECT name, digest FROM {_DIGESTS}"))
     loaded = []
     for seed in seeds:
         if make or have.get(seed.name) != seed.digest:
@@ -50,6 +51,11 @@ def bring_up_to_date(
         writer.run(f"DROP TABLE IF EXISTS {SCHEMA}.{quote_ident(name)}")
         writer.run(f"DELETE FROM {_DIGESTS} WHERE name = {quote_literal(name)}")
     return tuple(loaded)
+
+
+def _rows(writer: Writer, reader: DuckDB, sql: str) -> list[tuple[Any, ...]]:
+    with writer.stream(sql) as stream:
+        return reader.read(stream)
 
 
 def _make(writer: Writer, user: str) -> None:
