@@ -82,6 +82,10 @@ def _text(text: str) -> str:
 
 
 def _echo(alias: str, cells: Sequence[int], comma: str) -> str:
-    texts = (_inside(f"coalesce({alias}.c{i}, '')") for i in cells)
+    """SQL of a row's cells, each in quotes. Rows without a quote, nearly all, are joined in one go."""
+    texts = [f"coalesce({alias}.c{i}, '')" for i in cells]
     between = literal(f'"{comma}"')
-    return "'\"' || " + f" || {between} || ".join(texts) + " || '\"'"
+    doubled = f" || {between} || ".join(_inside(text) for text in texts)
+    listed = ", ".join(texts)
+    return f"""('"' || CASE WHEN contains(concat({listed}), '"') THEN {doubled}
+               ELSE concat_ws({between}, {listed}) END || '"')"""
