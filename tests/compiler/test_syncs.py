@@ -1,0 +1,152 @@
+"""Syncs among each other: order, circles, fields that two write, and what a manifest says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfsync.compiler.manifest import Api, Guards, OnGone, OnLimit, OnRemoved
+
+MODELS = {
+    "models/c.sql": "select customer_id, account_id, last_name, title from raw.customers",
+    "models/a.sql": "select account_id, name, parent from raw.accounts",
+}
+ACCOUNTS = """version: 1
+syncs:
+  - name: accounts
+    model: a
+    object: Account
+    identity: {Account_Id__c: account_id}
+    fields: {Name: name}
+"""
+CONTACTS = """version: 1
+syncs:
+  - name: contacts
+    model: c
+    object: Contact
+    identity: {Customer_Id__c: customer_id}
+    fields:
+      LastName: last_name
+      AccountId: {column: account_id, lookup: Account.Account_Id__c}
+"""
+
+
+def test_parents_come_first_whatever_the_names(lab) -> None:
+    found = lab.compile(MODELS | {"syncs/z.yml": ACCOUNTS, "syncs/a.yml": CONTACTS})
+    assert found.levels == (("accounts",), ("contacts",))
+    assert [s.name for s in found.syncs] == ["accounts", "contacts"]
+    assert found.syncs[1].parents == ("accounts",)
+
+
+def test_a_parent_that_only_writes_the_field_goes_first_and_is_no_key_holder(lab) -> None:
+    accounts = ACCOUNTS.replace("{Account_Id__c: account_id}", "{Other__c: account_id}")
+    accounts = accounts.replace("{Name: name}", "{Name: name, Account_Id__c: parent}")
+    found = lab.compile(MODELS | {"syncs/z.yml": accounts, "syncs/a.yml": CONTACTS}, blind=True)
+    assert found.levels == (("accounts",), ("contacts",))
+    assert found.outlines[1].after == ("accounts",)
+
+
+def test_priority_orders_a_level(lab) -> None:
+    late = CONTACTS.replace("contacts", "first").replace("Customer_Id__c: customer_id", "Email: customer_id")
+    late = (
+        late.replace(
+            "LastName: last_name\n      AccountId: {column: account_id, lookup: Account.Account_Id__c}",
+            "LastName: {column: last_name, shared: true}",
+        )
+        + "    priority: 5\n"
+    )
+    contacts = CONTACTS.replace("LastName: last_name", "LastName: {column: last_name, shared: true}")
+    found = lab.compile(MODELS | {"syncs/a.yml": contacts, "syncs/b.yml": late})
+    assert found.levels == (("first", "contacts"),)
+    assert (found.syncs[0].siblings, found.syncs[1].siblings) == (("contacts",), ("first",))
+
+
+def test_a_circle_is_named_with_both_fields(lab) -> None:
+    accounts = ACCOUNTS.replace(
+        "{Name: name}", "{Name: name, Main__c: {column: parent, lookup: Contact.Customer_Id__c}}"
+    )
+    found = lab.refused(MODELS | {"syncs/a.yml": accounts, "syncs/c.yml": CONTACTS}, blind=True)
+    assert found == [
+        (
+            "syncs/a.yml:7:52: syncs look up each other in a circle: "
+            "accounts.Main__c -> contacts, contacts.AccountId -> accounts",
+            "leave one of these lookups out",
+        )
+    ]
+
+
+def test_a_lookup_into_the_own_object_is_refused_even_without_an_org(lab) -> None:
+    accounts = ACCOUNTS.replace(
+        "{Name: name}", "{Name: name, ParentId: {column: parent, lookup: Account.Account_Id__c}}"
+    )
+    assert (
+        "Account.ParentId looks up its own object"
+        in lab.refused(MODELS | {"syncs/a.yml": accounts}, blind=True)[0][0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "shared"),
+    [
+        ("Title: title", "Title: title", False),
+        ("Title: {column: title, shared: true}", "Title: title", False),
+        ("Title: title", "title: {column: title, shared: true}", False),
+        ("Title: {column: title, shared: true}", "Title: {column: title, shared: true}", True),
+        ("Title: title", "Department: title", True),
+        ("Title: title", "Customer_Id__c: title", False),
+        ("Title: title", "Customer_Id__c: {column: title, shared: true}", True),
+    ],
+)
+def test_one_field_written_twice(lab, one: str, two: str, shared: bool) -> None:
+    base = (
+        CONTACTS.split("    fields:")[0]
+        + "    fields: {{LastName: {{column: last_name, shared: true}}, {}}}\n"
+    )
+    second = base.replace("contacts", "more").replace("Customer_Id__c: customer_id", "Email: customer_id")
+    files = MODELS | {"syncs/a.yml": _fill(base, one), "syncs/b.yml": _fill(second, two)}
+    if shared:
+        assert len(lab.compile(files).syncs) == 2
+    else:
+        (found,) = lab.refused(files)
+        assert "both write Contact." in found[0]
+        assert found[1] == "map it in one of them, or say `shared: true` in both"
+
+
+def _fill(text: str, fields: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}").replace("{}", fields)
+
+
+def test_options_become_values(lab) -> None:
+    more = """    on_removed: delete
+    on_gone: stop
+    on_limit: refuse
+    delete_adopted: true
+    results: all
+    retry_rejected_after: 12h
+    push: {api: bulk, send: all}
+    guards: {max_deletes: null, max_delete_share: 50%}
+    tags: [crm]
+"""
+    found = lab.compile(MODELS | {"syncs/a.yml": ACCOUNTS + more}).syncs[0]
+    assert (found.on_removed, found.on_gone, found.on_limit) == (
+        OnRemoved.DELETE,
+        OnGone.STOP,
+        OnLimit.REFUSE,
+    )
+    assert (found.api, found.send_all, found.results_all, found.delete_adopted) == (
+        Api.BULK,
+        True,
+        True,
+        True,
+    )
+    assert found.retry_rejected_after_s == 43_200
+    assert found.guards == Guards(max_deletes=None, max_delete_share=0.5, min_rows=1)
+    assert (found.tags, found.timezone, found.path, found.object_label) == (
+        ("crm",),
+        "UTC",
+        "syncs/a.yml",
+        "Account",
+    )
+
+
+def test_default_guards(lab) -> None:
+    assert lab.compile(MODELS | {"syncs/a.yml": ACCOUNTS}).syncs[0].guards == Guards()
