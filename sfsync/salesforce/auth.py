@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from sfsync.connections import AccessTokenOrg, ClientCredentialsOrg, PasswordOrg, SalesforceOrg
 from sfsync.errors import AuthError, InternalError, register_secret
@@ -94,7 +94,7 @@ def sign_in(login: Login, transport: Transport, clock: Clock) -> Token:
             "password": login.password + login.security_token,
         }
     else:
-        pair = f"{quote(login.client_id, safe='')}:{quote(login.client_secret, safe='')}"
+        pair = f"{login.client_id}:{login.client_secret}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     url = f"{login.login_url}/services/oauth2/token"
     reply = transport.exchange(Request("POST", url, headers, urlencode(form), read_timeout_s=_TIMEOUT_S))

@@ -23,6 +23,8 @@ from sfsync.salesforce.limits import MAX_BULK_BYTES, MAX_MULTIPART_CHARACTERS
 from sfsync.salesforce.status_codes import ErrorColumns
 
 _CSV = "text/csv; charset=UTF-8"
+_CONTROL_S = 120.0
+"""Longest wait for calls that only read or move a job's state: the org answers these at once or not at all."""
 
 
 class JobState(StrEnum):
@@ -85,7 +87,13 @@ class JobInfo:
 def create_job(door: Door, operation: Operation, object_name: str, external_id: str | None = None) -> JobInfo:
     """Open a job that waits for its CSV."""
     return _job(
-        door.call("POST", _path(door), kind="bulk", body=_job_body(operation, object_name, external_id))
+        door.call(
+            "POST",
+            _path(door),
+            kind="bulk",
+            body=_job_body(operation, object_name, external_id),
+            timeout_s=_CONTROL_S,
+        )
     )
 
 
@@ -131,14 +139,14 @@ def abort(door: Door, job_id: str) -> JobInfo:
 
 def job_info(door: Door, job_id: str) -> JobInfo:
     """Ask for one job, counts included."""
-    return _job(door.call("GET", _path(door, job_id), kind="bulk"))
+    return _job(door.call("GET", _path(door, job_id), kind="bulk", timeout_s=_CONTROL_S))
 
 
 def list_jobs(door: Door) -> Iterator[JobInfo]:
     """All Bulk 2.0 ingest jobs of the whole org, a call per thousand, in no set order, without counts."""
     path: str | None = _path(door) + "?jobType=V2Ingest"
     while path is not None:
-        answer = door.call("GET", path, kind="bulk")
+        answer = door.call("GET", path, kind="bulk", timeout_s=_CONTROL_S)
         body = answer.json()
         if not isinstance(body, dict) or not isinstance(body.get("records"), list):
             raise unreadable(answer, "is no list of jobs")
@@ -191,7 +199,15 @@ def _job_body(operation: Operation, object_name: str, external_id: str | None) -
 
 
 def _patch(door: Door, job_id: str, state: JobState) -> JobInfo:
-    return _job(door.call("PATCH", _path(door, job_id), kind="bulk", body=json.dumps({"state": str(state)})))
+    return _job(
+        door.call(
+            "PATCH",
+            _path(door, job_id),
+            kind="bulk",
+            body=json.dumps({"state": str(state)}),
+            timeout_s=_CONTROL_S,
+        )
+    )
 
 
 def _job(answer: Answer) -> JobInfo:

@@ -24,7 +24,7 @@ from sfsync.ports import CallLedger, Clock
 from sfsync.salesforce.auth import Login, Token, sign_in
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError, refusal_of
 from sfsync.salesforce.limits import NEWEST_API_VERSION, OLDEST_API_VERSION, Usage, parse_usage
-from sfsync.salesforce.transport import Body, Reply, Request, Transport
+from sfsync.salesforce.transport import READ_TIMEOUT_S, Body, Reply, Request, Transport
 
 if TYPE_CHECKING:
     from simple_salesforce import Salesforce
@@ -111,7 +111,7 @@ class Door:
 
     def versions(self) -> tuple[str, ...]:
         """The API versions the org offers, oldest first. Needs no token and is not counted."""
-        answer = self._answer(Request("GET", self._url("/services/data"), _JSON), self._clock.monotonic())
+        answer = self._answer(Request("GET", self._url("/services/data"), _JSON))
         found = answer.json()
         if not isinstance(found, list) or not all(isinstance(v, dict) and "version" in v for v in found):
             raise unreadable(answer, "is no list of API versions")
@@ -130,6 +130,7 @@ class Door:
         body: Body = None,
         headers: Mapping[str, str] | None = None,
         to_file: Path | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
     ) -> Answer:
         """Send one counted request.
 
@@ -137,6 +138,7 @@ class Door:
             path: from the root, e.g. `data_path("limits")`; may carry a query.
             kind: what the ledger books it under.
             body: text and bytes are sent as they are, a file is streamed.
+            timeout_s: longest silence before and inside the answer; the default outlasts the platform's own limit.
             to_file: where a successful body goes (mode 0600); it exists only once it is complete.
 
         Raises:
@@ -144,7 +146,6 @@ class Door:
             SalesforceError: the org answered and refused.
             NoAnswerError: no usable answer; see its `sent`.
         """
-        started = self._clock.monotonic()
         token = self.token
         sent = {**_JSON, "Sforce-Call-Options": f"client={CLIENT}", **(headers or {})}
         if body is not None:
@@ -153,7 +154,9 @@ class Door:
             self._ledger.reserve(kind)
             sent["Authorization"] = f"Bearer {token.access_token}"
             try:
-                return self._answer(Request(method, token.instance_url + path, sent, body, to_file), started)
+                return self._answer(
+                    Request(method, token.instance_url + path, sent, body, to_file, timeout_s)
+                )
             except SalesforceError as error:
                 if attempt == 2 or error.status != 401 or error.code not in _EXPIRED:
                     raise
@@ -164,7 +167,7 @@ class Door:
         """GET a resource outside of the data API (userinfo), which the platform does not count."""
         token = self.token
         headers = {**_JSON, "Authorization": f"Bearer {token.access_token}"}
-        return self._answer(Request("GET", token.instance_url + path, headers), self._clock.monotonic())
+        return self._answer(Request("GET", token.instance_url + path, headers))
 
     def salesforce(self) -> Salesforce:
         """simple-salesforce over this door, for describe and SOQL: counted, renewed and timed like every other call."""
@@ -187,7 +190,8 @@ class Door:
     def _url(self, path: str) -> str:
         return self.token.instance_url + path
 
-    def _answer(self, request: Request, started: float) -> Answer:
+    def _answer(self, request: Request) -> Answer:
+        started = self._clock.monotonic()
         reply = self._transport.exchange(request)
         self._observe(reply)
         if reply.status >= 300:

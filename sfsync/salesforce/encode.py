@@ -33,10 +33,11 @@ _ID = "Id"
 
 @dataclass(frozen=True, slots=True)
 class CsvColumn:
-    """A column of an upload: its header, and the SQL of its cell (NULL: an empty cell)."""
+    """A column of an upload: its header, the SQL of its cell (NULL: an empty cell), and of the cell's bytes."""
 
     header: str
     expression: str
+    size: str
 
 
 def csv_columns(
@@ -56,11 +57,15 @@ def csv_columns(
         alias: name of the table in the statement, if its columns need one.
     """
     clears = frozenset(clearing)
-    columns = [CsvColumn(_ID, _column(_ID, alias))] if by_id else []
+    record_id = _column(_ID, alias)
+    columns = [CsvColumn(_ID, record_id, f"strlen({record_id})")] if by_id else []
     for rule in rules:
         source = _column(rule.field, alias)
         cell = f"CASE WHEN {source} = '' THEN '{CSV_NULL}' ELSE {source} END"
-        columns.append(CsvColumn(rule.field if rule.field in clears else rule.header, cell))
+        header = rule.field if rule.field in clears else rule.header
+        columns.append(
+            CsvColumn(header, cell, _csv_cell_bytes(source, quotable=_json_type(rule) == "string"))
+        )
     return tuple(columns)
 
 
@@ -93,7 +98,7 @@ def csv_select(columns: Sequence[CsvColumn], source: str) -> str:
 
 def csv_bytes(columns: Sequence[CsvColumn]) -> str:
     """SQL of a row's exact size in the file, its line end included."""
-    cells = [f"COALESCE({_csv_cell_bytes(c.expression)}, 0)" for c in columns]
+    cells = [f"COALESCE({c.size}, 0)" for c in columns]
     return f"({' + '.join(cells)} + {len(columns)})"
 
 
@@ -159,12 +164,13 @@ def _json_type(rule: FieldRule) -> str:
     return "plain" if rule.type in _NO_TEXT else "string"
 
 
-def _csv_cell_bytes(cell: str) -> str:
-    """DuckDB quotes a cell with a comma, a quote, a line break or '#' in it, and doubles its quotes."""
-    doubled = f"""strlen({cell}) - strlen(replace({cell}, '"', ''))"""
-    return (
-        f"""strlen({cell}) + CASE WHEN regexp_matches({cell}, '[,"\\n\\r#]') THEN 2 + {doubled} ELSE 0 END"""
-    )
+def _csv_cell_bytes(source: str, *, quotable: bool) -> str:
+    """DuckDB quotes a cell with a comma, a quote, a line break or '#' in it (so also a null), and doubles its quotes."""
+    text = f"strlen({source})"
+    if quotable:  # numbers, booleans and dates hold none of these
+        doubled = f"""strlen({source}) - strlen(replace({source}, '"', ''))"""
+        text += f""" + CASE WHEN regexp_matches({source}, '[,"\\n\\r#]') THEN 2 + {doubled} ELSE 0 END"""
+    return f"CASE WHEN {source} = '' THEN {len(CSV_NULL) + 2} ELSE {text} END"
 
 
 def _column(name: str, alias: str) -> str:

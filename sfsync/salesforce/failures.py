@@ -20,6 +20,9 @@ NOT_SENT = "NOT_SENT"
 NO_ANSWER = "NO_ANSWER"
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_ECHO = re.compile(
+    r"\b(VALUE_\w+ value|from value|String value) .*?(?= or request| at \[line|$)", re.DOTALL
+)
 _MAX_SHOWN = 500
 
 
@@ -104,7 +107,7 @@ def refusal_of(request: str, status: int, headers: Mapping[str, str], body: byte
         )
     else:
         first = refusals[0]
-        what = f"Salesforce refused {request}: {shorten(first.message)} ({first.code}, HTTP {status})"
+        what = f"Salesforce refused {request}: {shorten(_quiet(first.message))} ({first.code}, HTTP {status})"
     return SalesforceError(
         what,
         status=status,
@@ -159,6 +162,11 @@ def _plain(body: bytes) -> str:
     if title is not None:
         return "HTML page titled '" + shorten(html.unescape(" ".join(title[1].split()))) + "'"
     return shorten(" ".join(re.sub(r"<[^>]*>", " ", text).split()))
+
+
+def _quiet(message: str) -> str:
+    """Take the value of a row out of a parser's message: which field it stood in, and so if it is pii, is not known."""
+    return _ECHO.sub(r"\1 ***", message)
 
 
 def shorten(text: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from sfsync.errors import InternalError
 from sfsync.records import Operation
 from sfsync.salesforce.door import WRITE_HEADERS, Answer, Door
+from sfsync.salesforce.failures import Refusal, SalesforceError
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS, MAX_REQUEST_BYTES
 
 
@@ -67,6 +68,18 @@ class Collection:
         return f'{{"allOrNone":false,"records":{records}}}'
 
 
+class ReferenceInTextError(SalesforceError):
+    """A text holds ``@{``, which a Composite would resolve as a reference: these rows must go by Collections alone.
+
+    Raised before anything is sent or booked; status_codes asks for smaller groups, and one request alone is no Composite.
+    """
+
+    def __init__(self, object_name: str) -> None:
+        code = "REFERENCE_IN_TEXT"
+        what = f"a text of {object_name} holds '@{{', which a Composite request takes for a reference"
+        super().__init__(what, status=400, refusals=(Refusal(code, what),))
+
+
 def send_collection(door: Door, request: Collection, *, to_file: Path | None = None) -> Answer:
     """Send one Collections request: one API call. The answer is a JSON array, one result per row in request order."""
     body = request.body
@@ -78,7 +91,7 @@ def send_collection(door: Door, request: Collection, *, to_file: Path | None = N
 
 
 def send_composite(door: Door, requests: Sequence[Collection], *, to_file: Path | None = None) -> Answer:
-    """Send up to five Collections in one API call.
+    """Send up to five Collections in one API call. Raises ReferenceInTextError for rows that no Composite can carry.
 
     The answer is ``{"compositeResponse": [{"referenceId", "httpStatusCode", "body"}]}`` in no promised order: each
     `reference_id` must be its own. A refused subrequest has an error array for a body and does not touch the others.
@@ -89,6 +102,9 @@ def send_composite(door: Door, requests: Sequence[Collection], *, to_file: Path 
         )
     if len({r.reference_id for r in requests}) != len(requests):
         raise InternalError("two Collections of one Composite share a reference id")
+    for request in requests:
+        if "@{" in request.records:
+            raise ReferenceInTextError(request.object)
     headers = json.dumps(dict(WRITE_HEADERS))
     parts = ",".join(_subrequest(door, r, headers) for r in requests)
     body = f'{{"allOrNone":false,"collateSubrequests":false,"compositeRequest":[{parts}]}}'

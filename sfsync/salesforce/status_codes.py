@@ -148,6 +148,11 @@ _PLAIN: tuple[StatusCode, ...] = (
         "HTTP_413",
     ),
     *_rows(
+        Action.RETRY_SMALLER,
+        "A text holds '@{', which a Composite takes for a reference; the rows go by Collections alone.",
+        "REFERENCE_IN_TEXT",
+    ),
+    *_rows(
         Action.RETRY_NOW,
         "Too much at once; the same passes after a pause.",
         "TOO_MANY_APEX_REQUESTS",

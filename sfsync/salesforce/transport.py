@@ -7,6 +7,7 @@ Invariant: an answer that is returned is complete; a file it was written to is c
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ import certifi
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from sfsync.errors import OrgError
+from sfsync.errors import OrgError, SfsyncError
 from sfsync.salesforce.failures import NoAnswerError
 from sfsync.salesforce.limits import CALL_TIMEOUT_S
 
@@ -42,7 +43,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. path_shown: the path without its query, which may hold values of rows."""
+    """One HTTP request."""
 
     method: str
     url: str
@@ -82,6 +83,15 @@ class _PatientPool(HTTPSConnectionPool):
 _POOLS = {"http": HTTPConnectionPool, "https": _PatientPool}
 
 
+# A call may be silent for minutes; gateways forget a silent connection after five or so, and then nobody would notice.
+_KEEP_ALIVE: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+if hasattr(socket, "TCP_KEEPIDLE"):
+    _KEEP_ALIVE += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20),
+    ]
+
+
 class _PinnedTrust(HTTPAdapter):
     """Connections that trust exactly the context they were made with, whatever the environment says."""
 
@@ -90,7 +100,8 @@ class _PinnedTrust(HTTPAdapter):
         super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        options = [*HTTPConnection.default_socket_options, *_KEEP_ALIVE]
+        super().init_poolmanager(*args, ssl_context=self._context, socket_options=options, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
@@ -124,6 +135,7 @@ class Transport:
 
         Raises:
             NoAnswerError: nothing usable came back; it says whether the request can have arrived.
+            SfsyncError: a file of ours cannot be read or written.
         """
         try:
             if isinstance(request.body, Path):
@@ -132,6 +144,11 @@ class Transport:
             return self._exchange(request, _encoded(request.body))
         except requests.RequestException as error:
             raise _no_answer(request, error, self._ca_file) from error
+        except OSError as error:  # of a file: everything of the network is a RequestException
+            raise SfsyncError(
+                f"{request.shown}: {error.filename or 'a file'}: {error.strerror or error}",
+                fix="check the free space and the rights of the project's .sfsync folder",
+            ) from error
 
     def _exchange(self, request: Request, data: Any) -> Reply:
         with self._session.request(

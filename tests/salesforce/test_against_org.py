@@ -226,6 +226,13 @@ def test_the_literal_na_goes_by_json_and_would_not_survive_csv(org, door):
     assert org.by("Contact", "Customer_Id__c")["C-1"]["LastName"] == "#N/A"
 
 
+def test_a_text_that_looks_like_a_reference_is_stored_as_it_is(org, door):
+    db = rows_table([("C-1", "@{r0[0].id}")], NAMES[:2])
+    part = Collection(UPSERT, "Contact", 1, records=records_of(db, RULES[:2]), external_id="Customer_Id__c")
+    assert send_collection(door, part).json()[0]["success"] is True
+    assert org.by("Contact", "Customer_Id__c")["C-1"]["LastName"] == "@{r0[0].id}"
+
+
 def test_updates_and_deletes_by_id_share_a_composite(org, door, ledger):
     first = org.post("/sobjects/Contact/", json={"LastName": "A", "Customer_Id__c": "C-1"}).json()["id"]
     second = org.post("/sobjects/Contact/", json={"LastName": "B", "Customer_Id__c": "C-2"}).json()["id"]

@@ -15,7 +15,8 @@ from sfsync.salesforce.describe import fetch_contract, fetch_limits, fetch_org
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import Usage, parse_usage
 from sfsync.salesforce.query import query, soql
-from sfsync.salesforce.rest import Collection, send_collection, send_composite
+from sfsync.salesforce.rest import Collection, ReferenceInTextError, send_collection, send_composite
+from sfsync.salesforce.status_codes import Action, classify_call
 
 from .conftest import ORG_ID, http, refused
 
@@ -121,6 +122,19 @@ def test_what_the_platform_would_refuse_is_not_sent(raw, raw_door, ledger, ask, 
     with pytest.raises(InternalError, match=message):
         ask(raw_door)
     assert (raw.calls, ledger.booked) == ([], [])
+
+
+def test_a_text_that_looks_like_a_reference_never_rides_in_a_composite(raw, raw_door, ledger):
+    plain, tricky = (
+        contact(reference_id="a"),
+        contact(records='[{"LastName":"@{a[0].id}"}]', reference_id="b"),
+    )
+    with pytest.raises(ReferenceInTextError) as caught:
+        send_composite(raw_door, [plain, tricky])
+    assert classify_call(caught.value, UPSERT).action is Action.RETRY_SMALLER
+    assert (raw.calls, ledger.booked) == ([], [])
+    send_collection(raw_door, tricky)
+    assert b"@{a[0].id}" in raw.calls[0].body
 
 
 JOB = {

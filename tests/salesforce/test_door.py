@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from sfsync.errors import ApiLimitError, AuthError, OrgError
+from sfsync.errors import ApiLimitError, AuthError, OrgError, SfsyncError
 from sfsync.ports import SystemClock
 from sfsync.salesforce import transport
 from sfsync.salesforce.auth import Login
@@ -344,6 +344,32 @@ def test_no_file_is_left_of_an_answer_that_is_not_whole(raw, raw_door, tmp_path,
     with pytest.raises((NoAnswerError, SalesforceError)):
         raw_door.call("GET", PATH, kind="bulk", to_file=tmp_path / "r.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+ECHOES = [  # what the org says, what a log may show
+    (
+        "Cannot deserialize instance of date from VALUE_STRING value 19-secret or request may be missing a field at [line:1]",
+        "date from VALUE_STRING value *** or request may be missing a field",
+    ),
+    ("Cannot deserialize from VALUE_NUMBER value 4711secret", "VALUE_NUMBER value *** (JSON"),
+    ("Unexpected character ('}' (code 125)) at [line:1, column:9]", "Unexpected character ('}' (code 125))"),
+]
+
+
+@pytest.mark.parametrize(("message", "shown"), ECHOES)
+def test_values_that_a_parser_echoes_stay_out_of_what_people_read(raw, raw_door, message, shown):
+    raw.script = [refused(400, "JSON_PARSER_ERROR", message)]
+    with pytest.raises(SalesforceError) as caught:
+        raw_door.call("PATCH", PATH, kind="collections", body="{}")
+    assert shown in caught.value.what
+    assert "secret" not in caught.value.what
+    assert caught.value.message == message
+
+
+def test_a_file_that_cannot_be_written_is_named(raw, raw_door, tmp_path):
+    raw.script = [http(200, "x" * 100)]
+    with pytest.raises(SfsyncError, match=r"no-such-folder/r\.csv\.part: No such file or directory"):
+        raw_door.call("GET", PATH, kind="bulk", to_file=tmp_path / "no-such-folder" / "r.csv")
 
 
 def test_a_file_is_streamed_with_its_length(raw, raw_door, tmp_path):
