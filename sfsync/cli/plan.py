@@ -38,7 +38,7 @@ from sfsync.cli.shell import Command
 @click.option(
     "--allow", multiple=True, metavar="SYNC.GUARD", help="Allow what a guard refuses, for this once."
 )
-@click.option("--verbose", "-v", is_flag=True, help="Every field of every sample record.")
+@click.option("--verbose", "-v", is_flag=True, help="Every sample record with every field.")
 def plan(given: Given, form: str, detailed_exitcode: bool, allow: tuple[str, ...], verbose: bool) -> int:
     """Show what run would send and what it costs. Sends nothing."""
     from sfsync.jobs.plan import plan_command

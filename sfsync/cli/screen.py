@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TextIO
 
+import click
+
 from sfsync.cli.shell import silence
 
 
@@ -50,3 +52,6 @@ def write_report(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)
+    except OSError as error:  # a full disk; exit 1, for what the command did is done
+        silence(sys.stdout)
+        raise click.ClickException(f"the report could not be written: {error.strerror}") from None

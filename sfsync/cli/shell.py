@@ -107,13 +107,12 @@ class Shell(Group):
         try:
             found = super().main(args=given, prog_name=prog_name or "sfsync", standalone_mode=False, **extra)
             code = found if isinstance(found, int) else 0
-        except BrokenPipeError:
-            silence(sys.stdout)
-            code = 0
         except (KeyboardInterrupt, click.Abort):
             write_error("interrupted", None, given)
             code = 130
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and reader_is_gone():
+                sys.exit(0)  # of the help; reports see to it themselves
             code = report_error(error, given)
             if "--detailed-exitcode" in given:
                 code = 1
@@ -128,7 +127,7 @@ def report_error(error: Exception, args: Sequence[str]) -> int:
             return 2
         case click.ClickException():
             write_error(_usage_text(error), _usage_fix(error), args)
-            return 2
+            return error.exit_code
         case SfsyncError():
             if os.environ.get("SFSYNC_DEBUG"):
                 traceback.print_exception(error)
@@ -154,7 +153,9 @@ def _usage_text(error: click.ClickException) -> str:
 
 def _usage_fix(error: click.ClickException) -> str | None:
     ctx = getattr(error, "ctx", None)
-    return f"see {ctx.command_path} --help" if ctx is not None else COMMANDS_HINT
+    if ctx is not None:
+        return f"see {ctx.command_path} --help"
+    return COMMANDS_HINT if isinstance(error, click.UsageError) else None
 
 
 def wants_json(args: Iterable[str]) -> bool:
@@ -196,6 +197,16 @@ def shown(text: str) -> str:
         for row in text.splitlines()
     ]
     return "\n  ".join(lines)
+
+
+def reader_is_gone() -> bool:
+    """Whether standard output leads nowhere; it is then silenced."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return True
+    return False
 
 
 def silence(stream: Any) -> None:

@@ -17,6 +17,8 @@ SYMBOL = {Operation.UPSERT: "+", Operation.UPDATE: "~", Operation.DELETE: "-"}
 _STYLE = {Operation.UPSERT: Style.CREATE, Operation.UPDATE: Style.UPDATE, Operation.DELETE: Style.DELETE}
 FIELDS_SHOWN = 8
 """Fields of one sample record; `verbose` shows all."""
+NEW_SHOWN = 2
+"""Sample records that are new: two show the shape of all; `verbose` shows every sample."""
 
 
 def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> str:
@@ -24,7 +26,7 @@ def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> 
 
     Args:
         width: columns of the terminal; 0 for a pipe, where nothing is wrapped.
-        verbose: every field of every sample record.
+        verbose: every sample record with every field.
     """
     page = Page(color=color, width=width)
     page.line(f"sfsync plan: project {safe(plan.project)}, target {safe(plan.target)}", Style.TITLE)
@@ -146,6 +148,8 @@ def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
             rest = f" and {number(total - len(samples))} more" if total > len(samples) else ""
             page.wrapped(f"- {keys}{rest}", indent="  ", hang="    ", style=Style.DELETE)
             continue
+        if operation is Operation.UPSERT and not verbose:
+            samples = samples[:NEW_SHOWN]
         for sample in samples:
             _sample(page, sample, verbose=verbose)
         if total > len(samples):

@@ -41,7 +41,7 @@ _WHY: Mapping[Outcome, str] = {
 _STATUS: Mapping[Status, tuple[str, Style]] = {
     Status.SUCCESS: ("done", Style.GOOD),
     Status.WARN: ("done, with held rows", Style.WARN),
-    Status.PARTIAL: ("finished, not everything", Style.BAD),
+    Status.PARTIAL: ("incomplete", Style.BAD),
     Status.REFUSED: ("refused, nothing sent", Style.BAD),
     Status.ERROR: ("error", Style.BAD),
     Status.INTERRUPTED: ("interrupted", Style.BAD),
@@ -114,10 +114,9 @@ def sum_text(total: int, parts: Mapping[Outcome, int]) -> str:
 
 def _sync(page: Page, item: SyncResult) -> None:
     words, style = _STATUS[item.status]
-    took = duration((item.ended_at - item.started_at).total_seconds())
     name = page.paint(safe(item.name), Style.TITLE)
-    calls = page.paint(f"{plural(item.calls, 'API call')}, {took}", Style.QUIET)
-    page.line(f"{name} -> {item.object}  {page.paint(words, style)}  {calls}")
+    calls = "  " + page.paint(plural(item.calls, "API call"), Style.QUIET) if item.calls else ""
+    page.line(f"{name} -> {item.object}  {page.paint(words, style)}{calls}")
     if item.message:
         page.wrapped(safe(item.message), indent="  ", hang="    ", style=style)
     if item.status is Status.REFUSED:
@@ -164,8 +163,10 @@ def _rejected(page: Page, item: SyncResult) -> None:
         groups.setdefault((row.code, row.field), []).append(row)
     if groups:
         page.line()
+    # Rows that were held already are a reminder, not news.
+    style = Style.WARN if item.status is Status.WARN else Style.BAD
     for (code, field), rows in groups.items():
-        page.line(f"  ! {safe(code)}{f' on {safe(field)}' if field else ''}", Style.BAD)
+        page.line(f"  ! {safe(code)}{f' on {safe(field)}' if field else ''}", style)
         for row in rows[:_GROUP_ROWS]:
             tries = f" (attempt {row.attempts})" if row.attempts > 1 else ""
             page.wrapped(

@@ -87,7 +87,7 @@ def values(before: str, after: str, width: int) -> tuple[str, str]:
     limit = width or 2 * PIPE_VALUE
     old, new = _shares(cells(quoted(before)), cells(quoted(after)), limit)
     pair = value(before, old), value(after, new)
-    if pair[0] != pair[1]:
+    if pair[0] != pair[1] or before == after:  # equal: both masked
         return pair
     same = next(
         (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b),
