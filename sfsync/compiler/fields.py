@@ -86,7 +86,7 @@ def find_object(name: str, org: OrgView, where: Where, problems: Problems) -> SO
             fix=suggest(name, (o.name for o in org.contract.objects), kind="objects"),
         )
     elif found is None:
-        problems.warn(f"fields of '{name}' are not checked: the org has not been asked about it yet", where)
+        problems.warn(f"fields of '{name}' are not checked: the org has not been asked about it yet")
     return found
 
 

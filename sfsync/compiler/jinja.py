@@ -26,6 +26,9 @@ from sfsync.yaml_text import nearest
 MAX_RENDERED = 4_000_000
 """Characters of one rendered model; more means a loop that does not end."""
 
+MAX_STEPS = 2_000_000
+"""Of all loops over range() in one model, together."""
+
 _FUNCTIONS = ("ref", "source", "var", "env_var", "target", "config")
 _HARMLESS_CONFIG = frozenset({"tags", "meta", "description", "docs", "enabled"})
 _UNDEFINED = re.compile(r"^'(?P<name>[^']+)' is undefined$")
@@ -64,6 +67,7 @@ class _Calls:
     refs: dict[str, None] = field(default_factory=dict)
     sources: dict[tuple[str, str], None] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -118,6 +122,7 @@ class Renderer:
             env_var=self._env_var,
             config=self._config,
             target=dict(target),
+            range=self._range,
         )
         self._target_names = tuple(target)
         self._macro_names: tuple[str, ...] = ()
@@ -258,6 +263,15 @@ class Renderer:
             f"environment variable '{name}' is not set and env_var() has no default",
             fix=f"export {name}, or write env_var('{name}', 'default')",
         )
+
+    def _range(self, *bounds: int) -> range:
+        found = range(*bounds)
+        self._calls.steps += len(found)
+        if self._calls.steps > MAX_STEPS:
+            raise CompileError(
+                f"loops over more than {MAX_STEPS:,} numbers", fix="look for a loop inside a loop"
+            )
+        return found
 
     def _config(self, *given: Any, **options: Any) -> str:
         for item in given:

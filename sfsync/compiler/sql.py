@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlglot
@@ -35,6 +37,7 @@ _SIMPLE = (
     exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Between,
     exp.Like, exp.ILike, exp.Neg, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Where,
 )  # fmt: skip
+_DEEPEST = 12_000
 _POSITION = re.compile(r"(?P<what>.+) from \d+:(?P<offset>\d+)$")
 
 logging.getLogger("sqlglot").addFilter(
@@ -187,7 +190,13 @@ def _one_statement(tokens: Sequence[Token], text: str) -> list[Token]:
 
 def _parse(engine: sqlglot.Dialect, tokens: list[Token], text: str) -> exp.Expr:
     try:
-        trees = engine.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)
+        try:
+            trees = engine.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)
+        except (
+            RecursionError
+        ):  # generated SQL, such as replace() in replace(), nests deeper than Python likes
+            with _deeper():
+                trees = engine.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)
     except ParseError as error:
         found = error.errors[0]
         offset = len(found.get("start_context") or "")
@@ -209,6 +218,16 @@ def _parse(engine: sqlglot.Dialect, tokens: list[Token], text: str) -> exp.Expr:
         word = "nothing" if tree is None else tree.key.upper()
         raise SqlFault(f"expected a SELECT, found {word}", tokens[0].start, "a model is one SELECT")
     return tree
+
+
+@contextmanager
+def _deeper() -> Iterator[None]:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _trailing_comment(text: str, tokens: Sequence[Token]) -> str:
@@ -313,13 +332,16 @@ def _is_column(item: exp.Expr) -> bool:
 
 def _stars(query: exp.Expr, scope: _Scope, seen: frozenset[str]) -> Iterator[TableUse]:
     """The tables whose columns reach the result by a star, looking through CTEs and subqueries."""
-    query = _plain(query)
-    if isinstance(query, exp.SetOperation):
-        yield from _stars(query.this, scope, seen)
-        yield from _stars(query.expression, scope, seen)
-        return
-    if not isinstance(query, exp.Select):
-        return
+    queries = [query]
+    while queries:  # a union of thousands of SELECTs is a tree as deep
+        query = _plain(queries.pop())
+        if isinstance(query, exp.SetOperation):
+            queries += [query.expression, query.this]
+        elif isinstance(query, exp.Select):
+            yield from _stars_of_select(query, scope, seen)
+
+
+def _stars_of_select(query: exp.Select, scope: _Scope, seen: frozenset[str]) -> Iterator[TableUse]:
     of = [_star_of(e) for e in query.expressions]
     if all(alias is None for alias in of) or not query.args.get("from_"):
         return

@@ -104,6 +104,7 @@ def test_says_what_is_wrong_and_where(text: str, message: str, fix: str | None) 
         "{{ 9 ** 9 ** 9 }}",
         "{% for i in range(100000000) %}{% endfor %}",
         "{{ ping() }}",
+        "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}",
         "{% for i in range(90000) %}{% for j in range(90000) %}{{ 'a' * 1000 }}{% endfor %}{% endfor %}",
     ],
 )

@@ -148,6 +148,14 @@ def test_filters_that_are_none(text: str, what: str) -> None:
     assert caught.value.what == what
 
 
+def test_long_and_deep_sql() -> None:
+    union = read_select(" union all ".join(f"select * from t{i}" for i in range(2000)), "duckdb")
+    assert len(union.stars) == len(union.tables) == 2000
+    assert read_select("select " + "replace(" * 300 + "a" + ", 'x', 'y')" * 300 + " from t", "duckdb").tables
+    with pytest.raises(SqlFault, match="nested too deeply"):
+        read_select("select " + "(" * 20_000 + "1" + ")" * 20_000, "duckdb")
+
+
 def test_filters() -> None:
     found = read_condition("  a = 1 -- one\n", "duckdb")
     assert (found.sql, found.tables, found.scan is not None) == ("a = 1 -- one", (), True)
