@@ -1,0 +1,233 @@
+"""A small real project beside a real local org, used as if it were a Salesforce org.
+
+`team` has accounts (Account_Id__c) and contacts (Customer_Id__c, looking up their account) in a DuckDB file:
+
+    team.accounts([("A1", "Acme"), ...]); team.contacts([{"id": "C1", "last": "Ito", "account": "A1"}, ...])
+    team.init_state(); result = team.run(); plan = team.plan()
+    team.sync("contacts", on_removed="delete")   # change keys of a sync
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from sfsync.artifacts import Result, SyncResult
+from sfsync.jobs.plan import plan_command
+from sfsync.jobs.retry import retry_command
+from sfsync.jobs.run import run_command
+from sfsync.jobs.session import Options
+from sfsync.jobs.state_init import state_init_command
+from sfsync.plan.plan import Plan, SyncPlan
+from sfsync.records import Outcome
+
+CONTACT_COLUMNS = {
+    "id": "VARCHAR",
+    "last": "VARCHAR",
+    "first": "VARCHAR",
+    "email": "VARCHAR",
+    "title": "VARCHAR",
+    "account": "VARCHAR",
+    "born": "DATE",
+    "seen": "TIMESTAMP",
+    "worth": "DECIMAL(18,2)",
+    "champion": "BOOLEAN",
+    "interests": "VARCHAR",
+}
+
+SYNCS: dict[str, dict[str, Any]] = {
+    "accounts": {
+        "model": "dim_accounts",
+        "object": "Account",
+        "identity": {"Account_Id__c": "id"},
+        "fields": {"Name": "name", "Phone": "phone"},
+    },
+    "contacts": {
+        "model": "dim_contacts",
+        "object": "Contact",
+        "identity": {"Customer_Id__c": "id"},
+        "fields": {
+            "LastName": "last",
+            "FirstName": "first",
+            "Email": "email",
+            "Title": "title",
+            "AccountId": {"column": "account", "lookup": "Account.Account_Id__c", "on_missing": "reject"},
+            "Birthdate": "born",
+            "Last_Login__c": "seen",
+            "Lifetime_Value__c": "worth",
+            "Is_Champion__c": "champion",
+            "Interests__c": "interests",
+        },
+    },
+}
+
+
+class TestClock:
+    """A clock that is moved by hand; sleeping takes real time only as far as a Bulk job needs it."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.offset = timedelta()
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def monotonic(self) -> float:
+        import time
+
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        import time
+
+        self.slept.append(seconds)
+        time.sleep(min(seconds, 0.05))
+
+
+class Team:
+    """A project folder and the verbs that a person would type."""
+
+    def __init__(self, folder: Path, org: Any) -> None:
+        self.folder, self.org = folder, org
+        self.clock = TestClock()
+        self.limit: dict[str, Any] = {}
+        self.logged: list[tuple[str, str]] = []
+        self._syncs = {name: {**spec, "fields": dict(spec["fields"])} for name, spec in SYNCS.items()}
+        (folder / "models").mkdir(parents=True)
+        (folder / "syncs").mkdir()
+        self.write("sfsync_project.yml", "name: team\nversion: '1'\nprofile: team\n")
+        self.write("models/dim_accounts.sql", "select * from raw.accounts")
+        self.write("models/dim_contacts.sql", "select * from raw.contacts")
+        self.profile()
+        self.accounts([])
+        self.contacts([])
+        self.save()
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    def profile(self, **org: Any) -> None:
+        settings = {
+            "type": "salesforce",
+            "domain": self.org.url,
+            "ca_file": str(self.org.ca_file),
+            "auth": "password",
+            "username": self.org.username,
+            "password": self.org.password,
+            "security_token": self.org.security_token,
+            "client_id": self.org.client_id,
+            "client_secret": self.org.client_secret,
+        } | org
+        output = {"warehouse": {"type": "duckdb", "path": "team.duckdb"}, "org": settings}
+        self.write("profiles.yml", yaml.safe_dump({"team": {"target": "prod", "outputs": {"prod": output}}}))
+
+    def sync(self, name: str, *, fields: Mapping[str, Any] | None = None, **keys: Any) -> None:
+        """Change keys of a sync; a field or key of None is taken out."""
+        spec = self._syncs[name]
+        for part, changes in ((spec["fields"], fields or {}), (spec, keys)):
+            for key, value in changes.items():
+                if value is None:
+                    part.pop(key, None)
+                else:
+                    part[key] = value
+        self.save()
+
+    def save(self) -> None:
+        for name, spec in self._syncs.items():
+            self.write(f"syncs/{name}.yml", yaml.safe_dump({"version": 1, "syncs": [{"name": name, **spec}]}))
+
+    def sql(self, *statements: str) -> None:
+        with duckdb.connect(str(self.folder / "team.duckdb")) as connection:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+            for statement in statements:
+                connection.execute(statement)
+
+    def accounts(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """rows: (id, name[, phone])."""
+        self._table("accounts", {"id": "VARCHAR", "name": "VARCHAR", "phone": "VARCHAR"}, rows)
+
+    def contacts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._table("contacts", CONTACT_COLUMNS, [tuple(row.get(c) for c in CONTACT_COLUMNS) for row in rows])
+
+    def _table(self, name: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        with duckdb.connect(str(self.folder / "team.duckdb")) as connection:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+            shape = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+            connection.execute(f"CREATE OR REPLACE TABLE raw.{name} ({shape})")
+            marks = ", ".join("?" for _ in columns)
+            for row in rows:
+                values = [*row, *([None] * (len(columns) - len(row)))]
+                connection.execute(f"INSERT INTO raw.{name} VALUES ({marks})", values)
+
+    def options(self, select: Sequence[str] = (), **more: Any) -> Options:
+        return Options(project_dir=self.folder, select=tuple(select), clock=self.clock, events=self, env={}, **more)
+
+    def log(self, level: str, message: str, **fields: Any) -> None:
+        self.logged.append((level, message))
+
+    def progress(self, task: str, done: int, total: int | None, **fields: Any) -> None: ...
+
+    def init_state(self) -> None:
+        state_init_command(self.options())
+
+    def plan(self, *select: str, allow: Sequence[str] = ()) -> Plan:
+        return plan_command(self.options(select), allow=allow)
+
+    def run(self, *select: str, **more: Any) -> Result:
+        result = run_command(self.options(select), **more)
+        assert all(item.closes for item in result.syncs), result.syncs
+        return result
+
+    def retry(self, *select: str) -> Result:
+        return retry_command(self.options(select))
+
+    def calls(self) -> int:
+        """API calls the org itself has counted since the start of the test."""
+        return sum(1 for request in self.org.requests() if request["counted"])
+
+
+@pytest.fixture
+def team(tmp_path: Path, org: Any) -> Team:
+    return Team(tmp_path / "team", org)
+
+
+@pytest.fixture
+def ready(team: Team) -> Iterator[Team]:
+    """A team with two accounts, three contacts, and an empty state."""
+    team.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
+    team.contacts(
+        [
+            {"id": "C1", "last": "Ito", "first": "Ai", "email": "ai@acme.example", "account": "A1"},
+            {"id": "C2", "last": "Müller", "title": "CTO", "account": "A2"},
+            {"id": "C3", "last": "Okafor"},
+        ]
+    )
+    team.init_state()
+    yield team
+
+
+def outcomes(result: Result, name: str) -> dict[str, int]:
+    """Outcomes of one sync, staged rows and removed records together."""
+    item = of(result, name)
+    return {str(o): item.count(o) for o in Outcome if item.count(o)}
+
+
+def of(result: Result, name: str) -> SyncResult:
+    return next(item for item in result.syncs if item.name == name)
+
+
+def planned(plan: Plan, name: str) -> SyncPlan:
+    return next(item for item in plan.syncs if item.sync.name == name)
+
+
+CountCalls = Callable[[], int]
