@@ -7,8 +7,9 @@ Does not:  start or stop anything itself.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 
@@ -104,14 +105,27 @@ def show(given: Given, env: bool) -> None:
 @org.command(cls=Command, examples=[("sfsync org load --help", "the forms of FILE")])
 @shared
 @click.argument("file", type=_FILE)
-def load(given: Given, file: Path) -> None:
-    """Put the records of FILE into the local org."""
+def load(given: Given, file: Path) -> int:
+    """Put the records of FILE into the local org.
+
+    FILE is OBJECT.csv or OBJECT.json with its records, or a JSON object of such lists: {"Account": [...]}.
+    Records with a known unique external id are updated.
+    """
     from sfsync.jobs.org import org_load_command
 
-    with given.opened() as (options, _):
-        loaded = org_load_command(options, file)
-    told = ", ".join(f"{rows:,} {name}" for name, rows in sorted(loaded.items())) or "nothing"
-    write_report(f"Loaded {told}.\n")
+    with given.opened() as (options, talker):
+        loaded: list[Any] = list(org_load_command(options, file))
+        for found in loaded:
+            for error in found["errors"]:
+                talker.log(
+                    "error", f"{found['object']} record {error['row']}: {error['code']}: {error['message']}"
+                )
+    lines = [
+        f"{found['object']}: {found['created']:,} created, {found['updated']:,} updated, {found['failed']:,} failed\n"
+        for found in loaded
+    ]
+    write_report("".join(lines) or "The file holds no records.\n")
+    return 1 if any(found["failed"] for found in loaded) else 0
 
 
 def _address(found: LocalOrg) -> str:
@@ -131,11 +145,11 @@ def _variables(found: LocalOrg) -> dict[str, str]:
     }
 
 
-def _holdings(holds: dict[str, object]) -> str:
-    objects = holds.get("objects", holds)
-    if not isinstance(objects, dict):
-        return ""
-    rows = [
-        f"  {name}: {count:,}" for name, count in sorted(objects.items()) if isinstance(count, int) and count
-    ]
-    return "\n".join(["Records:", *rows] if rows else ["It holds no records."]) + "\n"
+def _holdings(holds: Mapping[str, Any]) -> str:
+    counts, calls, faults = holds.get("counts", {}), holds.get("api_calls", {}), holds.get("faults", [])
+    lines = [f"API calls: {calls['used']:,} of {calls['max']:,} used"] if calls else []
+    lines.append("Records:" if any(counts.values()) else "Records: none")
+    lines += [f"  {name}: {count:,}" for name, count in sorted(counts.items()) if count]
+    if faults:
+        lines.append(f"Faults in force: {len(faults):,}")
+    return "\n".join(lines) + "\n"

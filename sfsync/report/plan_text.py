@@ -49,7 +49,7 @@ def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> 
     for note in plan_values.budget_notes(plan):
         page.wrapped(note, hang="  ", style=Style.WARN if "allowed now" in note else Style.QUIET)
     page.line()
-    page.wrapped(plan_values.last_line(plan), style=Style.TITLE)
+    page.line(plan_values.last_line(plan), Style.TITLE)  # never broken: people and programs look for it
     return page.text()
 
 
@@ -113,9 +113,10 @@ def _refused(page: Page, item: SyncPlan) -> None:
     """Refused rows by code, with a few of them; rows held by sfsync itself stand among them, marked."""
     if item.rejected:
         page.line()
+    style = Style.BAD if item.changes.refused else Style.WARN
     for code, field, rows in item.rejected:
         head = f"{safe(code)}{f' on {field}' if field else ''}: {plural(rows, 'row')}"
-        page.entry("!", head, style=Style.BAD)
+        page.entry("!", head, style=style)
         for row in plan_values.samples_of_code(item, code, field)[:3]:
             held = " (held)" if row.known else ""
             page.wrapped(
@@ -196,6 +197,6 @@ def _refusals(page: Page, plan: Plan) -> None:
         return
     page.line("Refused by guards; run would send nothing of these syncs", Style.BAD)
     for refusal in plan.refusals:
-        page.entry("!", safe(refusal.what), style=Style.BAD)
-        page.wrapped(safe(refusal.fix), indent="      ", hang="      ")
+        page.wrapped(f"! {safe(refusal.what)}", indent="  ", hang="    ", style=Style.BAD)
+        page.wrapped(safe(refusal.fix), indent="    ")
     page.line()

@@ -82,7 +82,7 @@ def run_text(result: Result, *, color: bool, width: int) -> str:
     if kinds:
         page.wrapped(f"API calls by kind: {kinds}", hang="  ", style=Style.QUIET)
     page.line()
-    page.wrapped(last_line(result), style=Style.TITLE)
+    page.line(last_line(result), Style.TITLE)
     return page.text()
 
 
@@ -120,6 +120,7 @@ def _sync(page: Page, item: SyncResult) -> None:
     if item.message:
         page.wrapped(safe(item.message), indent="  ", hang="    ", style=style)
     if item.status is Status.REFUSED:
+        page.wrapped("`sfsync plan` says how to allow it once.", indent="  ", style=Style.QUIET)
         return
     _outcomes(page, item)
     _accounting(page, item)
