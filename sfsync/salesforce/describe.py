@@ -14,7 +14,7 @@ from sfsync.errors import OrgError
 from sfsync.ports import Clock
 from sfsync.salesforce.door import Door, unreadable
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-from sfsync.salesforce.query import query
+from sfsync.salesforce.query import query, soql
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,21 @@ def fetch_contract(door: Door, object_names: Iterable[str], clock: Clock) -> Con
 
 
 def fetch_user(door: Door) -> User:
-    """The user of this connection, by OAuth's userinfo: not counted."""
-    answer = door.uncounted("/services/oauth2/userinfo")
+    """The user of this connection, by OAuth's userinfo: not counted; by SOQL where the app's scopes refuse that."""
+    token = door.token
+    try:
+        answer = door.uncounted("/services/oauth2/userinfo")
+    except SalesforceError as error:
+        if error.status not in (401, 403, 404):
+            raise
+        found = next(query(door, soql("SELECT Username, Name FROM User WHERE Id = {}", token.user_id)), [])
+        if not found:
+            raise
+        return User(token.user_id, token.org_id, str(found[0]["Username"]), str(found[0].get("Name") or ""))
     body = answer.json()
     if not isinstance(body, dict) or "preferred_username" not in body:
         raise unreadable(answer, "does not name the user")
-    return User(
-        door.token.user_id, door.token.org_id, str(body["preferred_username"]), str(body.get("name") or "")
-    )
+    return User(token.user_id, token.org_id, str(body["preferred_username"]), str(body.get("name") or ""))
 
 
 def fetch_org(door: Door) -> OrgIdentity:

@@ -20,9 +20,7 @@ NOT_SENT = "NOT_SENT"
 NO_ANSWER = "NO_ANSWER"
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_ECHO = re.compile(
-    r"\b(VALUE_\w+ value|from value|String value) .*?(?= or request| at \[line|$)", re.DOTALL
-)
+_ECHO = re.compile(r"\b(VALUE_\w+ value|from value|String value) .*?(?= or request| at \[line|$)", re.DOTALL)
 _MAX_SHOWN = 500
 
 

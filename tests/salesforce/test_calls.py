@@ -11,7 +11,7 @@ from sfsync.ports import SystemClock
 from sfsync.records import Operation
 from sfsync.salesforce import bulk
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
-from sfsync.salesforce.describe import fetch_contract, fetch_limits, fetch_org
+from sfsync.salesforce.describe import fetch_contract, fetch_limits, fetch_org, fetch_user
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import Usage, parse_usage
 from sfsync.salesforce.query import query, soql
@@ -314,6 +314,20 @@ def test_a_contract_costs_a_call_an_object_and_names_the_user(raw, raw_door, led
         f"{ROOT}/sobjects/Account/describe",
         f"{ROOT}/sobjects/Contact/describe",
     ]
+
+
+def test_the_user_is_asked_by_soql_where_the_app_may_not_ask_userinfo(raw, raw_door, ledger):
+    record = {"Username": "ops@acme.example", "Name": "Ops"}
+    raw.script = [
+        http(403, "Missing_OAuth_Scope", "text/html"),
+        http(200, json.dumps({"totalSize": 1, "done": True, "records": [record]})),
+    ]
+    user = fetch_user(raw_door)
+    assert (user.username, user.user_id, ledger.booked) == (
+        "ops@acme.example",
+        "0055g000001XyZAAA0",
+        ["query"],
+    )
 
 
 def test_an_unknown_object_is_named(raw, raw_door):
