@@ -8,7 +8,6 @@ Invariant: a reader of standard output that goes away early neither breaks the c
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from typing import TextIO
@@ -34,7 +33,17 @@ def screen_of(stream: TextIO) -> Screen:
         color = True
     if os.environ.get("NO_COLOR"):
         color = False
-    return Screen(color, max(40, shutil.get_terminal_size().columns) if terminal else 0)
+    return Screen(color, max(40, _columns(stream)) if terminal else 0)
+
+
+def _columns(stream: TextIO) -> int:
+    """COLUMNS, else what the terminal says, else 80."""
+    if os.environ.get("COLUMNS", "").isdigit():
+        return int(os.environ["COLUMNS"]) or 80
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -7,13 +7,9 @@ Invariant: a user never meets a traceback unless SFSYNC_DEBUG asks for it; stand
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -86,6 +82,8 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib
+
             near = difflib.get_close_matches(name, self.list_commands(ctx), 1, 0.5)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise click.UsageError(f"unknown command '{name}'.{hint}", ctx)
@@ -129,21 +127,27 @@ def report_error(error: Exception, args: Sequence[str]) -> int:
             write_error(_usage_text(error), _usage_fix(error), args)
             return error.exit_code
         case SfsyncError():
-            if os.environ.get("SFSYNC_DEBUG"):
-                traceback.print_exception(error)
+            debug_traceback(error)
             findings = [error, *error.others] if isinstance(error, ProjectError) else [error]
             for finding in findings:
                 write_error(str(finding), finding.fix, args, finding)
             return error.exit_code
         case _:
-            if os.environ.get("SFSYNC_DEBUG"):
-                sys.stderr.write(scrub("".join(traceback.format_exception(error))))
+            debug_traceback(error)
             write_error(
                 f"internal error: {type(error).__name__}: {error}",
                 "this is a bug in sfsync; set SFSYNC_DEBUG=1 to see where, and please report it",
                 args,
             )
             return UNEXPECTED
+
+
+def debug_traceback(error: Exception) -> None:
+    """Where an error came from, for those who set SFSYNC_DEBUG."""
+    if os.environ.get("SFSYNC_DEBUG"):
+        import traceback
+
+        click.echo(scrub("".join(traceback.format_exception(error))), err=True, nl=False)
 
 
 def _usage_text(error: click.ClickException) -> str:
@@ -184,6 +188,9 @@ def write_error(what: str, fix: str | None, args: Sequence[str], error: SfsyncEr
 
 def json_line(level: str, message: str, fields: dict[str, Any]) -> str:
     """One line of the JSON log."""
+    import json
+    from datetime import UTC, datetime
+
     body = {"time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "level": level, "message": message}
     return scrub(
         json.dumps(body | {k: v for k, v in fields.items() if k not in body}, ensure_ascii=False, default=str)
