@@ -149,14 +149,15 @@ class Store:
             }
 
     def clear(self) -> None:
-        """Empty every table; Ids keep counting, so that no Id is ever given twice."""
-        with self.write() as cursor:
-            for sobject in self.contract.objects:
-                cursor.execute(f"DELETE FROM {table(sobject.name)}")
-            for name in ("requests", "write_calls", "writes"):
-                cursor.execute(f"DELETE FROM org.{name}")
-        for action in self.on_reset:
-            action()
+        """Empty every table; Ids keep counting, so that no Id is ever given twice. No writer comes in between."""
+        with self._lock:
+            with self.write() as cursor:
+                for sobject in self.contract.objects:
+                    cursor.execute(f"DELETE FROM {table(sobject.name)}")
+                for name in ("requests", "write_calls", "writes"):
+                    cursor.execute(f"DELETE FROM org.{name}")
+            for action in self.on_reset:
+                action()
 
 
 def _make_table(cursor: duckdb.DuckDBPyConnection, sobject: SObject) -> None:
