@@ -467,6 +467,18 @@ def test_list_of_jobs_in_pages(bulk):
     assert bulk.http.get(bulk.jobs, params={"jobType": "x"}).status_code == 400
 
 
+def test_a_reset_ends_a_running_job(bulk):
+    job = bulk.submit(rows(0, 3 * SAVE))
+    while not bulk.get(job)["numberRecordsProcessed"]:
+        time.sleep(0.005)
+    bulk.org.reset()
+    assert bulk.http.get(f"{bulk.jobs}/{job}").status_code == 404
+    while bulk.bulk.worker.busy_with(job):
+        time.sleep(0.005)
+    assert bulk.query("SELECT Id FROM Contact LIMIT 1") == []
+    assert bulk.run(rows(0, 1))["numberRecordsProcessed"] == 1
+
+
 def test_restart(tmp_path):
     with serving(tmp_path) as client:
         done = client.run(rows(0, 3))
