@@ -29,7 +29,7 @@ from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_condition
 from sfsync.compiler.surroundings import Surroundings
 from sfsync.compiler.syncs import Relatives, check_shared, fingerprint, guards_of, relate, sync_levels
 from sfsync.compiler.wire import PROJECTION
-from sfsync.errors import CompileError, Where
+from sfsync.errors import CompileError, WarehouseError, Where
 from sfsync.project.project import Project, SyncFile
 from sfsync.records import Column
 
@@ -111,11 +111,16 @@ def _compile_sync(
     if around.org is not None and not refused:
         resolved = resolve(sync, used, around.org, problems)
     distinct = tuple({c.name: c for c in used.values()}.values())
-    select = ", ".join(quote(c.name) for c in distinct)
+    select = ", ".join(quote(c.name) for c in distinct) or "*"
     where = item.where.sql if item.where is not None else None
-    return _SyncUnit(
-        sync, item, distinct, compose(models, item.ancestors, select, item.relation, where, quote), resolved
-    )
+    composed = compose(models, item.ancestors, select, item.relation, where, quote)
+    try:
+        around.columns_of(composed.sql)  # a name that two columns have is only refused when it is used
+    except WarehouseError as error:
+        problems.error(
+            f"sync '{sync.name}' cannot be read: {error.what}", sync.value_where("model"), fix=error.fix
+        )
+    return _SyncUnit(sync, item, distinct, composed, resolved)
 
 
 def _input(

@@ -113,7 +113,7 @@ def read_select(text: str, dialect: str, refs: Collection[str] = ()) -> Statemen
             scope.ctes[node.alias.lower()] = node.this
         elif isinstance(node, _WRITES):
             word = "FOR UPDATE" if isinstance(node, exp.Lock) else node.key.upper()
-            raise SqlFault(f"a model only reads, found {word}", _offset(node, tokens))
+            raise SqlFault(f"a model only reads, found {word}", _offset(word, tokens))
     volatile = tuple(_volatile(tokens, text))
     uses = (_use(t) for t in tables)
     return Statement(
@@ -253,11 +253,10 @@ def _semicolon(rest: str) -> int:
     return len(rest)
 
 
-def _offset(node: exp.Expr, tokens: Sequence[Token]) -> int:
-    for child in node.walk():
-        if "start" in child.meta:
-            return int(child.meta["start"])
-    return tokens[0].start
+def _offset(word: str, tokens: Sequence[Token]) -> int:
+    """Where the clause's first word stands."""
+    first = word.split()[0]
+    return next((t.start for t in tokens if t.text.upper() == first), tokens[0].start)
 
 
 def _volatile(tokens: Sequence[Token], text: str) -> Iterator[tuple[str, int]]:
