@@ -52,12 +52,14 @@ def _scale(source: Source) -> int:
 
 def _outside(source: Source, value: str) -> str:
     """The condition that a number is too large for the field; NULL for a NULL (an engine's cast that overflowed)."""
-    rule = source.rule
-    digits = max(min(rule.precision or MAX_DIGITS, MAX_DIGITS) - _scale(source), 0)
-    bound = 10**digits
-    if rule.type == "int" and bound > _INT_MAX:
-        return f"{value} < {_INT_MIN} OR {value} > {_INT_MAX}"
-    return f"{value} <= -{bound} OR {value} >= {bound}"
+    rule, scale = source.rule, _scale(source)
+    digits = max(min(rule.precision or MAX_DIGITS, MAX_DIGITS) - scale, 0)
+    if rule.type == "int" and 10**digits > _INT_MAX:
+        return f"{value} NOT BETWEEN {_INT_MIN} AND {_INT_MAX}"
+    largest = str(10**digits - 1)
+    if rule.column.family is not SourceType.INTEGER and scale:
+        largest += "." + "9" * scale
+    return f"{value} NOT BETWEEN -{largest} AND {largest}"
 
 
 def _digits(text: str, scale: int) -> str:

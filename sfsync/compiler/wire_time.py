@@ -24,7 +24,8 @@ DATETIME = f"^{_DAY}[T ]{_CLOCK}( ?{_OFFSET})?$"
 TIME = f"^{_CLOCK}Z?$"
 
 # A day more on both sides: far enough from the engines' own ends that no zone conversion can overflow.
-_FAR = "({x} < DATE '1699-12-30' OR {x} > DATE '4001-01-02')"
+_FIRST, _LAST = "TIMESTAMP '1700-01-01 00:00:00'", "TIMESTAMP '4000-12-31 23:59:59.999999'"
+_NEAR = "{y} BETWEEN DATE '1699-12-30' AND DATE '4001-01-02'"
 
 
 def date(source: Source) -> Wire:
@@ -33,7 +34,7 @@ def date(source: Source) -> Wire:
     if family is SourceType.TEXT:
         text = _blank_is_null(source)
         return guarded([(f"NOT {dialect.matches(text, DATE)}", WRONG_TYPE)], text)
-    checks = [(_FAR.format(x=x), OUT_OF_RANGE)]
+    checks = [(_far(source), OUT_OF_RANGE)]
     if family is SourceType.TIMESTAMP:
         day = f"CAST({dialect.timestamp(x, source.rule.column.type)} AS DATE)"
     elif family is SourceType.TIMESTAMPTZ:
@@ -41,7 +42,7 @@ def date(source: Source) -> Wire:
     else:
         day = x
         checks = []
-    checks.append((f"{day} < DATE '1700-01-01' OR {day} > DATE '4000-12-31'", OUT_OF_RANGE))
+    checks.append((f"{day} NOT BETWEEN DATE '1700-01-01' AND DATE '4000-12-31'", OUT_OF_RANGE))
     return guarded(checks, dialect.date_text(day))
 
 
@@ -53,12 +54,12 @@ def datetime(source: Source) -> Wire:
         checks = [(f"NOT {dialect.matches(text, DATETIME)}", WRONG_TYPE)]
         moment = _moment(source, text)
     else:
-        checks = [(_FAR.format(x=x), OUT_OF_RANGE)]
+        checks = [(_far(source), OUT_OF_RANGE)]
         if family is SourceType.TIMESTAMPTZ:
             moment = dialect.instant_utc(x)
         else:
             moment = dialect.local_utc(dialect.timestamp(x, source.rule.column.type), source.zone)
-    checks.append((f"{moment} < TIMESTAMP '1700-01-01' OR {moment} >= TIMESTAMP '4001-01-01'", OUT_OF_RANGE))
+    checks.append((f"{moment} NOT BETWEEN {_FIRST} AND {_LAST}", OUT_OF_RANGE))
     return guarded(checks, dialect.second_text(moment))
 
 
@@ -69,11 +70,17 @@ def time(source: Source) -> Wire:
         return guarded([(f"{x} >= TIME '24:00:00'", WRONG_TYPE)], dialect.time_text(x))
     if family is SourceType.TIMESTAMP:
         clock = f"CAST({dialect.timestamp(x, source.rule.column.type)} AS TIME)"
-        return guarded([(_FAR.format(x=x), OUT_OF_RANGE)], dialect.time_text(clock))
+        return guarded([(_far(source), OUT_OF_RANGE)], dialect.time_text(clock))
     text = _blank_is_null(source)
     plain = f"REPLACE({text}, 'Z', '')"
     padded = f"SUBSTR({plain} || SUBSTR('00:00:00.000', CHAR_LENGTH({plain}) + 1), 1, 12) || 'Z'"
     return guarded([(f"NOT {dialect.matches(text, TIME)}", WRONG_TYPE)], padded)
+
+
+def _far(source: Source) -> str:
+    x, family = source.x, source.rule.column.family
+    y = source.dialect.timestamp(x, source.rule.column.type) if family is SourceType.TIMESTAMP else x
+    return f"{x} IS NOT NULL AND ({_NEAR.format(y=y)}) IS NOT TRUE"
 
 
 def _blank_is_null(source: Source) -> str:
