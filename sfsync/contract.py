@@ -247,7 +247,11 @@ def _field_from_describe(body: Mapping[str, Any]) -> Field:
         auto_number=bool(body.get("autoNumber")),
         restricted_picklist=bool(body.get("restrictedPicklist")),
         picklist=tuple(p["value"] for p in body.get("picklistValues") or () if p.get("active", True)),
-        default_value=None if default is None else str(default),
+        default_value=None
+        if default is None
+        else str(default).lower()
+        if isinstance(default, bool)
+        else str(default),
         reference_to=tuple(body.get("referenceTo") or ()),
         relationship_name=body.get("relationshipName"),
         polymorphic_foreign_key=bool(body.get("polymorphicForeignKey")),
