@@ -37,7 +37,9 @@ _SIMPLE = (
     exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Between,
     exp.Like, exp.ILike, exp.Neg, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Where,
 )  # fmt: skip
-_DEEPEST = 12_000
+_DEEPEST = 500
+"""Of parentheses in each other."""
+_FRAMES = 15_000
 _POSITION = re.compile(r"(?P<what>.+) from \d+:(?P<offset>\d+)$")
 
 logging.getLogger("sqlglot").addFilter(
@@ -189,6 +191,8 @@ def _one_statement(tokens: Sequence[Token], text: str) -> list[Token]:
 
 
 def _parse(engine: sqlglot.Dialect, tokens: list[Token], text: str) -> exp.Expr:
+    if text.count("(") > _DEEPEST:
+        _check_depth(tokens)
     try:
         try:
             trees = engine.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)
@@ -220,10 +224,19 @@ def _parse(engine: sqlglot.Dialect, tokens: list[Token], text: str) -> exp.Expr:
     return tree
 
 
+def _check_depth(tokens: Sequence[Token]) -> None:
+    """Refuse what a parser that calls itself cannot take, compiled or not."""
+    depth = 0
+    for token in tokens:
+        depth += (token.token_type == TokenType.L_PAREN) - (token.token_type == TokenType.R_PAREN)
+        if depth > _DEEPEST:
+            raise SqlFault(f"SQL: nested more than {_DEEPEST} deep", token.start, "split the model")
+
+
 @contextmanager
 def _deeper() -> Iterator[None]:
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _DEEPEST))
+    sys.setrecursionlimit(max(limit, _FRAMES))
     try:
         yield
     finally:

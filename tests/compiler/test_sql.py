@@ -152,7 +152,8 @@ def test_long_and_deep_sql() -> None:
     union = read_select(" union all ".join(f"select * from t{i}" for i in range(2000)), "duckdb")
     assert len(union.stars) == len(union.tables) == 2000
     assert read_select("select " + "replace(" * 300 + "a" + ", 'x', 'y')" * 300 + " from t", "duckdb").tables
-    with pytest.raises(SqlFault, match="nested too deeply"):
+    assert read_select("select " + "(" * 500 + "1" + ")" * 500, "duckdb")
+    with pytest.raises(SqlFault, match="nested more than 500 deep"):
         read_select("select " + "(" * 20_000 + "1" + ")" * 20_000, "duckdb")
 
 
