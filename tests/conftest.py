@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from sfsync.local_org import control
 
 API = "/services/data/v67.0"

@@ -18,7 +18,6 @@ from sfsync.local_org.columns import RefusedWriteError
 from sfsync.local_org.store import Store, literal, quoted, table
 from sfsync.local_org.write_sql import fail
 
-Cursor = duckdb.DuckDBPyConnection
 _NUMBERS = itertools.count(1)
 
 
@@ -30,7 +29,7 @@ def children(store: Store, parent: SObject) -> Iterator[tuple[SObject, Field]]:
                 yield sobject, field
 
 
-def judge_deletes(store: Store, cursor: Cursor, call: Call, number: str) -> None:
+def judge_deletes(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call, number: str) -> None:
     """Fill `_judged_number` with the Id and the error of each row.
 
     Raises:
@@ -67,7 +66,9 @@ def judge_deletes(store: Store, cursor: Cursor, call: Call, number: str) -> None
             _block(cursor, judged, sobject, child, field)
 
 
-def _block(cursor: Cursor, judged: str, sobject: SObject, child: SObject, field: Field) -> None:
+def _block(
+    cursor: duckdb.DuckDBPyConnection, judged: str, sobject: SObject, child: SObject, field: Field
+) -> None:
     """Refuse rows whose children forbid it."""
     name = quoted("Name") if sobject.field("Name") else "m.Id"
     words = literal(
@@ -83,7 +84,9 @@ def _block(cursor: Cursor, judged: str, sobject: SObject, child: SObject, field:
     )
 
 
-def bin_rows(store: Store, cursor: Cursor, sobject: SObject, chosen: str, now: str, user_id: str) -> None:
+def bin_rows(
+    store: Store, cursor: duckdb.DuckDBPyConnection, sobject: SObject, chosen: str, now: str, user_id: str
+) -> None:
     """Put the records named by the query `chosen` (one column, Ids) into the bin, with what hangs on them."""
     gone = f"_bin_{next(_NUMBERS)}"
     cursor.execute(f"CREATE TEMP TABLE {gone} AS {chosen}")

@@ -182,8 +182,7 @@ def field_body(field: Field) -> dict[str, Any]:
         "filterable": not compound and not (field.type == "textarea" and field.length > 255),
         "filteredLookupInfo": None,
         "formulaTreatNullNumberAsZero": False,
-        "groupable": textual
-        and field.type not in ("textarea", "multipicklist")
+        "groupable": (textual and field.type not in ("textarea", "multipicklist"))
         or field.type in ("reference", "date"),
         "highScaleNumber": False,
         "htmlFormatted": False,

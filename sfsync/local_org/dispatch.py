@@ -18,13 +18,17 @@ def _composite(ask: Ask) -> Answer:
     return composite(ask, dispatch)
 
 
-_RESOURCES: tuple[tuple[re.Pattern[str], dict[str, Handler]], ...] = tuple(
-    (re.compile(pattern), methods)
-    for pattern, methods in (
-        *sobject_collections.RESOURCES,
-        (r"composite", {"POST": _composite}),
-        *rows.RESOURCES,
-    )
+Resource = tuple[re.Pattern[str], dict[str, Handler]]
+
+
+def _compiled(resources: tuple[tuple[str, dict[str, Handler]], ...]) -> tuple[Resource, ...]:
+    return tuple((re.compile(pattern), methods) for pattern, methods in resources)
+
+
+_RESOURCES: tuple[Resource, ...] = (
+    *_compiled(sobject_collections.RESOURCES),
+    (re.compile("composite"), {"POST": _composite}),
+    *_compiled(rows.RESOURCES),
 )
 
 

@@ -67,7 +67,7 @@ def _parent(contract: Contract, sobject: SObject, name: str, value: Any) -> tupl
         )
     kind = (value.get("attributes") or {}).get("type")
     prefix = f"{kind}:" if kind and len(reference.reference_to) > 1 else ""
-    parent = contract.object(kind if prefix else (reference.reference_to or ("",))[0])
+    parent = contract.object(str(kind) if prefix else (reference.reference_to or ("",))[0])
     field = parent.field(keys[0]) if parent is not None else None
     text = _text(field, value[keys[0]]) if field is not None else str(value[keys[0]])
     return f"{prefix}{reference.relationship_name}.{field.name if field else keys[0]}", text

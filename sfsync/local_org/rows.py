@@ -208,7 +208,7 @@ def upsert_by_key(ask: Ask) -> Answer:
     result = _write_one(ask, sobject, "upsert", {key.name: ask.parts[2], **record}, key.name)
     if not result.success:
         raise refused(result)
-    body = {"id": result.id, "success": True, "errors": [], "created": result.created}
+    body: dict[str, object] = {"id": result.id, "success": True, "errors": [], "created": result.created}
     if result.created:
         location = f"{ask.base}/sobjects/{sobject.name}/{quote(str(result.id))}"
         return Answer(201, body, {"Location": location})

@@ -57,7 +57,7 @@ def load_schema(path: Path | None) -> Contract:
 def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) -> Contract:
     pattern = built_in.object("Subscription__c")
     audit = {f.name: f for f in pattern.fields if f.name in _AUDIT} if pattern is not None else {}
-    taken = {o.key_prefix for o in (*wanted.objects, *added) if o.key_prefix}
+    taken: set[str | None] = {o.key_prefix for o in (*wanted.objects, *added) if o.key_prefix}
     known = {o.name: o.key_prefix for o in built_in.objects}
     done = []
     for sobject in wanted.objects:

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import socket
@@ -22,7 +23,7 @@ import traceback
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import anyio.to_thread
 import uvicorn
@@ -34,8 +35,17 @@ from starlette.routing import BaseRoute, Route
 
 from sfsync.errors import SfsyncError
 from sfsync.local_org import certificate, local_routes
-from sfsync.local_org.answers import Answer, ApiError, Ask, not_allowed, not_found, parse_json, to_response
-from sfsync.local_org.dispatch import dispatch
+from sfsync.local_org.answers import (
+    Answer,
+    ApiError,
+    Ask,
+    Handler,
+    not_allowed,
+    not_found,
+    parse_json,
+    to_response,
+)
+from sfsync.local_org.dispatch import dispatch, register
 from sfsync.local_org.faults import read_rules
 from sfsync.local_org.gate import NEWEST, OLDEST, Gate
 from sfsync.local_org.org import Org, open_org
@@ -184,6 +194,28 @@ def routes() -> list[BaseRoute]:
     return found
 
 
+def _query_in_composite(app: Starlette) -> Handler:
+    """Queries as subrequests: the query module's own route, fed by hand."""
+
+    def answer(ask: Ask) -> Answer:
+        from sfsync.local_org import soql_routes
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"{ask.base}/{ask.path}",
+            "query_string": urlencode(ask.query).encode(),
+            "headers": [(k.encode(), v.encode("latin-1", "replace")) for k, v in ask.headers.items()],
+            "path_params": {"version": ask.version},
+            "app": app,
+        }
+        run = soql_routes.query if ask.path == "query" else soql_routes.query_all
+        response = run(Request(scope))
+        return Answer(response.status_code, json.loads(bytes(response.body)))
+
+    return answer
+
+
 # -------------------------------------------------------------------- life
 
 
@@ -215,6 +247,7 @@ def make_app(org: Org, port: int, idle_s: float, files: tuple[Path, Path]) -> tu
         exception_handlers={HTTPException: _on_http_error, Exception: _on_crash},
     )
     app.router.redirect_slashes = False
+    register(r"(query|queryAll)", {"GET": _query_in_composite(app)})
     gate = Gate(app, org)
     config = uvicorn.Config(
         gate,

@@ -169,11 +169,11 @@ def delete(ask: Ask) -> Answer:
     by_prefix = {o.key_prefix: o for o in ask.org.contract.objects}
     runs: list[tuple[SObject, list[Record]]] = []
     for prefix, group in itertools.groupby(wanted, key=lambda t: t[:3]):
+        texts: list[Record] = [{"Id": text} for text in group]
         sobject = by_prefix.get(prefix)
         if sobject is None:
-            bad = next(group)
-            raise ApiError(400, "MALFORMED_ID", f"malformed id {bad}", ("Id",))
-        runs.append((sobject, [{"Id": text} for text in group]))
+            raise ApiError(400, "MALFORMED_ID", f"malformed id {texts[0]['Id']}", ("Id",))
+        runs.append((sobject, texts))
     _check_runs(len(runs))
     return Answer(200, [_result(r, created=None) for r in _run(ask, "delete", runs, None)])
 

@@ -204,7 +204,8 @@ class Staging:
 
     def _match_errors(self) -> list[str]:
         """Errors of the key: absent, standing twice, matching nothing, a deleted record, or more than one."""
-        operation, errors = self.call.operation, []
+        operation = self.call.operation
+        errors: list[str] = []
         if self.key is None:
             return errors
         missing = (
@@ -393,5 +394,8 @@ class Staging:
                     f"SELECT min(_row) FROM {self.staged} WHERE {key} <> '' AND error IS NULL GROUP BY {key}"
                 )
                 again = fail("DUPLICATE_VALUE", f"{words} || '<unknown>'")
-                errors.append(f"CASE WHEN {mine} <> '' AND s._row NOT IN ({first}) THEN {again} END")
+                errors.append(
+                    f"CASE WHEN u{i}.Id IS NULL AND {mine} <> '' AND s._row NOT IN ({first}) THEN {again} END"
+                )
+
         return errors
