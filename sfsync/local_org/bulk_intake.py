@@ -87,7 +87,7 @@ def _inflated(inflate: Any, block: bytes) -> Iterator[bytes]:
 
 def read_file(path: Path, *, zipped: bool) -> Iterator[bytes]:
     """A result file in blocks, as a gzip stream if asked for."""
-    squeeze = zlib.compressobj(6, zlib.DEFLATED, _GZIP) if zipped else None
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, _GZIP) if zipped else None
     with path.open("rb") as handle:
         while block := handle.read(_BLOCK):
             yield block if squeeze is None else squeeze.compress(block)
