@@ -6,7 +6,7 @@ Does not:  open anything; jobs are imported only when a command really runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -86,6 +86,49 @@ def selecting(function: Callable[..., Any]) -> Callable[..., Any]:
     """`shared`, with --select and --exclude."""
     names = ("select", "exclude", "project_dir", "profiles_dir", "target", "vars", "log_format")
     return _collect(function, (*_SELECTING, *_SHARED), names)
+
+
+GUARDS = (
+    "max_deletes",
+    "max_delete_share",
+    "max_change_share",
+    "max_creates",
+    "max_reject_share",
+    "max_null_keys",
+    "min_rows",
+    "on_gone",
+)
+"""What --allow can name; a test compares them with the guards there are."""
+
+
+def _allowed(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what names no guard: a slip here would look as if it had been allowed."""
+    for value in values:
+        sync, dot, guard = value.rpartition(".")
+        if not sync or guard not in GUARDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(guard, GUARDS, 1) if dot else []
+            hint = f" Did you mean '{sync}.{near[0]}'?" if near else f" The guards are {', '.join(GUARDS)}."
+            raise click.BadParameter(f"'{value}' is not SYNC.GUARD.{hint}", ctx, parameter)
+    return values
+
+
+allowing = click.option(
+    "--allow",
+    multiple=True,
+    metavar="SYNC.GUARD",
+    callback=_allowed,
+    help="Allow what a guard refuses, for this once.",
+)
+
+
+def warn_of_strange(allow: tuple[str, ...], syncs: Iterable[str], talker: Talker) -> None:
+    """Say which of --allow name no sync of this plan; a selection may have left it out, so it is no error."""
+    known = set(syncs)
+    for value in allow:
+        if value.rpartition(".")[0] not in known:
+            talker.log("warning", f"--allow {value}: there is no such sync in this plan")
 
 
 def _collect(

@@ -12,14 +12,10 @@ from typing import Any
 
 import click
 
-from sfsync.cli.interrupt import stopping
-from sfsync.cli.options import Given, selecting
+from sfsync.cli.options import Given, allowing, selecting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
-_ALLOW = click.option(
-    "--allow", multiple=True, metavar="SYNC.GUARD", help="Allow what a guard refuses, for this once."
-)
 _STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already held, too.")
 
 
@@ -33,7 +29,7 @@ _STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already h
     ],
 )
 @selecting
-@_ALLOW
+@allowing
 @_STRICT
 def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
     """Plan, send exactly that, and record every row's outcome. Never asks."""
@@ -51,7 +47,7 @@ def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
     ],
 )
 @selecting
-@_ALLOW
+@allowing
 @_STRICT
 def retry(given: Given, allow: tuple[str, ...], strict: bool) -> int:
     """Release held rows and run: rows the org refused are tried again unchanged."""
@@ -61,6 +57,7 @@ def retry(given: Given, allow: tuple[str, ...], strict: bool) -> int:
 
 
 def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict: bool) -> int:
+    from sfsync.cli.interrupt import stopping
     from sfsync.report.plan_values import last_line
     from sfsync.report.run_text import run_text
 
@@ -68,6 +65,7 @@ def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict:
 
         def on_plan(plan: Any) -> None:
             talker.log("info", last_line(plan))
+            warn_of_strange(allow, (item.sync.name for item in plan.syncs), talker)
             for warning in plan.warnings:
                 talker.log("warning", warning)
             stop.sending = True

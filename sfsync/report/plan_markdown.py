@@ -19,8 +19,8 @@ from sfsync.report.words import cut, number, plural, safe
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
 
-_ENTITY = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "&#64;", "#": "&#35;", "`": "&#96;"}
-_SPECIAL = re.compile(r"[\\*_{}\[\]()~!]")
+# Entities, not backslashes: they mean the same inside the HTML of <summary>, and never are structure.
+_SPECIAL = re.compile(r"[&<>|@#`*~\[\]\\]|(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])")
 _SIGN = {Operation.UPSERT: "+", Operation.UPDATE: "!", Operation.DELETE: "-"}
 _VALUE = 160
 
@@ -47,9 +47,11 @@ def plan_markdown(plan: Plan) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text from data as a reader of the rendered page sees it, inside a table cell too."""
-    plain = "".join(_ENTITY.get(char, char) for char in safe(text))
-    return _SPECIAL.sub(lambda match: f"\\{match[0]}", plain) if _SPECIAL.search(plain) else plain
+    """Text from data as a reader of the rendered page sees it, inside a table cell or a tag too.
+
+    An underscore inside a word, as in Customer_Id__c, is no emphasis and stays.
+    """
+    return _SPECIAL.sub(lambda match: "".join(f"&#{ord(char)};" for char in match[0]), safe(text))
 
 
 def _head(plan: Plan) -> str:
@@ -57,7 +59,7 @@ def _head(plan: Plan) -> str:
     if plan.refusals:
         lines += ["> **Refused.** `sfsync run` would send nothing of these syncs:", ">"]
         for refusal in plan.refusals:
-            lines.append(f"> - {escaped(refusal.what)}. {escaped(refusal.fix)}")
+            lines.append(f"> - {escaped(refusal.what)}<br>{escaped(refusal.fix)}")
         lines.append("")
     sentence = plan_values.nothing_to_do(plan)
     if sentence:

@@ -88,7 +88,8 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
     refused = sum(line.refused for line in result.syncs)
     if refused:
         page.wrapped(
-            f"{plural(refused, 'row')} stand refused: see target/rejected/; held ones wait for a change or `sfsync retry`.",
+            f"Refused at the moment: {plural(refused, 'row')}, in target/rejected/; held ones wait for a change or"
+            " `sfsync retry`.",
             hang="  ",
             style=Style.WARN,
         )
