@@ -217,7 +217,7 @@ def _read_answer(context: PushContext, piece: Piece, reference: str, single: boo
         return
     refused = status >= 300
     item = "body->0" if refused else "item"
-    error = ErrorColumns("code", "coalesce(message, '')", "fields")
+    error = ErrorColumns("q.code", "coalesce(q.message, '')", "q.fields")
     rows = (
         'SELECT t._ord, t._key, t._own, i.item FROM (SELECT rowid AS _ord, _key, "Id" AS _own,'
         f" row_number() OVER (ORDER BY rowid) AS n FROM {table} WHERE {piece.where}) AS t JOIN ("

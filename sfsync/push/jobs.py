@@ -299,15 +299,13 @@ def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: in
 
 
 def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -> None:
-    """sf__Error is CODE:message:FIELDS --; messages hold colons themselves."""
     outcomes = run_table("outcome", batch.sync)
-    trimmed = "regexp_replace(_extra, ' ?--$', '')"
+    said = bulk.error_columns("j._extra")
     read = (
-        f"SELECT *, split_part(_extra, ':', 1) AS code, regexp_extract({trimmed}, ':([^:]*)$', 1) AS fields,"
-        f" regexp_replace(substr({trimmed}, strpos({trimmed}, ':') + 1), ':[^:]*$', '') AS message FROM ({joined}) AS j"
+        f"SELECT *, {said.code} AS code, {said.fields} AS fields, {said.message} AS message FROM ({joined}) AS j"
     )
-    error = ErrorColumns("code", "message", "fields")
     operation = f"'{batch.operation}'"
+    error = ErrorColumns("q.code", "q.message", "q.fields")
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
         f" {outcome_sql(batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
