@@ -43,14 +43,17 @@ class Source:
     zone: str
 
 
-def guarded(checks: Sequence[tuple[str, str]], text: str) -> Wire:
+def guarded(checks: Sequence[tuple[str, str]], text: str, *, eager: bool = False) -> Wire:
     """Build text and code from one list of (condition, code); the first that holds wins, a NULL condition does not.
 
-    `text` is only worked out where no condition holds, so it may be a cast that would fail elsewhere.
+    `text` is only worked out where no condition holds, so it may be a cast that would fail elsewhere; `eager` works
+    it out for all rows, for a text that cannot fail and is dearer inside a CASE.
     """
     present = f"COALESCE({text}, '')"
     if not checks:
         return Wire(present, None)
     refused = " ".join(f"WHEN {condition} THEN NULL" for condition, _ in checks)
     codes = " ".join(f"WHEN {condition} THEN '{code}'" for condition, code in checks)
+    if eager:
+        return Wire(f"({present} || CASE {refused} ELSE '' END)", f"CASE {codes} END")
     return Wire(f"CASE {refused} ELSE {present} END", f"CASE {codes} END")

@@ -64,7 +64,7 @@ def multipicklist(source: Source) -> Wire:
         checks.append((f"NOT {dialect.all_among(text, values)}", NOT_IN_PICKLIST))
     if rule.length:
         checks.append((f"CHAR_LENGTH({text}) > {rule.length}", TOO_LONG))
-    return guarded(checks, text)
+    return guarded(checks, text, eager=True)
 
 
 def record_id(source: Source) -> Wire:

@@ -103,19 +103,17 @@ def _duckdb_fold(x: str) -> str:
 
 def _duckdb_split_sorted(x: str) -> str:
     # Trimming every part is most of the cost, and most lists have nothing to trim: three ways to the same text.
-    parts = f"STRING_SPLIT({x}, ';')"
-    trimmed = f"[{_trim_set('v')} FOR v IN {parts}]"
-    edges = "'(^|;)[\t-\r ]|[\t-\r ](;|$)'"
-    return (
-        f"CASE WHEN NOT CONTAINS({x}, ';') THEN NULLIF({_duckdb_trim(x)}, '')"
-        f" WHEN REGEXP_MATCHES({x}, {edges}) THEN {_duckdb_set_text(trimmed)}"
-        f" ELSE {_duckdb_set_text(parts)} END"
-    )
+    # Each way is fed NULL where it is not meant, since list functions inside a CASE cost four times as much.
+    edges = f"REGEXP_MATCHES({x}, '(^|;)[\t-\r ]|[\t-\r ](;|$)')"
+    ragged = f"STRING_SPLIT(CASE WHEN {edges} THEN {x} END, ';')"
+    neat = f"STRING_SPLIT(CASE WHEN CONTAINS({x}, ';') AND NOT {edges} THEN {x} END, ';')"
+    trimmed = f"[{_trim_set('v')} FOR v IN {ragged}]"
+    return f"NULLIF(COALESCE({_duckdb_set_text(neat)}, {_duckdb_set_text(trimmed)}, {x}), '')"
 
 
 def _duckdb_set_text(parts: str) -> str:
     kept = f"LIST_DISTINCT(LIST_FILTER({parts}, lambda v: v <> ''))"
-    return f"NULLIF(ARRAY_TO_STRING(LIST_SORT({kept}), ';'), '')"
+    return f"ARRAY_TO_STRING(LIST_SORT({kept}), ';')"
 
 
 def _duckdb_local_utc(x: str, zone: str) -> str:

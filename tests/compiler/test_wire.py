@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -315,10 +315,8 @@ def test_types_that_postgres_refuses_to_hash_go_as_text(server_rows: Rows, value
     assert isinstance(server_rows(f"SELECT {made} FROM (SELECT {value} AS c) AS t")[0][0], int)
 
 
-def test_projection_of_a_million_rows_stays_near_its_floor(local: DuckDB, tmp_path: Path) -> None:
+def test_projection_stays_near_its_floor(local: DuckDB) -> None:
     """A guard against accidents such as a slow cast, not a benchmark: 100,000 rows of eight fields in seconds."""
-    import time
-
     columns = {
         "s": ("string", "'  name ' || i"),
         "n": ("double", "CAST(i / 7.0 AS DECIMAL(18,6))"),
@@ -348,7 +346,7 @@ def test_projection_of_a_million_rows_stays_near_its_floor(local: DuckDB, tmp_pa
         )
         made = wire.project(rule_of(group, name), DUCKDB, timezone=group.timezone)
         texts += [f"COUNT({made.text})", f"COUNT({made.code or 'NULL'})"]
-    begun = time.perf_counter()
+    begun = time.process_time()
     counts = local.execute(f"SELECT {', '.join(texts)} FROM many")[0]
     assert counts == (100_000, 0) * len(columns)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
