@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, selecting
+from sfsync.cli.options import Given, allowing, selecting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
@@ -35,9 +35,7 @@ from sfsync.cli.shell import Command
     help="[default: text]",
 )
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 0: no changes, 2: changes, 1: everything else.")
-@click.option(
-    "--allow", multiple=True, metavar="SYNC.GUARD", help="Allow what a guard refuses, for this once."
-)
+@allowing
 @click.option("--verbose", "-v", is_flag=True, help="Every sample record with every field.")
 def plan(given: Given, form: str, detailed_exitcode: bool, allow: tuple[str, ...], verbose: bool) -> int:
     """Show what run would send and what it costs. Sends nothing."""
@@ -45,6 +43,7 @@ def plan(given: Given, form: str, detailed_exitcode: bool, allow: tuple[str, ...
 
     with given.opened() as (options, talker):
         made = plan_command(options, allow=allow)
+        warn_of_strange(allow, (item.sync.name for item in made.syncs), talker)
         for warning in made.warnings:
             talker.log("warning", warning)
     write_report(rendered(made, form, verbose=verbose))

@@ -7,12 +7,20 @@ Does not:  read the state.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import click
 
 from sfsync.cli.options import Given, shared
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command, Group
+
+
+def local(at: datetime | None) -> Any:
+    """An instant in the machine's zone, in which people read it."""
+    return at and at.astimezone()
 
 
 @click.command(
@@ -29,6 +37,8 @@ def status(given: Given) -> None:
     with given.opened() as (options, _):
         found = status_command(options)
     screen = screen_of(sys.stdout)
+    lines = tuple(replace(line, last_at=local(line.last_at)) for line in found.syncs)
+    found = replace(found, syncs=lines, seen_at=local(found.seen_at))
     write_report(status_text(found, color=screen.color, width=screen.width))
 
 
@@ -44,7 +54,14 @@ def history(given: Given, limit: int) -> None:
     from sfsync.report.status_text import history_text
 
     with given.opened() as (options, _):
-        found = history_command(options, limit=limit)
+        past = history_command(options, limit=limit)
+    found = [
+        replace(
+            line,
+            run=replace(line.run, started_at=local(line.run.started_at), ended_at=local(line.run.ended_at)),
+        )
+        for line in past
+    ]
     screen = screen_of(sys.stdout)
     write_report(history_text(found, color=screen.color, width=screen.width))
 
