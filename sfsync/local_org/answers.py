@@ -1,48 +1,23 @@
-"""What handlers take and give: an Ask, an Answer, and the platform's error bodies.
+"""What handlers give: an Answer, or one of the platform's errors.
 
-Owns:      the values between HTTP and the org's logic, JSON text, the error shapes of single calls.
+Owns:      the values that go out, JSON text in and out, the error shapes of single calls.
 Does not:  route (server, dispatch) or know any resource.
-Invariant: a handler is a plain function Ask -> Answer, so that Composite can call it in one thread and transaction.
+Invariant: an error of a single call is an array of objects with errorCode and message.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import duckdb
 from starlette.responses import Response
 
 from sfsync.local_org.columns import RefusedWriteError
 
-if TYPE_CHECKING:
-    from sfsync.local_org.org import Org
-
 JSON_TYPE = "application/json;charset=UTF-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, or one subrequest of a Composite."""
-
-    org: Org
-    method: str
-    path: str  # below /services/data/vNN.0/, decoded, no slash at either end
-    version: str  # "67.0"
-    query: Mapping[str, str]
-    body: Any  # parsed JSON, or None
-    headers: Mapping[str, str]  # lower-case names
-    number: int  # of the HTTP request
-    cursor: duckdb.DuckDBPyConnection | None = None  # the transaction of an all-or-none Composite
-    parts: tuple[str, ...] = ()  # what the resource's pattern captured
-
-    @property
-    def base(self) -> str:
-        """The path in front of every resource of this version."""
-        return f"/services/data/v{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +27,6 @@ class Answer:
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Handler = Callable[[Ask], Answer]
 
 
 class ApiError(Exception):

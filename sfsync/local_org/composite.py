@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from sfsync.local_org.answers import Answer, ApiError, Ask
+from sfsync.local_org.answers import Answer, ApiError
+from sfsync.local_org.ask import Ask
 
 MAX_SUBREQUESTS = 25
 MAX_COLLECTIONS = 5

@@ -197,16 +197,7 @@ def field_body(field: Field) -> dict[str, Any]:
         "namePointing": len(field.reference_to) > 1,
         "nillable": field.nillable,
         "permissionable": field.nillable and not field.name_field and field.type != "id",
-        "picklistValues": [
-            {
-                "active": True,
-                "defaultValue": v == field.default_value,
-                "label": v.replace("_", " "),
-                "validFor": None,
-                "value": v,
-            }
-            for v in field.picklist
-        ],
+        "picklistValues": [_choice(field, value) for value in field.picklist],
         "polymorphicForeignKey": field.polymorphic_foreign_key,
         "precision": field.precision,
         "queryByDistance": False,
@@ -224,6 +215,17 @@ def field_body(field: Field) -> dict[str, Any]:
         "unique": field.unique,
         "updateable": field.updateable,
         "writeRequiresMasterRead": False,
+    }
+
+
+def _choice(field: Field, value: str) -> dict[str, Any]:
+    chosen = value == field.default_value
+    return {
+        "active": True,
+        "defaultValue": chosen,
+        "label": value.replace("_", " "),
+        "validFor": None,
+        "value": value,
     }
 
 

@@ -10,7 +10,8 @@ import re
 from dataclasses import replace
 
 from sfsync.local_org import rows, sobject_collections
-from sfsync.local_org.answers import Answer, Ask, Handler, not_allowed, not_found
+from sfsync.local_org.answers import Answer, not_allowed, not_found
+from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.composite import composite
 
 

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from sfsync.contract import Field, SObject
 from sfsync.local_org import describe
-from sfsync.local_org.answers import Answer, ApiError, Ask, Handler, from_refusal, not_found
+from sfsync.local_org.answers import Answer, ApiError, from_refusal, not_found
+from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.columns import RefusedWriteError, key_field
 from sfsync.local_org.ids import to_18
 from sfsync.local_org.records import chosen_fields, read_records, to_texts

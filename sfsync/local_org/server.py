@@ -35,16 +35,8 @@ from starlette.routing import BaseRoute, Route
 
 from sfsync.errors import SfsyncError
 from sfsync.local_org import certificate, local_routes
-from sfsync.local_org.answers import (
-    Answer,
-    ApiError,
-    Ask,
-    Handler,
-    not_allowed,
-    not_found,
-    parse_json,
-    to_response,
-)
+from sfsync.local_org.answers import Answer, ApiError, not_allowed, not_found, parse_json, to_response
+from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.dispatch import dispatch, register
 from sfsync.local_org.faults import read_rules
 from sfsync.local_org.gate import NEWEST, OLDEST, Gate

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sfsync.contract import SObject
-from sfsync.local_org.answers import Answer, ApiError, Ask, Handler, from_refusal
+from sfsync.local_org.answers import Answer, ApiError, from_refusal
+from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.columns import RefusedWriteError, key_field
 from sfsync.local_org.ids import to_18
 from sfsync.local_org.records import Record, chosen_fields, read_records, to_texts

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import duckdb
 
 from sfsync.contract import SObject
-from sfsync.local_org.answers import Ask, from_refusal
+from sfsync.local_org.answers import from_refusal
+from sfsync.local_org.ask import Ask
 from sfsync.local_org.call import Call
 from sfsync.local_org.columns import RefusedWriteError
 from sfsync.local_org.records import Record, put_incoming
