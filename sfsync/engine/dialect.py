@@ -108,7 +108,8 @@ def _duckdb_split_sorted(x: str) -> str:
     ragged = f"STRING_SPLIT(CASE WHEN {edges} THEN {x} END, ';')"
     neat = f"STRING_SPLIT(CASE WHEN CONTAINS({x}, ';') AND NOT {edges} THEN {x} END, ';')"
     trimmed = f"[{_trim_set('v')} FOR v IN {ragged}]"
-    return f"NULLIF(COALESCE({_duckdb_set_text(neat)}, {_duckdb_set_text(trimmed)}, {x}), '')"
+    single = f"CASE WHEN NOT CONTAINS({x}, ';') AND NOT {edges} THEN {x} END"
+    return f"NULLIF(COALESCE({_duckdb_set_text(neat)}, {_duckdb_set_text(trimmed)}, {single}), '')"
 
 
 def _duckdb_set_text(parts: str) -> str:
