@@ -7,6 +7,7 @@ Invariant: two starters at once end with one server; a stale file is never taken
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sfsync import __version__
 from sfsync.errors import OrgError, register_secret
 
 STATE_FILE = "server.json"
@@ -53,7 +55,7 @@ def start(
 
     Args:
         folder: where its data live; made if absent.
-        schema: an org contract that replaces the built-in objects. Only a start reads it.
+        schema: an org contract that replaces the built-in objects; an org that runs with another one is restarted.
         faults: a file of misbehaviour rules; given to a running org too.
         idle_minutes: it ends by itself after so long without a request.
 
@@ -65,6 +67,9 @@ def start(
     folder.chmod(0o700)
     with _lock(folder):
         running = find(folder)
+        if running is not None and _made_of(schema) != _state(folder).get("made_of"):
+            stop(folder)  # another schema, or another version of sfsync: the data stay
+            running = None
         if running is not None:
             if faults is not None:
                 _set_faults(running, faults)
@@ -185,6 +190,15 @@ def call(org: LocalOrg, method: str, path: str, body: Any = None) -> Any:
 # -------------------------------------------------------------------- process
 
 
+def _made_of(schema: Path | None) -> str:
+    """What decides how a server behaves: our version and its objects."""
+    try:
+        text = schema.read_bytes() if schema is not None else b""
+    except OSError:
+        text = b""  # the server will say what is wrong with it
+    return hashlib.sha256(__version__.encode() + b"\0" + text).hexdigest()
+
+
 def _launch(folder: Path, schema: Path | None, faults: Path | None, idle_minutes: float) -> LocalOrg:
     command = [
         sys.executable,
@@ -194,6 +208,7 @@ def _launch(folder: Path, schema: Path | None, faults: Path | None, idle_minutes
         "--idle-minutes",
         str(idle_minutes),
     ]
+    command += ["--made-of", _made_of(schema)]
     for name, path in (("--schema", schema), ("--faults", faults)):
         if path is not None:
             command += [name, str(path.absolute())]
@@ -234,14 +249,22 @@ def _tail(log: Path) -> str:
     return "\n".join(lines[-10:]) or "(its log is empty)"
 
 
-def _read(folder: Path) -> LocalOrg | None:
+def _state(folder: Path) -> dict[str, Any]:
     try:
         body = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _read(folder: Path) -> LocalOrg | None:
+    body = _state(folder)
+    try:
         org = LocalOrg(
             **{f.name: body[f.name] for f in fields(LocalOrg) if f.name != "ca_file"},
             ca_file=Path(body["ca_file"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
     for secret in (org.client_secret, org.password, org.security_token):
         register_secret(secret)

@@ -23,7 +23,13 @@ KINDS = {
     "expired_token": "the token of the request is killed and the answer is 401 INVALID_SESSION_ID",
     "locked_rows": "a share of an object's rows answers UNABLE_TO_LOCK_ROW",
 }
-_KEYS = {"fault", "match", "times", "status", "body", "object", "share"}
+_TAKES = {  # beside fault and times
+    "lost_before_commit": {"match"},
+    "lost_after_commit": {"match"},
+    "status": {"match", "status", "body"},
+    "expired_token": {"match"},
+    "locked_rows": {"object", "share"},
+}
 
 
 @dataclass(slots=True)
@@ -41,6 +47,8 @@ class Rule:
     def meets(self, method: str, path: str) -> bool:
         """Whether the rule is about this request."""
         wanted, _, part = self.match.rpartition(" ")
+        if self.fault == "expired_token" and not path.startswith("/services/data/v"):
+            return False  # nothing else is signed, and a rule must not be used up by a sign-in
         return (not wanted or wanted.upper() == method) and part in path
 
 
@@ -58,15 +66,17 @@ def parse_rules(body: Any) -> list[Rule]:
 def _rule(number: int, item: Any) -> Rule:
     if not isinstance(item, Mapping):
         raise OrgError(f"fault rule {number} is not a map")
-    unknown = sorted(set(item) - _KEYS)
-    if unknown:
-        raise OrgError(
-            f"fault rule {number}: unknown key '{unknown[0]}'", fix=f"known keys: {', '.join(sorted(_KEYS))}"
-        )
     kind = item.get("fault")
     if kind not in KINDS:
         raise OrgError(
             f"fault rule {number}: unknown fault '{kind}'", fix=f"known faults: {', '.join(KINDS)}"
+        )
+    known = {"fault", "times"} | _TAKES[kind]
+    unknown = sorted(str(k) for k in set(item) - known)
+    if unknown:
+        raise OrgError(
+            f"fault rule {number}: {kind} takes no key '{unknown[0]}'",
+            fix=f"known keys: {', '.join(sorted(known))}",
         )
     times, share, status = item.get("times", 1), item.get("share", 1.0), item.get("status", 503)
     if not isinstance(times, int) or isinstance(times, bool) or times < 1:

@@ -63,13 +63,13 @@ class Gate:
             return
         method = _method(scope)
         scope["org.request"] = number = self.org.journal.next_number()
-        counted = False
+        counted = limited = False
         noted: dict[str, int] = {"status": 0}
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 noted["status"] = message["status"]
-                if counted:
+                if counted or limited:
                     message["headers"] = [
                         *message.get("headers", ()),
                         (b"sforce-limit-info", self.org.limits.header().encode()),
@@ -85,7 +85,7 @@ class Gate:
                 self._admit(scope, rule)
                 counted = _DATA.match(path) is not None
                 if counted and not self.org.limits.calls.take():
-                    counted = False
+                    counted, limited = False, True
                     raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
             except ApiError as refusal:
                 await to_response(refusal.answer(), {})(scope, receive, noting)

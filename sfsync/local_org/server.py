@@ -211,7 +211,9 @@ def _query_in_composite(app: Starlette) -> Handler:
 # -------------------------------------------------------------------- life
 
 
-def make_app(org: Org, port: int, idle_s: float, files: tuple[Path, Path]) -> tuple[Gate, uvicorn.Server]:
+def make_app(
+    org: Org, port: int, idle_s: float, files: tuple[Path, Path], made_of: str
+) -> tuple[Gate, uvicorn.Server]:
     """The app and the server that runs it."""
 
     @contextlib.asynccontextmanager
@@ -223,7 +225,7 @@ def make_app(org: Org, port: int, idle_s: float, files: tuple[Path, Path]) -> tu
         for module in starters:
             if hasattr(module, "start"):
                 module.start(org)
-        _announce(org, port, files[0])
+        _announce(org, port, files[0], made_of)
         yield
         tick.cancel()
         for module in starters:
@@ -269,9 +271,16 @@ async def _tick(gate: Gate, server: uvicorn.Server, idle_s: float) -> None:
             server.should_exit = True
 
 
-def _announce(org: Org, port: int, ca_file: Path) -> None:
+def _announce(org: Org, port: int, ca_file: Path, made_of: str) -> None:
+
     who = {k: v for k, v in asdict(org.identity).items() if k not in ("instance", "user_id")}
-    body = {"url": f"https://127.0.0.1:{port}", "ca_file": str(ca_file), "pid": os.getpid(), **who}
+    body = {
+        "url": f"https://127.0.0.1:{port}",
+        "ca_file": str(ca_file),
+        "pid": os.getpid(),
+        **who,
+        "made_of": made_of,
+    }
     write_private(org.folder / STATE_FILE, json.dumps(body, indent=1) + "\n")
 
 
@@ -300,6 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--schema", type=Path)
     parser.add_argument("--faults", type=Path)
     parser.add_argument("--idle-minutes", type=float, default=30)
+    parser.add_argument("--made-of", default="", help="what control started it from; kept for it")
     options = parser.parse_args(arguments)
     try:
         rules = read_rules(options.faults) if options.faults else []
@@ -309,7 +319,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     listener = _listen(options.folder)
     files = certificate.ensure(options.folder)
-    _, server = make_app(org, listener.getsockname()[1], options.idle_minutes * 60, files)
+    port = listener.getsockname()[1]
+    _, server = make_app(org, port, options.idle_minutes * 60, files, options.made_of)
+
     server.run(sockets=[listener])
     return 0
 

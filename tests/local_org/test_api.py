@@ -358,6 +358,7 @@ def test_calls_are_counted_until_none_is_left(org):
         403,
         [{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}],
     )
+    assert full.headers["Sforce-Limit-Info"] == "api-usage=3/3"
     assert org.records("Account") == []
     org.limits(max=10, used=0)
     assert org.get("/limits").json()["DailyApiRequests"] == {"Max": 10, "Remaining": 9}
@@ -415,7 +416,8 @@ def test_locked_rows_by_share(org):
 
 BAD_FAULTS = [
     ("unknown fault", [{"fault": "meteor"}], "unknown fault 'meteor'"),
-    ("unknown key", [{"fault": "status", "when": 1}], "unknown key 'when'"),
+    ("unknown key", [{"fault": "status", "when": 1}], "status takes no key 'when'"),
+    ("key of another fault", [{"fault": "locked_rows", "match": "x"}], "locked_rows takes no key 'match'"),
     ("no list", {"fault": "status"}, "a list"),
     ("share", [{"fault": "locked_rows", "share": 2}], "share is 2"),
     ("times", [{"fault": "status", "times": 0}], "times is 0"),

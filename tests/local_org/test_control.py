@@ -124,6 +124,20 @@ def test_its_own_schema_and_faults(folder, tmp_path):
     assert control.show(folder)["counts"]["Thing__c"] == 1
 
 
+def test_another_schema_restarts_it_and_keeps_the_data(folder, tmp_path):
+    first = control.start(folder)
+    control.load(folder, csv(folder, "Account", "Name,Account_Id__c\nA,1\n"))
+    schema = tmp_path / "schema.json"
+    name = {"type": "string", "length": 255}
+    schema.write_text(json.dumps({"objects": {"Account": {"fields": {"Name": name, "New__c": name}}}}))
+    second = control.start(folder, schema=schema)
+    assert second.pid != first.pid
+    assert control.start(folder, schema=schema).pid == second.pid
+    assert control.show(folder)["counts"]["Account"] == 1
+    (done,) = control.load(folder, csv(folder, "Account", "Name,New__c\nB,x\n"))
+    assert done["created"] == 1
+
+
 BAD_STARTS = [  # id, schema text, faults text, message
     ("schema is no JSON", "{", None, "not JSON"),
     ("schema with an unknown property", '{"objects":{"A":{"fields":{"X":{"type":"string","size":1}}}}}', None, "unknown property 'size'"),
