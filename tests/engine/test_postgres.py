@@ -97,7 +97,7 @@ FAMILIES = [
     ("current_time", "time with time zone", SourceType.OTHER),
     ("'{}'::json", "json", SourceType.OTHER),
     ("'{}'::jsonb", "jsonb", SourceType.OTHER),
-    ("'<a/>'::xml", "xml", SourceType.OTHER),
+    ("NULL::xml", "xml", SourceType.OTHER),
     ("1::money", "money", SourceType.OTHER),
     ("B'1'", "bit", SourceType.OTHER),
     ("'x'::bytea", "bytea", SourceType.OTHER),
