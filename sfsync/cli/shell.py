@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from sfsync.errors import ProjectError, SfsyncError, scrub
+from sfsync.errors import InterruptedRunError, ProjectError, SfsyncError, scrub
 
 COMMANDS_HINT = "sfsync --help lists the commands"
 MULTIPLE = ("--select", "-s", "--exclude")
@@ -93,6 +93,12 @@ class Group(click.Group):
 class Shell(Group):
     """The outermost group: runs a command and ends the process with its code."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # before click prints an empty line, which is no JSON
+            raise InterruptedRunError("interrupted") from None
+
     def main(  # type: ignore[override]  # one way to end, whatever click is told
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> Any:
@@ -112,7 +118,7 @@ class Shell(Group):
             if isinstance(error, BrokenPipeError) and reader_is_gone():
                 sys.exit(0)  # of the help; reports see to it themselves
             code = report_error(error, given)
-            if "--detailed-exitcode" in given:
+            if "--detailed-exitcode" in given and code != 130:
                 code = 1
         sys.exit(code)
 
@@ -151,6 +157,12 @@ def debug_traceback(error: Exception) -> None:
 
 
 def _usage_text(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption):
+        from difflib import get_close_matches
+
+        near = get_close_matches(error.option_name, error.possibilities or (), 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"unknown option '{error.option_name}'.{hint}"
     text = error.format_message()
     return text[:1].lower() + text[1:] if text.startswith(("No such", "Missing", "Invalid", "Got")) else text
 
