@@ -106,6 +106,10 @@ class Workspace:
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_private(path, text, mode=0o644)
 
+    def drop_artifacts(self, name: str) -> None:
+        """Remove target/<name> and everything in it, so that nothing stale stays beside what is written next."""
+        shutil.rmtree(self.target / name, ignore_errors=True)
+
     def new_spool(self, run_id: str) -> Path:
         """Make an empty folder for one run's clear-text files (mode 0700)."""
         path = self.private / "spool" / run_id

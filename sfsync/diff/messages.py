@@ -46,7 +46,7 @@ def _texts(rule: FieldRule) -> dict[str, str]:
             )
         ),
         "NUMBER_OUTSIDE_VALID_RANGE": (
-            f"{literal(head + 'value outside of valid range, at most ' + _digits(rule) + ': ')} || {shown}"
+            f"{literal(head + 'value outside of valid range, ' + _range(rule) + ': ')} || {shown}"
         ),
         "INVALID_TYPE_ON_FIELD_IN_RECORD": f"{literal(head + f'value not of required type {rule.type}: ')} || {shown}",
         "INVALID_EMAIL_ADDRESS": f"{literal(head + 'invalid email address: ')} || {shown}",
@@ -61,10 +61,12 @@ def _texts(rule: FieldRule) -> dict[str, str]:
     }
 
 
-def _digits(rule: FieldRule) -> str:
-    if rule.precision is None:
-        return "32 bits"
-    return f"{rule.precision - (rule.scale or 0)} digits before the point"
+def _range(rule: FieldRule) -> str:
+    if rule.type in ("date", "datetime"):
+        return "1700-01-01 to 4000-12-31"
+    if rule.type == "int" or rule.precision is None:
+        return "-2147483648 to 2147483647"
+    return f"at most {rule.precision - (rule.scale or 0)} digits before the point"
 
 
 def _allowed(rule: FieldRule) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sfsync.connections import LocalOrg as LocalOrgSettings
 from sfsync.errors import ProfileError
@@ -48,8 +49,8 @@ def org_show_command(options: Options) -> tuple[control.LocalOrg, dict[str, obje
         return control.start(folder, schema=schema), control.show(folder)
 
 
-def org_load_command(options: Options, file: Path) -> dict[str, int]:
-    """Put the records of a file into the org; return how many of each object."""
+def org_load_command(options: Options, file: Path) -> list[dict[str, Any]]:
+    """Put the records of a file into the org; return what became of each object's rows."""
     with Session(options, "org load") as session:
         folder, schema = _folder(session)
         control.start(folder, schema=schema)

@@ -97,6 +97,7 @@ def _push(
         recorder=StateRecorder(store, session.run_id),
         syncs=pushed,
         available=lambda: ledger.budget().available,
+        spent=lambda: ledger.calls,
         stop_requested=stop_requested,
         jitter=random.random,
         chunks={name: int(value) for name, value in learned.items()},

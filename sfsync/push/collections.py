@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sfsync.diff.stage import run_table
+from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
@@ -85,8 +86,11 @@ def _send(context: PushContext, pieces: list[Piece]) -> None:
     attempt = 1
     while True:
         try:
-            answer = _exchange(context, pieces)
+            with context.charged_to(pieces[0].sync):
+                answer = _exchange(context, pieces)
             break
+        except ApiLimitError:
+            raise LimitReachedError from None
         except (NoAnswerError, SalesforceError) as error:
             operation = pieces[0].operation
             total = sum(piece.rows for piece in pieces)

@@ -7,7 +7,8 @@ Invariant: an outcome is written once per row and batch; `record` is called afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +49,7 @@ class PushContext:
     recorder: Recorder
     syncs: Mapping[str, CompiledSync]
     available: Callable[[], int | None]  # API calls that may still be spent
+    spent: Callable[[], int]  # API calls of this run so far
     stop_requested: Callable[[], bool]
     jitter: Callable[[], float]  # 0..1
     chunks: dict[str, int] = field(default_factory=dict)  # object -> rows per Collections request
@@ -64,6 +66,15 @@ class PushContext:
         """A new number for rows that are answered and recorded together."""
         self.parts += 1
         return self.parts
+
+    @contextmanager
+    def charged_to(self, sync: str) -> Iterator[None]:
+        """Put the API calls of the block on a sync's account."""
+        before = self.spent()
+        try:
+            yield
+        finally:
+            self.calls[sync] = self.calls.get(sync, 0) + self.spent() - before
 
     def chosen(self, sync: str, operation: Operation, first: int, last: int) -> str:
         """SQL condition of the rows that a batch sends: its ordinals, less those that wait."""

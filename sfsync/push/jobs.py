@@ -15,6 +15,7 @@ from typing import TypeVar
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
+from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
@@ -146,8 +147,9 @@ def _open(context: PushContext, batch: Batch, path: Path, rows: int) -> JobInfo 
     if info is None:
         return None
     try:
-        bulk.upload(door, info.id, path)
-    except NoAnswerError as error:
+        with context.charged_to(batch.sync):
+            bulk.upload(door, info.id, path)
+    except (NoAnswerError, SalesforceError) as error:
         # A job takes one upload. Whether this one arrived nobody can know, so the job is dropped and made anew.
         context.events.log("warning", f"{batch.sync}: the upload to job {info.id} failed: {error.what}")
         _abort(context, info)
@@ -189,7 +191,10 @@ def _patiently(context: PushContext, batch: Batch, call: Callable[[], T]) -> T |
     attempt = 1
     while True:
         try:
-            return call()
+            with context.charged_to(batch.sync):
+                return call()
+        except ApiLimitError:
+            raise LimitReachedError from None
         except (NoAnswerError, SalesforceError) as error:
             decision = retry.after_call(error, batch.operation, attempt, batch.rows, context.jitter())
             context.events.log(
@@ -301,9 +306,7 @@ def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: in
 def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -> None:
     outcomes = run_table("outcome", batch.sync)
     said = bulk.error_columns("j._extra")
-    read = (
-        f"SELECT *, {said.code} AS code, {said.fields} AS fields, {said.message} AS message FROM ({joined}) AS j"
-    )
+    read = f"SELECT *, {said.code} AS code, {said.fields} AS fields, {said.message} AS message FROM ({joined}) AS j"
     operation = f"'{batch.operation}'"
     error = ErrorColumns("q.code", "q.message", "q.fields")
     context.db.execute(

@@ -124,7 +124,7 @@ def upload(door: Door, job_id: str, csv: Path) -> None:
     size = csv.stat().st_size
     if size > MAX_BULK_BYTES:
         raise InternalError(f"a job of {size:,} bytes; at most {MAX_BULK_BYTES:,} are sent")
-    door.call("PUT", _path(door, job_id, "batches"), kind="bulk", body=csv, headers={"Content-Type": _CSV})
+    door.call("PUT", _path(door, job_id, "batches"), kind="upload", body=csv, headers={"Content-Type": _CSV})
 
 
 def close(door: Door, job_id: str) -> JobInfo:
@@ -139,7 +139,7 @@ def abort(door: Door, job_id: str) -> JobInfo:
 
 def job_info(door: Door, job_id: str) -> JobInfo:
     """Ask for one job, counts included."""
-    return _job(door.call("GET", _path(door, job_id), kind="bulk", timeout_s=_CONTROL_S))
+    return _job(door.call("GET", _path(door, job_id), kind="poll", timeout_s=_CONTROL_S))
 
 
 def list_jobs(door: Door) -> Iterator[JobInfo]:
@@ -158,7 +158,7 @@ def list_jobs(door: Door) -> Iterator[JobInfo]:
 def download_results(door: Door, job_id: str, kind: ResultFile, path: Path) -> Answer:
     """Stream one result file to `path` (mode 0600), which exists only once it is complete."""
     return door.call(
-        "GET", _path(door, job_id, kind), kind="bulk", headers={"Accept": "text/csv"}, to_file=path
+        "GET", _path(door, job_id, kind), kind="result", headers={"Accept": "text/csv"}, to_file=path
     )
 
 
@@ -203,7 +203,7 @@ def _patch(door: Door, job_id: str, state: JobState) -> JobInfo:
         door.call(
             "PATCH",
             _path(door, job_id),
-            kind="bulk",
+            kind="close",
             body=json.dumps({"state": str(state)}),
             timeout_s=_CONTROL_S,
         )

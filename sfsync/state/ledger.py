@@ -19,7 +19,7 @@ WINDOW = timedelta(hours=24)
 DEFAULT_SHARE = 0.25
 """Without settings the project uses a quarter of the org's daily maximum and leaves a quarter free for everybody."""
 
-FINISHING = frozenset({"poll", "result", "abort", "close", "upload"})
+FINISHING = frozenset({"poll", "result", "close", "upload"})
 """Kinds of calls that finish a job already begun; refusing them would waste what was spent."""
 
 

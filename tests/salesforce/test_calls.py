@@ -206,7 +206,7 @@ def test_the_life_of_a_bulk_job(raw, raw_door, ledger, tmp_path):
         "text/csv; charset=UTF-8",
     )
     assert raw.calls[2].body == b'{"state": "UploadComplete"}'
-    assert ledger.booked == ["bulk"] * 6
+    assert ledger.booked == ["bulk", "upload", "close", "poll", "result", "bulk"]
 
 
 def test_a_multipart_job_is_one_call(raw, raw_door, ledger):
