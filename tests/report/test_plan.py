@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ from sfsync.report.page import Page, Style
 from sfsync.report.plan_json import plan_json
 from sfsync.report.plan_markdown import MAX_CHARACTERS, escaped, plan_markdown
 from sfsync.report.plan_text import plan_text
-from sfsync.report.words import cells
+from sfsync.report.words import cells, safe
 
 LAST = (
     "Plan: 120 to create, 45 to update (61 fields), 3 to delete, 2 rejected."
@@ -203,3 +204,27 @@ ESCAPED = [
 @pytest.mark.parametrize(("text", "expected"), [e[1:] for e in ESCAPED], ids=[e[0] for e in ESCAPED])
 def test_escaped(text, expected):
     assert escaped(text) == expected
+
+
+def test_markdown_rendered_is_what_was_meant(plans):
+    """Through a real CommonMark renderer: cells, tags and the code block are where they should be."""
+    from markdown_it import MarkdownIt
+
+    hostile = plans.hostile().syncs[0].rejected_rows[0].message
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(plan_markdown(plans.hostile()))
+    cells_shown = [
+        "".join(child.content for child in (after.children or []))
+        for token, after in pairwise(tokens)
+        if token.type == "td_open"
+    ]
+    assert cells_shown[-1] == f"K__c {safe(hostile)}: {safe(hostile)}"
+    assert len(cells_shown) == 9 + 4
+    fences = [token for token in tokens if token.type == "fence"]
+    assert [token.info for token in fences] == ["diff"]
+    assert fences[0].content.count("\n") == 5
+    tags = [token.content.split()[0] for token in tokens if token.type == "html_block"]
+    assert tags == ["<details>", "</details>"]
+    emphasised = [
+        c.type for t in tokens for c in t.children or [] if c.type in ("em_open", "strong_open", "link_open")
+    ]
+    assert not emphasised
