@@ -45,8 +45,14 @@ def stage_rows(sync: CompiledSync, warehouse: Warehouse, db: DuckDB) -> Staged:
     table = run_table("stage", sync.name)
     if not warehouse.shares_engine:
         rows = warehouse.materialise(sql.projection(sync, f"({sync.sql})", warehouse.dialect), db, table)
-        return Staged(table, True, rows)
+        return Staged(f"({_unsigned(table)})", True, rows)
     if sync.plain_scan:
         relation = f"({sync.sql})"
         return Staged(relation, False, int(db.value(f"SELECT count(*) FROM {relation} AS m")))
     return Staged(table, False, warehouse.materialise(sync.sql, db, table))
+
+
+def _unsigned(table: str) -> str:
+    """Hashes of other engines are signed 64-bit integers; the snapshot keeps them as unsigned ones."""
+    moved = f"CAST(CAST(_source_hash AS HUGEINT) + {1 << 63} AS UBIGINT)"
+    return f"SELECT * REPLACE ({moved} AS _source_hash) FROM {table}"

@@ -6,12 +6,13 @@ Does not:  hold SQL of ours (dialect) or know one database (one file per warehou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.duckdb import DuckDB
+from sfsync.engine.seeds import Seed
 from sfsync.records import Column
 
 
@@ -53,6 +54,22 @@ class Warehouse(Protocol):
 
     def materialise(self, select: str, local: DuckDB, table: str) -> int:
         """Run a SELECT once and keep its rows in `table` of the run's DuckDB file (constant memory); return their count."""
+        ...
+
+    def seed_relation(self, name: str) -> str:
+        """The quoted table that holds a seed's rows."""
+        ...
+
+    def load_seeds(self, seeds: Sequence[Seed], local: DuckDB, *, make: bool) -> tuple[str, ...]:
+        """Bring the seeds' tables up to date in a place of our own; return the names of seeds that were read.
+
+        Args:
+            make: `sfsync seed`: make the place if it is missing and load every seed; otherwise only what moved.
+
+        Raises:
+            WarehouseError: there is no place for seeds, or it may not be written.
+            ProjectError: a CSV cannot be read, or a cell does not fit its type.
+        """
         ...
 
     def describe(self) -> str:

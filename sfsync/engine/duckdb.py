@@ -33,7 +33,7 @@ class DuckDBError(SfsyncError):
     """DuckDB refused a statement or a file.
 
     kind: sql (a statement of ours or a user's) | constraint | data (a value does not fit) | memory | disk | file |
-    missing | locked | not_a_database | newer. pid: of the process that holds a locked file, when DuckDB tells it.
+    missing | locked | not_a_database | newer | storage (not a file that sfsync made). pid: of the process that holds a locked file, when DuckDB tells it.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ def _classify(name: str, message: str) -> tuple[str, str | None]:
         return "not_a_database", None
     if _NEWER.search(message):
         return "newer", "install a newer duckdb: pip install -U duckdb"
+    if "cannot initialize database with storage version" in message:
+        return "storage", None
     if "database does not exist" in message or "No such file" in message:
         return "missing", None
     if "No space left" in message or "max_temp_directory_size" in message:

@@ -8,12 +8,14 @@ Invariant: unqualified names in a model mean the user's tables; our own tables a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from sfsync.engine import seeds
 from sfsync.engine.base import Catalog
 from sfsync.engine.dialect import DUCKDB, Dialect
 from sfsync.engine.duckdb import DuckDB, DuckDBError
-from sfsync.errors import WarehouseError
+from sfsync.errors import InternalError, WarehouseError
 from sfsync.records import Column, SourceType
 
 _RESERVED = frozenset({"memory", "system", "temp", "main"})
@@ -51,14 +53,19 @@ class DuckDBWarehouse:
     dialect: Dialect = DUCKDB
     shares_engine = True
 
-    def __init__(self, local: DuckDB, path: Path | None = None) -> None:
+    def __init__(self, local: DuckDB, path: Path | None = None, *, seeds_file: Path | None = None) -> None:
         """Attach the file.
+
+        Args:
+            path: the user's file; None: there are only seeds.
+            seeds_file: our own file that seeds are kept in, made when there are any.
 
         Raises:
             WarehouseError: it is missing, a folder, no DuckDB file, written by a newer DuckDB, or locked.
         """
         self._local = local
         self._path = path
+        self._seeds_file = seeds_file
         self._alias: str | None = None
         if path is None:
             return
@@ -106,6 +113,16 @@ class DuckDBWarehouse:
             return int(local.value(f"CREATE TABLE {table} AS {select}"))
         except DuckDBError as error:
             raise WarehouseError(_without_class(error.what), fix=error.fix) from None
+
+    def seed_relation(self, name: str) -> str:
+        """The quoted table of a seed."""
+        return seeds.relation(name)
+
+    def load_seeds(self, found: Sequence[seeds.Seed], local: DuckDB, *, make: bool) -> tuple[str, ...]:
+        """Bring the seeds file up to date; return the names of seeds that were read."""
+        if self._seeds_file is None:
+            raise InternalError("a DuckDB warehouse was opened without a place for seeds")
+        return seeds.load(local, self._seeds_file, found, force=make)
 
     def describe(self) -> str:
         """One line for `sfsync debug`."""

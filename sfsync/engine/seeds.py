@@ -7,6 +7,7 @@ Invariant: a seed's table is replaced whole, and only when its digest moved.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from sfsync.errors import ProjectError, Where
 
 CATALOG = "sfsync_seeds"
 _DIGESTS = f"{CATALOG}.main._sfsync_seeds"
+_LINE = re.compile(r"CSV Error on Line: (\d+)")
+_RAGGED = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,25 @@ def read_cells(db: DuckDB, seed: Seed) -> str:
             " null_padding=false, strict_mode=true, max_line_size=4000000)"
         )
     except DuckDBError as error:
-        raise ProjectError(
-            f"the seed '{seed.name}' is not a CSV file of {len(seed.columns)} columns: {error.what}",
-            where=Where(seed.shown),
-            fix="separate cells by commas, quote cells that hold commas, quotes or line breaks",
-        ) from None
+        raise _no_csv(seed, error) from None
     return raw
+
+
+def _no_csv(seed: Seed, error: DuckDBError) -> ProjectError:
+    """The row that has too many or too few cells; DuckDB's own advice is about options that a seed does not have."""
+    found = _RAGGED.search(error.what)
+    line = _LINE.search(error.what)
+    what = (
+        f"the seed '{seed.name}' has a row of {found[2]} cells; its header has {found[1]}"
+        if found
+        else f"the seed '{seed.name}' is not a CSV file of {len(seed.columns)} columns:"
+        f" {error.what.split(' Possible fixes:')[0].removeprefix('Invalid Input Error: ')}"
+    )
+    return ProjectError(
+        what,
+        where=Where(seed.shown, int(line[1]) if line else None),
+        fix="separate cells by commas, quote cells that hold commas, quotes or line breaks",
+    )
 
 
 def _load_one(db: DuckDB, seed: Seed) -> None:

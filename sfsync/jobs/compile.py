@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,9 +11,11 @@ from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
 from sfsync.compiler.surroundings import Surroundings
 from sfsync.contract import Contract
+from sfsync.errors import CompileError, OrgError, SfsyncError
 from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
 from sfsync.state import contracts
+from sfsync.yaml_text import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,30 @@ def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
         assert cached is not None or not needed  # noqa: S101
         return cached or Contract(())
     door = session.door
-    fresh = fetch_contract(door, missing, session.clock)
+    try:
+        fresh = fetch_contract(door, missing, session.clock)
+    except OrgError as error:
+        raise unknown_object(session, error, missing) from None
     contracts.save(session.store, fresh)
     return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
+
+
+def unknown_object(session: Session, error: OrgError, asked: Iterable[str]) -> SfsyncError:
+    """Of an object the org does not have: the same error with its place and the nearest name; else the error."""
+    from sfsync.salesforce.describe import fetch_object_names
+
+    name = next((name for name in asked if error.status == 404 and f"'{name}'" in error.what), None)
+    if name is None:
+        return error
+    there = fetch_object_names(session.door)
+    fix = nearest(name, there) or error.fix
+    for sync in session.project.syncs:
+        if sync.spec.object == name:
+            return CompileError(error.what, where=sync.value_where("object"), fix=fix)
+        for field, spec in sync.spec.fields.items():
+            if spec.lookup is not None and spec.lookup.split(".")[0] == name:
+                return CompileError(error.what, where=sync.value_where("fields", field, "lookup"), fix=fix)
+    return error
 
 
 def compile_for_sending(session: Session, *, max_age: timedelta | None) -> Manifest:

@@ -45,6 +45,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
         found.append(_diff(session, sync, tuple(c.sync for c in found)))
+    session.warehouse.release()
     learned = history.learned(session.store, "collection_rows")
     items: list[SyncPlan] = []
     call = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sfsync.engine import seeds
+from sfsync.engine.seeds import Seed
 from sfsync.jobs.session import Options, Session
 
 
@@ -26,14 +26,12 @@ def seed_command(options: Options) -> SeedResult:
 def load_seeds(session: Session) -> dict[str, str]:
     """Load seeds whose file moved; return the SQL of each seed's relation."""
     _load(session, force=False)
-    if session.warehouse.shares_engine:
-        return {seed.name: seeds.relation(seed.name) for seed in session.project.seeds}
     return {seed.name: session.warehouse.seed_relation(seed.name) for seed in session.project.seeds}
 
 
 def _load(session: Session, *, force: bool) -> tuple[str, ...]:
     values = [
-        seeds.Seed(
+        Seed(
             seed.name,
             session.project.root / seed.path,
             seed.path,
@@ -43,7 +41,4 @@ def _load(session: Session, *, force: bool) -> tuple[str, ...]:
         )
         for seed in session.project.seeds
     ]
-    if session.warehouse.shares_engine:
-        file = session.workspace.private / f"{session.profile.target}.seeds.duckdb"
-        return seeds.load(session.db, file, values, force=force)
     return session.warehouse.load_seeds(values, session.db, make=force)

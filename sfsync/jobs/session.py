@@ -132,7 +132,11 @@ class Session:
         """The user's database."""
         from sfsync.jobs.warehouses import open_warehouse
 
-        warehouse = open_warehouse(self.profile.warehouse, self.db)
+        warehouse = open_warehouse(
+            self.profile.warehouse,
+            self.db,
+            self.workspace.private / f"{self.profile.target}.seeds.duckdb",
+        )
         self._stack.callback(warehouse.close)
         return warehouse
 

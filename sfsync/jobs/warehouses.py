@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfsync.connections import DuckDBSettings, PostgresSettings
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
     from sfsync.engine.duckdb import DuckDB
 
 
-def open_warehouse(settings: Settings, db: DuckDB) -> Warehouse:
+def open_warehouse(settings: Settings, db: DuckDB, seeds_file: Path) -> Warehouse:
     """Connect to the user's database; a new kind of warehouse gets its line here."""
     if isinstance(settings, DuckDBSettings):
         from sfsync.engine.duckdb_warehouse import DuckDBWarehouse
 
-        return DuckDBWarehouse(db, settings.path)
+        return DuckDBWarehouse(db, settings.path, seeds_file=seeds_file)
     if isinstance(settings, PostgresSettings):
         from sfsync.engine.postgres import PostgresWarehouse
 

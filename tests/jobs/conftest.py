@@ -170,7 +170,9 @@ class Team:
                 connection.execute(f"INSERT INTO raw.{name} VALUES ({marks})", values)
 
     def options(self, select: Sequence[str] = (), **more: Any) -> Options:
-        return Options(project_dir=self.folder, select=tuple(select), clock=self.clock, events=self, env={}, **more)
+        return Options(
+            project_dir=self.folder, select=tuple(select), clock=self.clock, events=self, env={}, **more
+        )
 
     def log(self, level: str, message: str, **fields: Any) -> None:
         self.logged.append((level, message))

@@ -82,7 +82,9 @@ def test_odd_texts_arrive_as_they_are(ready: Team, api: str) -> None:
     ready.contacts([{"id": f"K{n}", "last": "x", "title": text} for n, text in enumerate(ODD_TEXTS)])
     assert outcomes(ready.run(), "contacts") == {"created": len(ODD_TEXTS)}
     contacts = ready.org.by("Contact", "Customer_Id__c")
-    assert [contacts[f"K{n}"]["Description"] for n in range(len(ODD_TEXTS))] == [t.strip(" ") for t in ODD_TEXTS]
+    assert [contacts[f"K{n}"]["Description"] for n in range(len(ODD_TEXTS))] == [
+        t.strip(" ") for t in ODD_TEXTS
+    ]
     assert not ready.plan().has_changes
 
 
@@ -164,7 +166,10 @@ def test_other_peoples_use_of_the_org_is_seen(ready: Team) -> None:
 FAULTS: list[tuple[str, list[dict[str, Any]]]] = [
     ("lost before commit", [{"match": "POST /composite", "fault": "lost_before_commit", "times": 1}]),
     ("lost after commit", [{"match": "POST /composite", "fault": "lost_after_commit", "times": 1}]),
-    ("503 with HTML", [{"match": "POST /composite", "fault": "status", "status": 503, "body": "<html>", "times": 2}]),
+    (
+        "503 with HTML",
+        [{"match": "POST /composite", "fault": "status", "status": 503, "body": "<html>", "times": 2}],
+    ),
     ("expired token", [{"match": "POST /composite", "fault": "expired_token", "times": 1}]),
     ("locked rows", [{"fault": "locked_rows", "object": "Contact", "share": 0.3, "times": 2}]),
 ]
@@ -257,6 +262,8 @@ def test_api_calls(ready: Team, rows: int, creates: int, updates: int) -> None:
     ready.sql("UPDATE raw.contacts SET title = 'T' || id")
     before = ready.calls()
     plan = ready.plan("contacts", allow=["contacts.max_change_share"])
-    assert outcomes(ready.run("contacts", allow=["contacts.max_change_share"]), "contacts") == {"updated": rows}
+    assert outcomes(ready.run("contacts", allow=["contacts.max_change_share"]), "contacts") == {
+        "updated": rows
+    }
     assert ready.calls() - before <= updates + 1
     assert ready.calls() - before <= plan.api.calls + 1

@@ -181,7 +181,9 @@ def test_null_keys_and_an_empty_model_hold_removals_back(ready: Team) -> None:
 def test_guards_refuse_and_are_allowed_once(ready: Team) -> None:
     ready.sync("contacts", guards={"max_deletes": 1}, on_removed="delete")
     ready.run()
-    ready.sql("DELETE FROM raw.contacts WHERE id <> 'C1'", "UPDATE raw.accounts SET name = 'New' WHERE id = 'A1'")
+    ready.sql(
+        "DELETE FROM raw.contacts WHERE id <> 'C1'", "UPDATE raw.accounts SET name = 'New' WHERE id = 'A1'"
+    )
     [refusal] = ready.plan().refusals
     assert "--allow contacts.max_deletes" in refusal.fix
     result = ready.run()
@@ -197,12 +199,19 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str, str]] = [
     ("too long", {"last": "x" * 81}, "STRING_TOO_LONG", "LastName"),
     ("e-mail", {"last": "x", "email": "nobody"}, "INVALID_EMAIL_ADDRESS", "Email"),
     ("range", {"last": "x", "worth": 10**15}, "NUMBER_OUTSIDE_VALID_RANGE", "Lifetime_Value__c"),
-    ("picklist", {"last": "x", "interests": "Skydiving"}, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Interests__c"),
+    (
+        "picklist",
+        {"last": "x", "interests": "Skydiving"},
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+        "Interests__c",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("row", "code", "field"), [c[1:] for c in BAD_ROWS], ids=[c[0] for c in BAD_ROWS])
-def test_a_bad_row_is_rejected_here_then_held(ready: Team, row: dict[str, Any], code: str, field: str) -> None:
+def test_a_bad_row_is_rejected_here_then_held(
+    ready: Team, row: dict[str, Any], code: str, field: str
+) -> None:
     ready.contacts([{"id": "C1", "last": "Ito"}, {"id": "X1", **row}])
     result = ready.run()
     item = of(result, "contacts")
@@ -213,7 +222,9 @@ def test_a_bad_row_is_rejected_here_then_held(ready: Team, row: dict[str, Any], 
     again = ready.run()
     assert outcomes(again, "contacts") == {"unchanged": 1, "held": 1}
     assert again.exit_code == 0
-    ready.sql("UPDATE raw.contacts SET last = 'Good', email = NULL, worth = 1, interests = NULL WHERE id = 'X1'")
+    ready.sql(
+        "UPDATE raw.contacts SET last = 'Good', email = NULL, worth = 1, interests = NULL WHERE id = 'X1'"
+    )
     assert outcomes(ready.run(), "contacts") == {"unchanged": 1, "created": 1}
     assert of(ready.run(), "contacts").rejected_file is None
 
@@ -290,10 +301,20 @@ def test_a_new_mapped_field_is_sent_and_the_others_are_left_alone(ready: Team) -
 
 def test_a_changed_identity_is_refused(ready: Team) -> None:
     ready.run()
-    ready.sync("contacts", object="Lead", identity={"Lead_Id__c": "id"}, fields={"AccountId": None, "Birthdate": None})
     ready.sync(
         "contacts",
-        fields={"Last_Login__c": None, "Lifetime_Value__c": None, "Is_Champion__c": None, "Interests__c": None},
+        object="Lead",
+        identity={"Lead_Id__c": "id"},
+        fields={"AccountId": None, "Birthdate": None},
+    )
+    ready.sync(
+        "contacts",
+        fields={
+            "Last_Login__c": None,
+            "Lifetime_Value__c": None,
+            "Is_Champion__c": None,
+            "Interests__c": None,
+        },
     )
     ready.sync("contacts", fields={"Company": "first"})
     result_or_error: Any = None
