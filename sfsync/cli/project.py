@@ -6,6 +6,7 @@ Does not:  do anything: each calls one job and prints one report.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -94,11 +95,17 @@ def compile_(given: Given) -> None:
             [model.name for model in manifest.models],
             [sync.name for sync in manifest.outlines],
             manifest.unchecked,
-            made.path,
+            _from_here(made.path),
             color=screen.color,
             width=screen.width,
         )
     )
+
+
+def _from_here(path: str) -> str:
+    """The path as one would type it in the current folder, unless that leads upwards."""
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else short
 
 
 @click.command(

@@ -64,11 +64,11 @@ def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict:
     with given.opened() as (options, talker), stopping(talker) as stop:
 
         def on_plan(plan: Any) -> None:
+            stop.sending = True  # first: Ctrl-C at the sight of the next line is already a wish
             talker.log("info", last_line(plan))
             warn_of_strange(allow, (item.sync.name for item in plan.syncs), talker)
             for warning in plan.warnings:
                 talker.log("warning", warning)
-            stop.sending = True
 
         result = job(options, allow=allow, strict=strict, stop_requested=stop.requested, on_plan=on_plan)
     screen = screen_of(sys.stdout)
