@@ -193,14 +193,14 @@ class Staging:
             return "m.Id", f"LEFT JOIN {where} m ON m.Id = {mine}"
         theirs = folded(self.key, f"m.{key}")
         if self.key.unique:
-            on = f"{theirs} = {folded(self.key, mine)} AND m.IsDeleted = 'false' AND {mine} <> ''"
+            on = f"{theirs} = {folded(self.key, mine)} AND m.IsDeleted = 'false'"
             return "m.Id", f"LEFT JOIN {where} m ON {on}"
         some = f"SELECT {folded(self.key, f'c{self.key_index}')} FROM {self.staged}"
         grouped = (
             f"SELECT {theirs} AS k, min(m.Id) AS Id, count(*) AS many, string_agg(substr(m.Id, 1, 15), ', ') AS ids"
             f" FROM {where} m WHERE m.IsDeleted = 'false' AND {theirs} IN ({some}) GROUP BY 1"
         )
-        return "m.Id", f"LEFT JOIN ({grouped}) m ON m.k = {folded(self.key, mine)} AND {mine} <> ''"
+        return "m.Id", f"LEFT JOIN ({grouped}) m ON m.k = {folded(self.key, mine)}"
 
     def _match_errors(self) -> list[str]:
         """Errors of the key: absent, standing twice, matching nothing, a deleted record, or more than one."""
@@ -378,7 +378,7 @@ class Staging:
             mine, theirs = folded(field, f"s.c{i}"), folded(field, f"u{i}.{quoted(field.name)}")
             joins.append(
                 f"LEFT JOIN {table(self.call.sobject.name)} u{i}"
-                f" ON {theirs} = {mine} AND {mine} <> '' AND u{i}.IsDeleted = 'false'"
+                f" ON {theirs} = {mine} AND u{i}.IsDeleted = 'false'"
             )
             words = literal(f"duplicate value found: {field.name} duplicates value on record with id: ")
             taken = fail("DUPLICATE_VALUE", f"{words} || substr(u{i}.Id, 1, 15)")
