@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sfsync.compiler.compile import compile_project, used_objects
 from sfsync.compiler.fields import OrgView
@@ -16,6 +17,9 @@ from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
 from sfsync.state import contracts
 from sfsync.yaml_text import nearest
+
+if TYPE_CHECKING:
+    from sfsync.salesforce.door import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,18 @@ def compile_command(options: Options) -> CompileResult:
         return CompileResult(manifest, str(session.workspace.target / "compiled"))
 
 
-def compile_session(session: Session, contract: Contract | None) -> Manifest:
-    """Compile the session's project against its warehouse and, when it is known, the org's contract."""
+def compile_session(session: Session, contract: Contract | None, *, asked: bool = False) -> Manifest:
+    """Compile the session's project against its warehouse and, when it is known, the org's contract.
+
+    Args:
+        asked: the org was asked for every object in use, so one that is not in the contract does not exist.
+    """
     seeds = load_seeds(session)
     around = Surroundings(
         dialect=session.warehouse.dialect,
         catalog=session.catalog,
         columns_of=session.warehouse.columns,
-        org=OrgView(contract, whole=False) if contract is not None else None,
+        org=OrgView(contract, whole=asked) if contract is not None else None,
         target=session.target_facts(),
         env=session.options.env,
         seeds=seeds,
@@ -52,8 +60,6 @@ def compile_session(session: Session, contract: Contract | None) -> Manifest:
 
 def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     """The contract of the used objects: cached, or asked of the org where objects are missing or too old."""
-    from sfsync.salesforce.describe import fetch_contract
-
     store = session.store
     cached = contracts.load(store)
     needed = used_objects(session.project)
@@ -64,23 +70,29 @@ def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     if not missing:
         assert cached is not None or not needed  # noqa: S101
         return cached or Contract(())
-    door = session.door
-    try:
-        fresh = fetch_contract(door, missing, session.clock)
-    except OrgError as error:
-        raise unknown_object(session, error, missing) from None
+    fresh = describe(session, session.door, missing)
     contracts.save(session.store, fresh)
     return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
 
 
-def unknown_object(session: Session, error: OrgError, asked: Iterable[str]) -> SfsyncError:
-    """Of an object the org does not have: the same error with its place and the nearest name; else the error."""
-    from sfsync.salesforce.describe import fetch_object_names
+def describe(session: Session, door: Door, names: Sequence[str]) -> Contract:
+    """Ask the org for these objects.
 
-    name = next((name for name in asked if error.status == 404 and f"'{name}'" in error.what), None)
-    if name is None:
-        return error
-    there = fetch_object_names(session.door)
+    Raises:
+        CompileError: an object is not there for this user; with its place in a sync and the nearest name.
+    """
+    from sfsync.salesforce.describe import fetch_contract, fetch_object_names
+
+    try:
+        return fetch_contract(door, names, session.clock)
+    except OrgError as error:
+        unknown = [name for name in names if error.status == 404 and f"'{name}'" in error.what]
+        if not unknown:
+            raise
+        raise _unknown_object(session, error, unknown[0], fetch_object_names(door)) from None
+
+
+def _unknown_object(session: Session, error: OrgError, name: str, there: Sequence[str]) -> SfsyncError:
     fix = nearest(name, there) or error.fix
     for sync in session.project.syncs:
         if sync.spec.object == name:
@@ -93,7 +105,7 @@ def unknown_object(session: Session, error: OrgError, asked: Iterable[str]) -> S
 
 def compile_for_sending(session: Session, *, max_age: timedelta | None) -> Manifest:
     """Compile against the org's contract, asking the org where nothing, or nothing fresh enough, is known."""
-    manifest = compile_session(session, known_contract(session, max_age=max_age))
+    manifest = compile_session(session, known_contract(session, max_age=max_age), asked=True)
     write_compiled(session, manifest)
     return manifest
 

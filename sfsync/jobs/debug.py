@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from sfsync.compiler.compile import used_objects
 from sfsync.contract import Contract
 from sfsync.errors import SfsyncError
+from sfsync.jobs.compile import describe
 from sfsync.jobs.session import Options, Session
 from sfsync.project.project import Project
-from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
+from sfsync.salesforce.describe import fetch_org, fetch_user
 from sfsync.state import contracts
 
 
@@ -101,7 +102,7 @@ def _org(checks: list[Check], session: Session) -> None:
         checks.append(
             Check("API version", True, f"{door.version} used; the org offers {versions[0]} to {versions[-1]}")
         )
-        contract = fetch_contract(door, used_objects(session.project), session.clock)
+        contract = describe(session, door, used_objects(session.project))
         if has_state or session.is_local:
             contracts.save(session.open_store(write=True), contract)
     except SfsyncError as error:
@@ -122,6 +123,14 @@ def rights(project: Project, contract: Contract) -> list[Check]:
         spec = sync.spec
         found = contract.object(spec.object)
         if found is None:
+            checks.append(
+                Check(
+                    f"sync {spec.name}",
+                    False,
+                    f"object {spec.object} does not exist in the org, or this user may not see it",
+                    "check the API name (custom objects end in __c) and the user's object permissions",
+                )
+            )
             continue
         needs = {"create": found.createable, "update": found.updateable}
         if spec.on_removed == "delete":

@@ -64,7 +64,18 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
         created_at=session.clock.now(),
         syncs=tuple(items),
         api=_budget(session, [batch for item in items for batch in item.batches]),
-        warnings=manifest.warnings + tuple(w for item in items for w in item.warnings),
+        warnings=_state_warnings(session)
+        + manifest.warnings
+        + tuple(w for item in items for w in item.warnings),
+    )
+
+
+def _state_warnings(session: Session) -> tuple[str, ...]:
+    if session.options.env.get("CI") != "true" or session.is_local:
+        return ()
+    return (
+        f"the state {session.state_path.name} is a file, and CI machines are thrown away: keep it between runs"
+        " (a cache or an artifact)",
     )
 
 

@@ -223,6 +223,8 @@ class Session:
             api_version=version,
         )
         self._stack.callback(door.close)
+        if version is not None:
+            door.check_version()
         return door
 
     def target_facts(self) -> dict[str, str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sfsync.compiler.compile import used_objects
 from sfsync.errors import StateError
+from sfsync.jobs.compile import describe
 from sfsync.jobs.session import Options, Session
-from sfsync.salesforce.describe import fetch_contract
 from sfsync.state import contracts
 
 
@@ -38,8 +38,13 @@ def state_init_command(options: Options) -> StateInitResult:
         door = session.open_door()
         org_id = door.token.org_id  # signing in comes first: a failure leaves no state behind
         store = session.open_store(write=True, starts_empty=True)
-        store.bind(org_id)
-        door.use_ledger(session.ledger)
-        if names:
-            contracts.save(store, fetch_contract(door, names, session.clock))
+        try:
+            store.bind(org_id)
+            door.use_ledger(session.ledger)
+            if names:
+                contracts.save(store, describe(session, door, names))
+        except BaseException:
+            store.close()
+            path.unlink(missing_ok=True)  # half a state would look like a whole one
+            raise
         return StateInitResult(str(path), org_id, names, session.ledger.calls)

@@ -48,16 +48,23 @@ class Allowance:
 
 
 def fetch_contract(door: Door, object_names: Iterable[str], clock: Clock) -> Contract:
-    """Describe these objects: one counted call each.
+    """Describe these objects: one counted call each. An object that this user cannot see is left out.
 
     Raises:
-        OrgError: an object does not exist, or this user may not see it.
         SalesforceError, NoAnswerError: as of any call.
     """
     user = fetch_user(door)
-    objects = tuple(_describe(door, name, user) for name in sorted(set(object_names)))
+    found = [_describe(door, name) for name in sorted(set(object_names))]
+    objects = tuple(item for item in found if item is not None)
     fetched_at = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     return Contract(objects, door.token.org_id, user.username, door.version, fetched_at)
+
+
+def fetch_object_names(door: Door) -> tuple[str, ...]:
+    """The objects this user may see: one counted call."""
+    body = door.call("GET", door.data_path("sobjects"), kind="describe").json()
+    found = body.get("sobjects", []) if isinstance(body, dict) else []
+    return tuple(str(item["name"]) for item in found if isinstance(item, dict) and "name" in item)
 
 
 def fetch_user(door: Door) -> User:
@@ -108,17 +115,12 @@ def fetch_limits(door: Door) -> Mapping[str, Allowance]:
     }
 
 
-def _describe(door: Door, name: str, user: User) -> SObject:
+def _describe(door: Door, name: str) -> SObject | None:
     try:
         return SObject.from_describe(getattr(door.salesforce(), name).describe())
     except SalesforceError as error:
         if error.status != 404:
             raise
-        raise OrgError(
-            f"object '{name}' does not exist in org {user.org_id}, or {user.username} may not see it",
-            fix="check the API name (custom objects end in __c) and the user's object permissions",
-            code=error.code,
-            status=404,
-        ) from None
+        return None
     except (ValueError, KeyError, TypeError):
         raise NoAnswerError(f"GET sobjects/{name}/describe: the answer is no describe", sent=True) from None

@@ -105,6 +105,19 @@ class Door:
             self._version = choose_version(self.versions())
         return self._version
 
+    def check_version(self) -> None:
+        """See that the org offers the version in use; not counted.
+
+        Raises:
+            OrgError: it does not.
+        """
+        offered = self.versions()
+        if self.version not in offered:
+            raise OrgError(
+                f"the org does not offer API version {self.version}; it offers {offered[0]} to {offered[-1]}",
+                fix="set `api_version` in profiles.yml to one of these, or leave it out for the newest",
+            )
+
     def use_ledger(self, ledger: CallLedger) -> None:
         """Count in this ledger from now on: the state that keeps it may be opened only once the org is known."""
         self._ledger = ledger
