@@ -163,7 +163,12 @@ class InterruptedRunError(SfsyncError):
 
 
 class InternalError(SfsyncError):
-    """A promise inside sfsync did not hold: a bug, and nothing the user did."""
+    """A promise inside sfsync did not hold: a bug, and nothing the user did.
+
+    Exit 1, since 2 would say that nothing was sent.
+    """
+
+    exit_code = 1
 
     def __init__(self, what: str) -> None:
         super().__init__(what, fix="please report this with the command and `--log-format json` output")

@@ -93,8 +93,8 @@ def compile_(given: Given) -> None:
     write_report(
         compile_text(
             [model.name for model in manifest.models],
-            [sync.name for sync in manifest.outlines],
-            manifest.unchecked,
+            made.syncs,
+            [name for name in manifest.unchecked if name in made.syncs],
             _from_here(made.path),
             color=screen.color,
             width=screen.width,

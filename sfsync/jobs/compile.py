@@ -15,6 +15,7 @@ from sfsync.contract import Contract
 from sfsync.errors import CompileError, OrgError, SfsyncError
 from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
+from sfsync.project.selector import graph_of, select
 from sfsync.state import contracts
 from sfsync.yaml_text import nearest
 
@@ -27,6 +28,7 @@ class CompileResult:
     """What `sfsync compile` made."""
 
     manifest: Manifest
+    syncs: tuple[str, ...]  # those that the selection names, parents first
     path: str  # the folder of compiled SQL
 
 
@@ -35,8 +37,17 @@ def compile_command(options: Options) -> CompileResult:
     with Session(options, "compile") as session:
         contract = contracts.load(session.store) if session.state_path.exists() else None
         manifest = compile_session(session, contract)
+        names = selected_names(session, manifest)
         write_compiled(session, manifest)
-        return CompileResult(manifest, str(session.workspace.target / "compiled"))
+        return CompileResult(manifest, names, str(session.workspace.target / "compiled"))
+
+
+def selected_names(session: Session, manifest: Manifest) -> tuple[str, ...]:
+    """The syncs that --select and --exclude leave, parents first."""
+    refs = {model.name: model.refs for model in manifest.models}
+    tags = {model.name: model.tags for model in manifest.models}
+    chosen = select(graph_of(session.project, refs, tags), session.options.select, session.options.exclude)
+    return tuple(outline.name for outline in manifest.outlines if outline.name in chosen)
 
 
 def compile_session(session: Session, contract: Contract | None, *, asked: bool = False) -> Manifest:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sfsync.jobs.compile import compile_session
+from sfsync.jobs.compile import compile_session, selected_names
 from sfsync.jobs.session import Options, Session
-from sfsync.project.selector import graph_of, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,7 @@ def ls_command(options: Options) -> tuple[ListedSync, ...]:
     """The selected syncs, parents first."""
     with Session(options, "ls") as session:
         manifest = compile_session(session, None)
-        refs = {model.name: model.refs for model in manifest.models}
-        tags = {model.name: model.tags for model in manifest.models}
-        names = select(graph_of(session.project, refs, tags), options.select, options.exclude)
+        names = selected_names(session, manifest)
         return tuple(
             ListedSync(o.name, o.object, o.model, o.path, o.after, o.tags, o.description)
             for o in manifest.outlines

@@ -8,12 +8,11 @@ from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.diff.diff import Changes, DiffContext, diff_sync
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
-from sfsync.jobs.compile import compile_for_sending
+from sfsync.jobs.compile import compile_for_sending, selected_names
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
-from sfsync.project.selector import graph_of, select
 from sfsync.records import Batch
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.state import history
@@ -32,9 +31,7 @@ def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
 
 def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, ...]:
     """The syncs that --select and --exclude leave, parents first."""
-    refs = {model.name: model.refs for model in manifest.models}
-    tags = {model.name: model.tags for model in manifest.models}
-    names = select(graph_of(session.project, refs, tags), session.options.select, session.options.exclude)
+    names = selected_names(session, manifest)
     return tuple(sync for sync in manifest.syncs if sync.name in names)
 
 

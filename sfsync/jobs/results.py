@@ -93,6 +93,8 @@ def _result(
 ) -> SyncResult:
     name = item.sync.name
     refused = status is Status.REFUSED
+    now = session.clock.now()
+    times = context.times.get(name, (now, now))
     samples = [row for row in rejected.read(session.store, name, SAMPLES) if row.run_id == session.run_id]
     return SyncResult(
         name=name,
@@ -105,14 +107,16 @@ def _result(
         skipped_gone=item.changes.gone,
         calls=context.calls.get(name, 0),
         job_ids=tuple(context.job_ids.get(name, ())),
-        started_at=session.started_at,
-        ended_at=session.clock.now(),
-        message="; ".join(refusal.what for refusal in item.refusals) or None,
+        started_at=times[0],
+        ended_at=times[-1],
+        message="; ".join(f"{refusal.what} ({refusal.fix})" for refusal in item.refusals) or None,
         rejected=tuple(
             RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts)
             for row in samples
         ),
-        rejected_file=f"rejected/{name}.csv" if rejected.counts(session.store).get(name) else None,
+        rejected_file=f"{session.project.spec.target_path}/rejected/{name}.csv"
+        if rejected.counts(session.store).get(name)
+        else None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -56,6 +57,9 @@ class PushContext:
     job_speed: dict[str, float] = field(default_factory=dict)  # object -> seconds a row in a Bulk job
     job_ids: dict[str, list[str]] = field(default_factory=dict)  # sync -> jobs of this run
     calls: dict[str, int] = field(default_factory=dict)  # sync -> API calls spent on it
+    times: dict[str, tuple[datetime, ...]] = field(
+        default_factory=dict
+    )  # sync -> first and last moment on the wire
     max_wait_s: float = 1800.0
     skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
     parts: int = 0
@@ -70,10 +74,11 @@ class PushContext:
     @contextmanager
     def charged_to(self, sync: str) -> Iterator[None]:
         """Put the API calls of the block on a sync's account."""
-        before = self.spent()
+        before, started = self.spent(), self.clock.now()
         try:
             yield
         finally:
+            self.times[sync] = (self.times.get(sync, (started,))[0], self.clock.now())
             self.calls[sync] = self.calls.get(sync, 0) + self.spent() - before
 
     def chosen(self, sync: str, operation: Operation, first: int, last: int) -> str:
@@ -87,7 +92,8 @@ class PushContext:
     def progress(self, sync: str, rows: int) -> None:
         """Tell how far a sync is."""
         self.done[sync] = self.done.get(sync, 0) + rows
-        self.events.progress(sync, self.done[sync], self.totals.get(sync))
+        calls, jobs = self.calls.get(sync, 0), len(self.job_ids.get(sync, ()))
+        self.events.progress(sync, self.done[sync], self.totals.get(sync), calls=calls, jobs=jobs)
 
 
 def prepare_outcomes(context: PushContext) -> None:

@@ -120,7 +120,6 @@ def _sync(page: Page, item: SyncResult) -> None:
     if item.message:
         page.wrapped(safe(item.message), indent="  ", hang="    ", style=style)
     if item.status is Status.REFUSED:
-        page.wrapped("`sfsync plan` says how to allow it once.", indent="  ", style=Style.QUIET)
         return
     _outcomes(page, item)
     _accounting(page, item)
@@ -178,7 +177,7 @@ def _rejected(page: Page, item: SyncResult) -> None:
         if len(rows) > _GROUP_ROWS:
             page.line(f"      and {number(len(rows) - _GROUP_ROWS)} more", Style.QUIET)
     if item.rejected_file:
-        page.line(f"  All rejected and held rows: target/{item.rejected_file}", Style.QUIET)
+        page.line(f"  All rejected and held rows: {item.rejected_file}", Style.QUIET)
 
 
 def identity_text(identity: str) -> str:

@@ -77,7 +77,7 @@ def busy() -> Result:
             },
             removals={Outcome.DELETED: 3},
             rejected=rejected,
-            rejected_file="rejected/contacts.csv",
+            rejected_file="target/rejected/contacts.csv",
             calls=7,
             job_ids=("7501x0000000001AAA",),
         ),
