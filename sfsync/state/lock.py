@@ -87,9 +87,21 @@ def read_holder(state: Path) -> Holder | None:
         return None
 
 
+def current_holder(state: Path) -> Holder | None:
+    """Who holds the lease now; None when nobody does, however the file itself is locked."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(state.with_name(state.name + ".lock"), mode=0o600)
+    try:
+        with lock.acquire(timeout=0):
+            return None
+    except Timeout:
+        return read_holder(state)
+
+
 def locked_error(state: Path, holder: Holder | None) -> StateLockedError:
     """The one error for a state that somebody else holds."""
-    who = f"held by {holder}" if holder else "held by another process"
+    who = f"held by {holder}" if holder else "read by another process, such as `sfsync plan` or `status`"
     return StateLockedError(f"the state {state} is {who}", fix="wait until it ends, then try again")
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from sfsync.engine.duckdb import DuckDB, DuckDBError
 from sfsync.errors import StateError
 from sfsync.ports import Clock
-from sfsync.state.lock import StateLock, locked_error, read_holder
+from sfsync.state.lock import StateLock, current_holder, locked_error
 from sfsync.state.migrations import VERSION, migrate
 
 CATALOG = "sfsync_state"
 CONTROL = f"{CATALOG}.main"
 SNAPSHOT = f"{CATALOG}.snapshot"
+READER_PATIENCE_S = 15.0
+"""How long a writer waits for commands that only read the file."""
 
 
 def utc(value: datetime) -> datetime:
@@ -119,21 +121,43 @@ class StateStore:
             self._lock = None
 
     def _attach(self, path: Path, *, read_only: bool) -> None:
+        patience = READER_PATIENCE_S if self._lock is not None else 0.0
         try:
-            self.db.attach(path, CATALOG, read_only=read_only)
+            self._attach_patiently(path, read_only, patience)
         except DuckDBError as error:
             if error.kind == "locked":
-                raise locked_error(path, read_holder(path)) from None
+                holder = None if self._lock is not None else current_holder(path)
+                raise locked_error(path, holder) from None
+            if error.kind == "storage":
+                raise self._not_a_state() from None
+            fix = "put a copy of it back, or move it away and run `sfsync state init --empty`"
             raise StateError(
-                f"the state {path} cannot be read: {error.what}",
-                fix="if it is damaged, put a copy back, or move it away and run `sfsync state init --empty`",
+                f"the state {error.what}", fix=error.fix if error.kind == "newer" else fix
             ) from None
         self._attached = True
+
+    def _attach_patiently(self, path: Path, read_only: bool, patience_s: float) -> None:
+        """Attach; who holds the lease waits for readers, since a `plan` or `status` is done in seconds."""
+        until = self.clock.monotonic() + patience_s
+        while True:
+            try:
+                self.db.attach(path, CATALOG, read_only=read_only)
+                return
+            except DuckDBError as error:
+                if error.kind != "locked" or self.clock.monotonic() >= until:
+                    raise
+            self.clock.sleep(0.25)
 
     def _detach(self) -> None:
         if self._attached:
             self._attached = False
             self.db.detach(CATALOG)
+
+    def _not_a_state(self) -> StateError:
+        return StateError(
+            f"{self.name} is a DuckDB file but not an sfsync state",
+            fix="move the file away and run `sfsync state init --empty`",
+        )
 
     def _version(self, *, fresh_allowed: bool) -> int:
         tables = self.db.execute(
@@ -144,10 +168,7 @@ class StateStore:
             return 0
         text = self.meta("version") if ("meta",) in tables else None
         if text is None or not text.isdigit():
-            raise StateError(
-                f"{self.name} is a DuckDB file but not an sfsync state",
-                fix="check `state: path` of the target, or move the file away and run `sfsync state init --empty`",
-            )
+            raise self._not_a_state()
         if int(text) > VERSION:
             raise StateError(
                 f"the state {self.name} has version {text}; this sfsync knows versions up to {VERSION}",
