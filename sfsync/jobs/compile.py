@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sfsync.compiler.compile import compile_project, used_objects
 from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
 from sfsync.compiler.surroundings import Surroundings
 from sfsync.contract import Contract
-from sfsync.errors import CompileError, OrgError, SfsyncError
 from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
 from sfsync.project.selector import graph_of, select
 from sfsync.state import contracts
-from sfsync.yaml_text import nearest
-
-if TYPE_CHECKING:
-    from sfsync.salesforce.door import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +64,8 @@ def compile_session(session: Session, contract: Contract | None, *, asked: bool 
 
 def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     """The contract of the used objects: cached, or asked of the org where objects are missing or too old."""
+    from sfsync.salesforce.describe import fetch_contract
+
     store = session.store
     cached = contracts.load(store)
     needed = used_objects(session.project)
@@ -81,37 +76,9 @@ def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     if not missing:
         assert cached is not None or not needed  # noqa: S101
         return cached or Contract(())
-    fresh = describe(session, session.door, missing)
+    fresh = fetch_contract(session.door, missing, session.clock)
     contracts.save(session.store, fresh)
     return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
-
-
-def describe(session: Session, door: Door, names: Sequence[str]) -> Contract:
-    """Ask the org for these objects.
-
-    Raises:
-        CompileError: an object is not there for this user; with its place in a sync and the nearest name.
-    """
-    from sfsync.salesforce.describe import fetch_contract, fetch_object_names
-
-    try:
-        return fetch_contract(door, names, session.clock)
-    except OrgError as error:
-        unknown = [name for name in names if error.status == 404 and f"'{name}'" in error.what]
-        if not unknown:
-            raise
-        raise _unknown_object(session, error, unknown[0], fetch_object_names(door)) from None
-
-
-def _unknown_object(session: Session, error: OrgError, name: str, there: Sequence[str]) -> SfsyncError:
-    fix = nearest(name, there) or error.fix
-    for sync in session.project.syncs:
-        if sync.spec.object == name:
-            return CompileError(error.what, where=sync.value_where("object"), fix=fix)
-        for field, spec in sync.spec.fields.items():
-            if spec.lookup is not None and spec.lookup.split(".")[0] == name:
-                return CompileError(error.what, where=sync.value_where("fields", field, "lookup"), fix=fix)
-    return error
 
 
 def compile_for_sending(session: Session, *, max_age: timedelta | None) -> Manifest:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from sfsync.compiler.compile import used_objects
 from sfsync.contract import Contract
 from sfsync.errors import SfsyncError
-from sfsync.jobs.compile import describe
 from sfsync.jobs.session import Options, Session
 from sfsync.project.project import Project
-from sfsync.salesforce.describe import fetch_org, fetch_user
+from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
 from sfsync.state import contracts
 
 
@@ -102,7 +101,7 @@ def _org(checks: list[Check], session: Session) -> None:
         checks.append(
             Check("API version", True, f"{door.version} used; the org offers {versions[0]} to {versions[-1]}")
         )
-        contract = describe(session, door, used_objects(session.project))
+        contract = fetch_contract(door, used_objects(session.project), session.clock)
         if has_state or session.is_local:
             contracts.save(session.open_store(write=True), contract)
     except SfsyncError as error:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sfsync.compiler.compile import used_objects
 from sfsync.errors import StateError
-from sfsync.jobs.compile import describe
 from sfsync.jobs.session import Options, Session
+from sfsync.salesforce.describe import fetch_contract
 from sfsync.state import contracts
 
 
@@ -41,10 +41,11 @@ def state_init_command(options: Options) -> StateInitResult:
         try:
             store.bind(org_id)
             door.use_ledger(session.ledger)
-            if names:
-                contracts.save(store, describe(session, door, names))
+            found = fetch_contract(door, names, session.clock)
+            contracts.save(store, found)
         except BaseException:
             store.close()
             path.unlink(missing_ok=True)  # half a state would look like a whole one
             raise
-        return StateInitResult(str(path), org_id, names, session.ledger.calls)
+        objects = tuple(item.name for item in found.objects)
+        return StateInitResult(str(path), org_id, objects, session.ledger.calls)

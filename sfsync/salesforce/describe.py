@@ -60,13 +60,6 @@ def fetch_contract(door: Door, object_names: Iterable[str], clock: Clock) -> Con
     return Contract(objects, door.token.org_id, user.username, door.version, fetched_at)
 
 
-def fetch_object_names(door: Door) -> tuple[str, ...]:
-    """The objects this user may see: one counted call."""
-    body = door.call("GET", door.data_path("sobjects"), kind="describe").json()
-    found = body.get("sobjects", []) if isinstance(body, dict) else []
-    return tuple(str(item["name"]) for item in found if isinstance(item, dict) and "name" in item)
-
-
 def fetch_user(door: Door) -> User:
     """The user of this connection, by OAuth's userinfo: not counted; by SOQL where the app's scopes refuse that."""
     token = door.token
