@@ -89,6 +89,9 @@ class UncountedLedger:
     def observe(self, used: int, maximum: int) -> None: ...
 
 
+_OWNER = "owner"
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The folders of one project, and the only place that writes artifacts: whole files, by rename.
@@ -111,10 +114,14 @@ class Workspace:
         shutil.rmtree(self.target / name, ignore_errors=True)
 
     def new_spool(self, run_id: str) -> Path:
-        """Make an empty folder for one run's clear-text files (mode 0700)."""
+        """Make an empty folder for one run's clear-text files (mode 0700), and clear away those of killed runs."""
+        self.private.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in (self.private / "spool").glob("*"):
+            if not _in_use(left):
+                shutil.rmtree(left, ignore_errors=True)
         path = self.private / "spool" / run_id
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o700)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(path / _OWNER, str(os.getpid()))
         return path
 
     def drop_spool(self, run_id: str) -> None:
@@ -130,6 +137,17 @@ def write_private(path: Path, text: str, *, mode: int = 0o600) -> Path:
         handle.write(text)
     temporary.replace(path)
     return path
+
+
+def _in_use(spool: Path) -> bool:
+    """Whether the process that made a spool still lives. A folder without a note is being made just now."""
+    try:
+        os.kill(int((spool / _OWNER).read_text("utf-8")), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
 
 
 Environment = Mapping[str, str]
