@@ -35,7 +35,7 @@ class Contest:
         self.warehouse.unlink(missing_ok=True)
         self.warehouse.symlink_to(self.folder / f"{version}.duckdb")
 
-    def open(self) -> None:
+    def open(self, *, memory_limit: str | None = None) -> None:
         """Start both orgs with their parents, make the project and its empty state."""
         for name in ("sfsync", "baseline"):
             org = control.start(self._org(name), schema=self.folder / "schema.json", idle_minutes=30)
@@ -49,8 +49,21 @@ class Contest:
             "client_id": org.client_id,
             "client_secret": org.client_secret,
         }
-        data.make_project(self.project, self.warehouse, facts)
+        data.make_project(self.project, self.warehouse, facts, memory_limit)
         self.sfsync("state", "init", "--empty")
+
+    def change_all(self) -> None:
+        """Change two fields of every row."""
+        sql = "UPDATE raw.customers SET title = 'T' || visits, lifetime_value = lifetime_value + 1"
+        script = f"import duckdb; duckdb.connect({str(self.folder / 'v1.duckdb')!r}).execute({sql!r})"
+        run([sys.executable, "-c", script])
+
+    def prepare(self, memory_limit: str) -> None:
+        """States as after a first load of v1, without one."""
+        self.open(memory_limit=memory_limit)
+        self.close()
+        state = str(self.folder / "baseline.duckdb")
+        run([sys.executable, "-m", "bench.prepare", str(self.project), str(self.warehouse), state])
 
     def close(self) -> None:
         """Stop both orgs."""

@@ -36,13 +36,25 @@ _ROW = """
     CASE WHEN i % 3 > 0 THEN ['CTO','Buyer','Head of Sales','Engineer'][1 + i % 4] END AS title
 """
 
-COLUMNS = (
-    "id email first_name last_name account_id lifetime_value visits is_champion born last_login note lead_source title"
-).split()
+COLUMNS = [
+    "id",
+    "email",
+    "first_name",
+    "last_name",
+    "account_id",
+    "lifetime_value",
+    "visits",
+    "is_champion",
+    "born",
+    "last_login",
+    "note",
+    "lead_source",
+    "title",
+]
 
 _CHANGED = f"""
     * REPLACE (
-        CASE WHEN i % {UPDATED} = 7 THEN lifetime_value + 1 ELSE lifetime_value END AS lifetime_value,
+        CASE WHEN i % {UPDATED} = 7 THEN CAST(lifetime_value + 1 AS DECIMAL(14, 2)) ELSE lifetime_value END AS lifetime_value,
         CASE WHEN i % {UPDATED} = 7 AND i % 2 = 1 THEN 'Director' ELSE title END AS title)
 """
 

@@ -36,6 +36,15 @@ class Cost:
     err: str
 
 
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """Compiled modules are kept, as they are for an installed package, but not among the sources."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": _CACHE.name, **(extra or {})}
+
+
+_CACHE = tempfile.TemporaryDirectory(prefix="sfsync-bench-pyc-")
+
+
 def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, codes: Sequence[int] = (0,)) -> Cost:
     """Run to the end; only this process and what it waited for is counted.
 
@@ -45,7 +54,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, codes: 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.monotonic()
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **(env or {})}
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_environment(env)
         )
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.monotonic() - start

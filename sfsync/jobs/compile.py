@@ -64,8 +64,6 @@ def compile_session(session: Session, contract: Contract | None, *, asked: bool 
 
 def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     """The contract of the used objects: cached, or asked of the org where objects are missing or too old."""
-    from sfsync.salesforce.describe import fetch_contract
-
     store = session.store
     cached = contracts.load(store)
     needed = used_objects(session.project)
@@ -76,6 +74,8 @@ def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     if not missing:
         assert cached is not None or not needed  # noqa: S101
         return cached or Contract(())
+    from sfsync.salesforce.describe import fetch_contract  # late: with a cached describe no HTTP is needed
+
     fresh = fetch_contract(session.door, missing, session.clock)
     contracts.save(session.store, fresh)
     return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
