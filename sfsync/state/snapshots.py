@@ -59,8 +59,13 @@ def table_of(sync: str) -> str:
 
 
 def identity_of(sync: SyncShape) -> str:
-    """The identity as the registry keeps it: a JSON array of field names."""
-    return json.dumps([rule.field for rule in sync.identity])
+    """The identity as the registry keeps it: a JSON array of field names, marked where capitals count.
+
+    Keys are stored folded or not, so the mark is part of what the snapshot's keys mean.
+    """
+    return json.dumps(
+        [rule.field + ("" if not rule.case_sensitive else " (case-sensitive)") for rule in sync.identity]
+    )
 
 
 def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
@@ -76,7 +81,7 @@ def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
     owner, identity = known[0]
     if (owner, identity) != (sync.object, identity_of(sync)):
         was = f"{owner} by {', '.join(json.loads(identity))}"
-        now = f"{sync.object} by {', '.join(rule.field for rule in sync.identity)}"
+        now = f"{sync.object} by {', '.join(json.loads(identity_of(sync)))}"
         raise RefusedError(
             f"sync '{sync.name}' has a snapshot of {was}, but now writes {now}",
             fix="give the changed sync a new name; its old snapshot stays untouched",
