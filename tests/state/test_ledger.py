@@ -1,0 +1,158 @@
+"""The account of API calls: 24 hours that roll, other people's use, what is kept free, and what is never refused."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sfsync.errors import ApiLimitError
+from sfsync.state.ledger import Limits, StateLedger, make_budget
+from tests.state.conftest import HandClock, Open
+
+SEEN = datetime(2026, 7, 22, 9, 0, tzinfo=UTC)
+NOTHING = Limits()
+
+BUDGETS = [
+    # id, limits, spent, (used, maximum) or None, our calls since, (allowed, left, keep_free, available)
+    ("nothing known, nothing set", NOTHING, 10, None, 0, (None, None, None, None)),
+    ("own limit before the org has answered", Limits(daily_calls=100), 10, None, 0, (100, None, None, 90)),
+    ("default: a quarter, a quarter free", NOTHING, 0, (0, 100_000), 0, (25_000, 100_000, 25_000, 25_000)),
+    ("our share is used up", NOTHING, 25_000, (30_000, 100_000), 0, (25_000, 70_000, 25_000, 0)),
+    ("others have used it up", NOTHING, 0, (75_000, 100_000), 0, (25_000, 25_000, 25_000, 0)),
+    ("others leave a little", NOTHING, 0, (74_990, 100_000), 0, (25_000, 25_010, 25_000, 10)),
+    ("our calls since count against the org", NOTHING, 8, (74_990, 100_000), 8, (25_000, 25_002, 25_000, 2)),
+    ("above the maximum", NOTHING, 0, (100_500, 100_000), 0, (25_000, 0, 25_000, 0)),
+    ("own limit", Limits(daily_calls=20_000), 19_999, (0, 100_000), 0, (20_000, 100_000, 25_000, 1)),
+    (
+        "keep free as a share",
+        Limits(keep_free_share=0.5),
+        0,
+        (49_990, 100_000),
+        0,
+        (25_000, 50_010, 50_000, 10),
+    ),
+    (
+        "keep free as a number",
+        Limits(keep_free_calls=99_000),
+        0,
+        (0, 100_000),
+        0,
+        (25_000, 100_000, 99_000, 1_000),
+    ),
+    ("keep nothing free", Limits(10**6, keep_free_calls=0), 0, (99_999, 100_000), 0, (10**6, 1, 0, 1)),
+    ("a number wins over a share", Limits(None, 7, 0.9), 0, (0, 100), 0, (25, 100, 7, 25)),
+]
+
+
+@pytest.mark.parametrize(
+    ("limits", "spent", "seen", "since", "expected"), [b[1:] for b in BUDGETS], ids=[b[0] for b in BUDGETS]
+)
+def test_budget(
+    limits: Limits, spent: int, seen: tuple[int, int] | None, since: int, expected: tuple[int, ...]
+) -> None:
+    budget = make_budget(limits, spent, seen and (SEEN, *seen), since)
+    assert (budget.allowed, budget.left_in_org, budget.keep_free, budget.available) == expected
+
+
+def test_the_window_rolls_and_midnight_means_nothing(opened: Open, clock: HandClock) -> None:
+    ledger = StateLedger(opened(), Limits(daily_calls=10), "r1")
+    for _ in range(4):
+        ledger.reserve("collections", 2)
+        clock.move(hours=5)  # at 09, 14, 19 and 00 o'clock; now it is 05
+    assert ledger.budget().spent == 8
+    ledger.reserve("collections", 2)
+    with pytest.raises(ApiLimitError, match="10 of 10 calls were used in the last 24 hours") as caught:
+        ledger.reserve("collections")
+    assert "not midnight" in (caught.value.fix or "")
+    clock.move(hours=4, minutes=-1)  # 08:59: the first calls are 23:59 old
+    assert ledger.budget().available == 0
+    clock.move(minutes=1)
+    assert ledger.budget().available == 2
+    ledger.reserve("collections", 2)
+    clock.move(hours=24)
+    assert ledger.budget().available == 10
+
+
+def test_a_refused_call_is_not_booked(opened: Open) -> None:
+    ledger = StateLedger(opened(), Limits(daily_calls=3), "r1")
+    with pytest.raises(ApiLimitError):
+        ledger.reserve("collections", 4)
+    assert (ledger.budget().spent, ledger.calls, ledger.kinds) == (0, 0, {})
+    ledger.reserve("collections", 3)
+    assert (ledger.budget().spent, ledger.calls, ledger.kinds) == (3, 3, {"collections": 3})
+
+
+def test_what_finishes_a_job_is_booked_and_never_refused(opened: Open) -> None:
+    ledger = StateLedger(opened(), Limits(daily_calls=1), "r1")
+    ledger.reserve("job")
+    for kind in ("upload", "close", "poll", "result"):
+        ledger.reserve(kind)
+    assert ledger.budget().spent == 5
+    assert ledger.budget().available == 0
+    for kind in ("job", "collections", "describe", "query"):
+        with pytest.raises(ApiLimitError):
+            ledger.reserve(kind)
+
+
+def test_the_orgs_word_counts_other_users_and_outlives_a_run(opened: Open, clock: HandClock) -> None:
+    store = opened()
+    ledger = StateLedger(store, NOTHING, "r1")
+    ledger.reserve("collections")
+    clock.move(seconds=1)
+    ledger.observe(74_000, 100_000)
+    assert ledger.budget().available == 1_000
+    clock.move(seconds=1)
+    ledger.reserve("collections", 10)
+    assert ledger.budget().left_in_org == 25_990
+    ledger.close()
+    store.close()
+    clock.move(minutes=5)
+    later = StateLedger(opened(), NOTHING, "r2")
+    budget = later.budget()
+    assert (budget.spent, budget.left_in_org, budget.available, later.calls) == (11, 25_990, 990, 0)
+    assert budget.seen_at == SEEN + timedelta(seconds=1)
+    later.close()
+
+
+def test_the_message_says_which_limit_it_was(opened: Open, clock: HandClock) -> None:
+    ledger = StateLedger(opened(), NOTHING, "r1")
+    ledger.observe(75_000, 100_000)
+    with pytest.raises(
+        ApiLimitError, match=r"only 25,000 API calls are left in the org, and 25,000 are kept free"
+    ):
+        ledger.reserve("collections")
+
+
+def test_old_calls_are_dropped_but_none_of_the_window(opened: Open, clock: HandClock) -> None:
+    store = opened()
+    ledger = StateLedger(store, Limits(daily_calls=100), "r1")
+    ledger.reserve("collections", 5)
+    clock.move(hours=25)
+    ledger.reserve("collections", 7)
+    clock.move(hours=23, minutes=30)
+    ledger.flush()
+    assert ledger.budget().spent == 7
+    assert store.db.execute("SELECT sum(calls) FROM sfsync_state.main.ledger") == [(7,)]
+    ledger.close()
+
+
+def test_threads_never_pass_the_limit_together(opened: Open) -> None:
+    ledger = StateLedger(opened(), Limits(daily_calls=25), "r1")
+    refused: list[str] = []
+
+    def spend() -> None:
+        for _ in range(10):
+            try:
+                ledger.reserve("collections")
+            except ApiLimitError as error:
+                refused.append(error.what)
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (ledger.calls, len(refused), ledger.budget().available) == (25, 15, 0)
+    ledger.close()
