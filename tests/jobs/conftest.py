@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+
 from sfsync.artifacts import Result, SyncResult
 from sfsync.jobs.plan import plan_command
 from sfsync.jobs.retry import retry_command
@@ -204,7 +205,7 @@ def team(tmp_path: Path, org: Any) -> Team:
 
 
 @pytest.fixture
-def ready(team: Team) -> Iterator[Team]:
+def ready(team: Team) -> Team:
     """A team with two accounts, three contacts, and an empty state."""
     team.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
     team.contacts(
@@ -215,7 +216,7 @@ def ready(team: Team) -> Iterator[Team]:
         ]
     )
     team.init_state()
-    yield team
+    return team
 
 
 def outcomes(result: Result, name: str) -> dict[str, int]:
@@ -230,6 +231,3 @@ def of(result: Result, name: str) -> SyncResult:
 
 def planned(plan: Plan, name: str) -> SyncPlan:
     return next(item for item in plan.syncs if item.sync.name == name)
-
-
-CountCalls = Callable[[], int]

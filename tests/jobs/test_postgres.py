@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 import yaml
+
 from sfsync.errors import WarehouseError
 from sfsync.jobs.seeds import seed_command
-
 from tests.jobs.conftest import CONTACT_COLUMNS, Team, outcomes, planned
 from tests.support.postgres import postgres_url  # noqa: F401
 

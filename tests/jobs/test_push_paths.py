@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sfsync.errors import RefusedError
 from sfsync.records import Way
-
 from tests.jobs.conftest import Team, of, outcomes, planned
 
 

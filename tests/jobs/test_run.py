@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sfsync.errors import RefusedError, StateError
 from sfsync.jobs.state_init import state_init_command
 from sfsync.records import Operation
-
 from tests.jobs.conftest import Team, of, outcomes, planned
 
 
@@ -317,13 +317,10 @@ def test_a_changed_identity_is_refused(ready: Team) -> None:
         },
     )
     ready.sync("contacts", fields={"Company": "first"})
-    result_or_error: Any = None
-    try:
-        result_or_error = ready.run().exit_code
-    except RefusedError as error:
-        result_or_error = error.exit_code
-        assert "new name" in (error.fix or "")
-    assert result_or_error == 3
+    with pytest.raises(RefusedError, match="has a snapshot of Contact by Customer_Id__c") as caught:
+        ready.run()
+    assert caught.value.exit_code == 3
+    assert "new name" in (caught.value.fix or "")
 
 
 def test_selection_runs_one_sync(ready: Team) -> None:

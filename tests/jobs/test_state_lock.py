@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from sfsync.errors import StateLockedError
 from sfsync.ports import SystemClock
 from sfsync.state.lock import StateLock
-
 from tests.jobs.conftest import Team, outcomes
 
 READER = """
@@ -40,7 +40,9 @@ def test_a_second_runner_is_told_who_holds_the_state(ready: Team) -> None:
 
 
 def test_a_run_waits_for_a_reader(ready: Team) -> None:
-    reader = subprocess.Popen([sys.executable, "-c", READER, str(state_of(ready)), "1"], stdout=subprocess.PIPE)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(state_of(ready)), "1"], stdout=subprocess.PIPE
+    )
     assert reader.stdout is not None
     reader.stdout.readline()
     try:
@@ -53,7 +55,9 @@ def test_a_run_waits_for_a_reader(ready: Team) -> None:
 
 def test_two_plans_read_side_by_side(ready: Team) -> None:
     ready.run()
-    reader = subprocess.Popen([sys.executable, "-c", READER, str(state_of(ready)), "30"], stdout=subprocess.PIPE)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(state_of(ready)), "30"], stdout=subprocess.PIPE
+    )
     assert reader.stdout is not None
     try:
         reader.stdout.readline()
