@@ -81,14 +81,23 @@ def _shares(c: Changes) -> Iterator[tuple[str, str, str]]:
         if limit is not None and base and rows >= SHARE_FLOOR and rows > limit * base:
             yield (
                 name,
-                f"would {verb} {rows:,} of {base:,} {of} ({rows / base:.0%}); {name} is {limit:.0%}",
+                f"would {verb} {rows:,} of {base:,} {of} ({_percent(rows / base, limit)}); {name} is {limit * 100:g}%",
                 f"guards.{name}",
             )
     limit = guards.max_reject_share
     if limit is not None and c.snapshot_rows and refused >= SHARE_FLOOR and refused > limit * c.staged:
         yield (
             "max_reject_share",
-            f"has {refused:,} rejected rows of {c.staged:,} ({refused / c.staged:.0%});"
-            f" max_reject_share is {limit:.0%}",
+            f"has {refused:,} rejected rows of {c.staged:,} ({_percent(refused / c.staged, limit)});"
+            f" max_reject_share is {limit * 100:g}%",
             "guards.max_reject_share",
         )
+
+
+def _percent(share: float, limit: float) -> str:
+    """A share with as many digits as tell it from the limit."""
+    for digits in range(4):
+        text = f"{share:.{digits}%}"
+        if text != f"{limit:.{digits}%}":
+            return text
+    return f"{share:.6%}"
