@@ -22,6 +22,9 @@ The caps keep a locked parent of thousands of children from eating the day's API
 CALL_ATTEMPTS = 4
 """Times one request is sent when whole calls fail."""
 
+THE_ROWS_OWN = frozenset({"JSON_PARSER_ERROR", "EXCEEDED_MAX_SIZE_REQUEST", "HTTP_413"})
+"""Codes of a whole call that are about one row's values once it travels alone: trying again cannot help."""
+
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -75,6 +78,8 @@ def after_call(
         case Action.RETRY_SMALLER | Action.LIMIT_CONCURRENT:
             if rows > 1:
                 return decision(Next.SMALLER)
+            if code in THE_ROWS_OWN:
+                return decision(Next.REFUSE)
             return decision(Next.AGAIN if attempt < CALL_ATTEMPTS else Next.FAIL)
         case Action.FIX:
             if isinstance(error, SalesforceError) and error.status in (401, 403, 404, 405, 410, 420):
