@@ -84,13 +84,14 @@ def _find_candidates(
     db = context.db
     removed = run_table("removed", sync.name)
     if table is None:
-        db.execute(f"CREATE TABLE {removed} (_key VARCHAR)")
+        db.execute(f"CREATE TABLE {removed} (_key VARCHAR, _known_row BIGINT)")
         return -1, 0
     candidate = run_table("candidate", sync.name)
     keys = staged.relation if staged.projected else f"({sql.keys(sync, staged.relation, context.dialect)})"
-    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, table)}")
+    raws = () if staged.projected else sql.raw_columns(sync)
+    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, table, raws)}")
     db.execute(
-        f"CREATE TABLE {removed} AS SELECT _known_key AS _key FROM {candidate}"
+        f"CREATE TABLE {removed} AS SELECT _known_key AS _key, _known_row FROM {candidate}"
         " WHERE _key IS NULL AND _known_key IS NOT NULL AND _gone_at IS NULL"
     )
     new, nulls, left = db.execute(
@@ -101,9 +102,11 @@ def _find_candidates(
     # Every staged row is either new or joined to a known record; more joins than known records present in the model
     # mean that a key stands twice. Only then is it worth counting all keys.
     if staged.rows - new > total - left:
+        double = f"SELECT _key FROM {keys} AS d WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
+        more = "".join(f", k.{name}" for name in raws)
         db.execute(
-            f"INSERT INTO {candidate} SELECT _key, _key, NULL FROM {keys} AS k WHERE _key IS NOT NULL"
-            " GROUP BY _key HAVING count(*) > 1"
+            f"INSERT INTO {candidate} SELECT k._key, k._key, NULL, s.rowid{more} FROM {keys} AS k"
+            f" LEFT JOIN {table} AS s ON s._key = k._key WHERE k._key IN ({double})"
         )
     return int(nulls), int(db.value(f"SELECT count(*) FROM {removed}"))
 
@@ -113,6 +116,7 @@ def _judge(
 ) -> None:
     """Step two: project and judge the candidates only; leaves `work:`."""
     dialect = context.dialect
+    known = None
     if table is None:
         projected = (
             f"SELECT * FROM {staged.relation}"
@@ -120,13 +124,19 @@ def _judge(
             else sql.projection(sync, staged.relation, dialect)
         )
     else:
-        wanted = f"(SELECT _key FROM {run_table('candidate', sync.name)} WHERE _key IS NOT NULL)"
+        candidate = run_table("candidate", sync.name)
+        known = sql.known_rows(table, candidate)
         if staged.projected:
+            wanted = f"(SELECT _key FROM {candidate} WHERE _key IS NOT NULL)"
             projected = f"SELECT * FROM {staged.relation} AS t WHERE _key IS NULL OR _key IN (SELECT _key FROM {wanted} AS w)"
         else:
-            projected = sql.project_candidates(sync, staged.relation, wanted, dialect)
+            null = " OR ".join(f"{name} IS NULL" for name in sql.raw_columns(sync))
+            nulls = bool(
+                context.db.value(f"SELECT count(*) FROM {candidate} WHERE _known_key IS NULL AND ({null})")
+            )
+            projected = sql.project_candidates(sync, staged.relation, candidate, dialect, nulls=nulls)
     context.db.execute(
-        f"CREATE TABLE {run_table('work', sync.name)} AS {sql.judged(sync, projected, table, info.fields)}"
+        f"CREATE TABLE {run_table('work', sync.name)} AS {sql.judged(sync, projected, known, info.fields)}"
     )
 
 
@@ -288,7 +298,7 @@ def _plan_deletes(sync: CompiledSync, db: DuckDB, info: SnapshotInfo, *, held_ba
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
     db.execute(
         f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown_identity(sync, "", "s.")} AS _shown, s._origin'
-        f" FROM {run_table('removed', sync.name)} AS r JOIN {info.table} AS s ON s._key = r._key"
+        f" FROM {sql.known_rows(info.table, run_table('removed', sync.name))} AS s"
         f" WHERE s._gone_at IS NULL{mine} ORDER BY s._key"
     )
     total, adopted = db.execute(

@@ -57,39 +57,67 @@ def projection(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
 
 
 def keys(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
-    """SELECT of key and hash alone: what step one of the diff reads of every row."""
+    """SELECT of key and hash alone, with the identity as it stands (`_raw0`, ...): what step one reads of every row."""
     texts = [wire.project(rule, dialect, timezone=sync.timezone).text for rule in sync.identity]
-    key = wire.key_text(sync.identity, texts, dialect)
     source_hash = wire.source_hash(used_columns(sync), dialect, sync.fingerprint)
-    return f"SELECT {key} AS _key, {source_hash} AS _source_hash FROM {relation} AS _m"
+    inner = [f"{text} AS _text{number}" for number, text in enumerate(texts)]
+    inner += [f"{ident(rule.column.name)} AS _raw{number}" for number, rule in enumerate(sync.identity)]
+    # The key reads each text several times; in a SELECT of its own it is worked out once.
+    key = wire.key_text(sync.identity, [f"_text{number}" for number in range(len(texts))], dialect)
+    raws = ", ".join(raw_columns(sync))
+    return (
+        f"SELECT {key} AS _key, _source_hash, {raws}"
+        f" FROM (SELECT {', '.join(inner)}, {source_hash} AS _source_hash FROM {relation} AS _m) AS _t"
+    )
 
 
-def candidates(staged: str, snapshot: str) -> str:
+def raw_columns(sync: CompiledSync) -> tuple[str, ...]:
+    """Names that `keys` gives to the model's own columns of the identity."""
+    return tuple(f"_raw{number}" for number in range(len(sync.identity)))
+
+
+def candidates(staged: str, snapshot: str, carried: Iterable[str] = ()) -> str:
     """Step one: keys that are new, removed, or whose hash moved. Unequal hashes only select; text decides later.
 
     Args:
         staged: a relation with `_key, _source_hash`; a null key is always a candidate.
-        snapshot: a snapshot table.
+        snapshot: a snapshot table; `_known_row` finds a record in it again without another search by key.
+        carried: further columns of `staged` to keep.
     """
+    more = "".join(f", n.{name}" for name in carried)
     return (
-        "SELECT n._key AS _key, s._key AS _known_key, s._gone_at AS _gone_at"
+        f"SELECT n._key AS _key, s._key AS _known_key, s._gone_at AS _gone_at, s.rowid AS _known_row{more}"
         f" FROM {staged} AS n FULL JOIN {snapshot} AS s ON n._key = s._key"
         " WHERE (n._source_hash IS DISTINCT FROM s._source_hash) OR (s._source_hash IS NULL)"
     )
 
 
-def project_candidates(sync: CompiledSync, relation: str, wanted: str, dialect: Dialect) -> str:
-    """Step two's projection: only the rows whose key stands in `wanted` (a relation with `_key`), or is null.
+def project_candidates(
+    sync: CompiledSync, relation: str, wanted: str, dialect: Dialect, *, nulls: bool
+) -> str:
+    """Step two's projection: only the rows whose identity, as it stands in the model, is one of `wanted`.
 
-    The key is worked out anew and filters before the dear part runs; MATERIALIZED keeps engines from undoing that.
+    Args:
+        wanted: a relation with `raw_columns`. Equal source values make equal keys, so that no key is worked out here.
+        nulls: rows with a null in the identity are wanted too.
+
+    MATERIALIZED keeps engines from working out the dear part for all rows.
     """
-    texts = [wire.project(rule, dialect, timezone=sync.timezone).text for rule in sync.identity]
-    key = wire.key_text(sync.identity, texts, dialect)
+    names = [ident(rule.column.name) for rule in sync.identity]
     columns = ", ".join(f"m.{ident(column.name)}" for column in used_columns(sync))
+    equal = " AND ".join(f"m.{name} = w.{raw}" for name, raw in zip(names, raw_columns(sync), strict=True))
+    chosen = f"SELECT {columns} FROM {relation} AS m SEMI JOIN {wanted} AS w ON {equal}"
+    if nulls:
+        null = " OR ".join(f"m.{name} IS NULL" for name in names)
+        chosen += f" UNION ALL SELECT {columns} FROM {relation} AS m WHERE {null}"
+    return f"WITH _chosen AS MATERIALIZED ({chosen}) {projection(sync, '_chosen', dialect)}"
+
+
+def known_rows(snapshot: str, candidate: str) -> str:
+    """The records of a snapshot that step one met, fetched by their row: the other records' texts are never read."""
     return (
-        f"WITH _chosen AS MATERIALIZED (SELECT {columns} FROM (SELECT *, {key} AS _k FROM {relation} AS r) AS m"
-        f" WHERE m._k IN (SELECT _key FROM {wanted}) OR m._k IS NULL)"
-        f" {projection(sync, '_chosen', dialect)}"
+        f"(SELECT * FROM {snapshot} WHERE rowid IN"
+        f" (SELECT _known_row FROM {candidate} WHERE _known_row IS NOT NULL))"
     )
 
 
@@ -98,7 +126,7 @@ def judged(sync: CompiledSync, projected: str, snapshot: str | None, have: froze
 
     Args:
         projected: a relation shaped by `projection`.
-        snapshot: the sync's snapshot table, None when there is none yet.
+        snapshot: the sync's snapshot table or the rows of it that matter, None when there is none yet.
         have: fields the snapshot has a column for; others count as absent.
     """
     joined = _joined(sync, projected, snapshot, have)

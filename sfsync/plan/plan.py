@@ -195,10 +195,12 @@ def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: D
             _shown(rule, f"s.{ident(rule.field)}") if known and rule.field in have else "NULL"
             for rule in rules
         )
-        join = f" LEFT JOIN {snapshot} AS s ON s._key = c._key" if known else ""
-        rows = db.execute(
-            f"SELECT c._shown, {new}, {old} FROM {table} AS c{join} ORDER BY c._key LIMIT {SAMPLES}"
-        )
+        few = f"(SELECT * FROM {table} ORDER BY _key LIMIT {SAMPLES})"
+        join = ""
+        if known:  # found by key alone, then fetched by row: the other records' texts are never read
+            found = f"SELECT rowid FROM {snapshot} WHERE _key IN (SELECT _key FROM {few} AS f)"
+            join = f" LEFT JOIN (SELECT * FROM {snapshot} WHERE rowid IN ({found})) AS s ON s._key = c._key"
+        rows = db.execute(f"SELECT c._shown, {new}, {old} FROM {few} AS c{join} ORDER BY c._key")
         for row in rows:
             texts, olds = row[1 : 1 + len(rules)], row[1 + len(rules) :]
             pairs = {
