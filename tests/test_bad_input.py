@@ -583,7 +583,7 @@ def test_a_state_that_another_process_writes(team: Team, states: dict[str, Path]
     with another_process(WRITER, str(team.folder / STATE)):
         code, out, err = invoke(team, Case("", None, nothing, argv=(command,)))
     assert (code, out) == (3, "")
-    assert f"{STATE} is held by" in err
+    assert f"{STATE} is open in another process, such as" in err
     assert "Fix: wait until it ends" in err
     state_sql("DROP TABLE busy")(team)
     assert_nothing_was_sent(team, before)

@@ -101,7 +101,11 @@ def current_holder(state: Path) -> Holder | None:
 
 def locked_error(state: Path, holder: Holder | None) -> StateLockedError:
     """The one error for a state that somebody else holds."""
-    who = f"held by {holder}" if holder else "read by another process, such as `sfsync plan` or `status`"
+    who = (
+        f"held by {holder}"
+        if holder
+        else "open in another process, such as `sfsync plan`, `sfsync status` or a DuckDB shell"
+    )
     return StateLockedError(f"the state {state} is {who}", fix="wait until it ends, then try again")
 
 
