@@ -122,6 +122,12 @@ class Contract:
         """The object of that API name, whatever its case."""
         return self._by_name.get(name.lower())
 
+    def reference_to(self, name: str, field_name: str) -> tuple[str, ...]:
+        """The objects whose records a field may refer to; empty for any other field, and for what is not known."""
+        found = self.object(name)
+        field = found.field(field_name) if found is not None else None
+        return field.reference_to if field is not None else ()
+
     def with_objects(self, objects: Iterable[SObject]) -> Contract:
         """The same contract with these objects put in or replaced."""
         merged = {o.name: o for o in self.objects} | {o.name: o for o in objects}

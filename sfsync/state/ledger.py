@@ -130,7 +130,8 @@ class StateLedger:
         return self._db
 
     def _budget(self) -> Budget:
-        db = self._store.db if self._db is None else self._db
+        # Threads that book never touch the session of the thread that records.
+        db = self._cursor() if self._store.writable else self._store.db
         now = self._store.clock.now()
         spent = db.value(
             f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [now - WINDOW]
