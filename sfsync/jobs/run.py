@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sfsync.artifacts import Result, run_results_json
 from sfsync.compiler.manifest import Manifest, OnLimit
+from sfsync.contract import Contract
 from sfsync.errors import RefusedError
 from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.plan import make_plan, write_plan
@@ -14,7 +15,7 @@ from sfsync.jobs.record import StateRecorder
 from sfsync.jobs.results import finish_sync, write_rejected, write_successes
 from sfsync.jobs.session import Options, Session
 from sfsync.plan.plan import Plan
-from sfsync.push.context import PushContext, prepare_outcomes
+from sfsync.push.context import PushContext, Tally, prepare_outcomes
 from sfsync.push.push import PushEnd, push_plan
 from sfsync.state import contracts, history, snapshots
 
@@ -97,9 +98,11 @@ def _push(
         recorder=StateRecorder(store, session.run_id),
         syncs=pushed,
         available=lambda: ledger.budget().available,
-        spent=lambda: ledger.calls,
+        tally=Tally(ledger),
         stop_requested=stop_requested,
         jitter=random.random,
+        threads=session.profile.threads,
+        refers_to=(contracts.load(store) or Contract(())).reference_to,
         chunks={name: int(value) for name, value in learned.items()},
         job_speed=history.learned(store, "job_seconds_per_row"),
         totals={i.sync.name: i.changes.upserts + i.changes.updates + i.changes.deletes for i in plan.syncs},

@@ -16,6 +16,7 @@ from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
+from sfsync.push.lanes import Pause, Talk, call
 from sfsync.records import Batch, Operation, Outcome
 from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
@@ -50,18 +51,20 @@ class StopPushError(Exception):
         self.decision = decision
 
 
-def push_call(context: PushContext, batches: Sequence[Batch]) -> None:
+def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
     """Send the batches of one planned call, split further where the object has proved slow, and retry single rows."""
     pieces = [piece for batch in batches for piece in _pieces(context, batch)]
     for group in _groups(pieces):
-        _send(context, group)
+        yield from _send(context, group)
     for batch in batches:
-        _retry_rows(context, batch.sync, batch.operation, f"_ord >= {batch.first} AND _ord < {batch.last}")
+        yield from _retry_rows(
+            context, batch.sync, batch.operation, f"_ord >= {batch.first} AND _ord < {batch.last}"
+        )
 
 
-def retry_rows(context: PushContext, sync: str, operation: Operation, first: int, last: int) -> None:
+def retry_rows(context: PushContext, sync: str, operation: Operation, first: int, last: int) -> Talk[None]:
     """Try rows again that failed for a passing reason, whatever way they were sent before."""
-    _retry_rows(context, sync, operation, f"_ord >= {first} AND _ord < {last}")
+    yield from _retry_rows(context, sync, operation, f"_ord >= {first} AND _ord < {last}")
 
 
 def _pieces(context: PushContext, batch: Batch) -> Iterator[Piece]:
@@ -81,13 +84,12 @@ def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield pieces[start : start + MAX_COMPOSITE_COLLECTIONS]
 
 
-def _send(context: PushContext, pieces: list[Piece]) -> None:
+def _send(context: PushContext, pieces: list[Piece]) -> Talk[None]:
     """Send one call; on failure do what retry decides, down to single rows."""
     attempt = 1
     while True:
         try:
-            with context.charged_to(pieces[0].sync):
-                answer = _exchange(context, pieces)
+            answer = yield from _exchange(context, pieces)
             break
         except ApiLimitError:
             raise LimitReachedError from None
@@ -101,11 +103,17 @@ def _send(context: PushContext, pieces: list[Piece]) -> None:
                 next=str(decision.next),
                 attempt=attempt,
             )
-            if decision.next is not retry.Next.AGAIN:
-                _give_up(context, pieces, decision)
-                return
-            context.clock.sleep(decision.pause_s)
-            attempt += 1
+        if decision.next is not retry.Next.AGAIN:
+            yield from _give_up(context, pieces, decision)
+            return
+        yield Pause(decision.pause_s)
+        attempt += 1
+    _record_answer(context, pieces, answer)
+
+
+def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) -> None:
+    """Outcomes of one answered call. Never yields: `sfsync_answer` is shared by all lanes."""
+    _load(context, answer, single=len(pieces) == 1)
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
         part = context.next_part()
         for number, piece in enumerate(pieces):
@@ -116,11 +124,11 @@ def _send(context: PushContext, pieces: list[Piece]) -> None:
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
 
 
-def _give_up(context: PushContext, pieces: list[Piece], decision: retry.Decision) -> None:
+def _give_up(context: PushContext, pieces: list[Piece], decision: retry.Decision) -> Talk[None]:
     match decision.next:
         case retry.Next.SMALLER:
             for half in _halves(context, pieces):
-                _send(context, half)
+                yield from _send(context, half)
         case retry.Next.DEFER:
             raise LimitReachedError
         case retry.Next.STOP:
@@ -158,30 +166,38 @@ def _halves(context: PushContext, pieces: list[Piece]) -> Iterator[list[Piece]]:
     yield [Piece(piece.sync, piece.operation, f"{piece.where} AND rowid >= {middle}", piece.rows - below)]
 
 
-def _exchange(context: PushContext, pieces: list[Piece]) -> Answer:
-    """One request, its answer loaded into the temporary table `sfsync_answer` (ref, status, body)."""
+def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
+    """One request, sent and answered in JSON."""
     room = context.available()
     if room is not None and room < 1:
         raise LimitReachedError
     requests = [_request(context, piece, f"r{number}") for number, piece in enumerate(pieces)]
-    db = context.db
-    if len(requests) == 1:
-        answer = rest.send_collection(context.door, requests[0])
+
+    def run() -> Answer:
+        if len(requests) == 1:
+            answer = rest.send_collection(context.door, requests[0])
+        else:
+            answer = rest.send_composite(context.door, requests)
         answer.json()
-        db.execute(
+        return answer
+
+    return (yield from call(pieces[0].sync, run))
+
+
+def _load(context: PushContext, answer: Answer, *, single: bool) -> None:
+    """Put an answer into the temporary table `sfsync_answer` (ref, status, body)."""
+    if single:
+        context.db.execute(
             "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT 'r0' AS ref, 200 AS status, CAST(? AS JSON) AS body",
             [answer.text],
         )
     else:
-        answer = rest.send_composite(context.door, requests)
-        answer.json()
-        db.execute(
+        context.db.execute(
             "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT r->>'$.referenceId' AS ref,"
             " CAST(r->>'$.httpStatusCode' AS INTEGER) AS status, r->'$.body' AS body FROM"
             " (SELECT unnest(from_json(CAST(? AS JSON)->'$.compositeResponse', '[\"JSON\"]')) AS r) AS c",
             [answer.text],
         )
-    return answer
 
 
 def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collection:
@@ -262,7 +278,7 @@ def _in_doubt(context: PushContext, piece: Piece, part: int, why: str) -> None:
     )
 
 
-def _retry_rows(context: PushContext, sync: str, operation: Operation, within: str) -> None:
+def _retry_rows(context: PushContext, sync: str, operation: Operation, within: str) -> Talk[None]:
     """Rows with a passing error go again, serially, in ever smaller requests."""
     db, outcomes = context.db, run_table("outcome", sync)
     actions = ", ".join(f"'{action}'" for action in retry.ROW_ACTIONS)
@@ -275,13 +291,13 @@ def _retry_rows(context: PushContext, sync: str, operation: Operation, within: s
         if not todo or context.stop_requested():
             return
         context.events.log("info", f"{sync}: {len(todo)} rows are tried again, {step} at a time")
-        context.clock.sleep(retry.pause(attempt, context.jitter()))
+        yield Pause(retry.pause(attempt, context.jitter()))
         for start in range(0, len(todo), step):
             ordinals = todo[start : start + step]
             listed = ", ".join(map(str, ordinals))
             db.execute(f"DELETE FROM {outcomes} WHERE _op = '{operation}' AND _ord IN ({listed})")
             context.done[sync] = context.done.get(sync, 0) - len(ordinals)
-            _send(context, [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))])
+            yield from _send(context, [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))])
 
 
 def _learn(context: PushContext, object_: str, elapsed_s: float) -> None:

@@ -2,13 +2,14 @@
 
 Owns:      PushContext, the outcome table of each sync, and the rows a batch may send.
 Does not:  send (collections, jobs) or decide repeats (retry).
-Invariant: an outcome is written once per row and batch; `record` is called after the answer and before the next call.
+Invariant: an outcome is written once per row and batch; `record` is called after the answer and before the lane's
+           next call, in the thread that owns the database session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Protocol
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import RUN, run_table
 from sfsync.engine.duckdb import DuckDB
-from sfsync.ports import Clock, Events
+from sfsync.ports import CallLedger, Clock, Events
 from sfsync.records import Operation, Outcome
 from sfsync.salesforce import status_codes
 from sfsync.salesforce.door import Door
@@ -30,12 +31,35 @@ OUTCOME_COLUMNS = (
 )
 
 
+RefersTo = Callable[[str, str], tuple[str, ...]]
+"""(object, field) -> the objects that a plain Id lookup may refer to."""
+
+
 class Recorder(Protocol):
     """Writes answered outcomes to the state, each part in one transaction."""
 
     def record(self, sync: CompiledSync, operation: Operation, part: int) -> None:
         """Record the outcomes of one part of a sync's outcome table."""
         ...
+
+
+class Tally:
+    """A `CallLedger` that also knows how many calls the asking thread has booked itself."""
+
+    def __init__(self, ledger: CallLedger) -> None:
+        self._ledger = ledger
+        self._own = threading.local()
+
+    def reserve(self, kind: str, calls: int = 1) -> None:
+        self._ledger.reserve(kind, calls)
+        self._own.calls = self.mine() + calls
+
+    def observe(self, used: int, maximum: int) -> None:
+        self._ledger.observe(used, maximum)
+
+    def mine(self) -> int:
+        """Calls booked by this thread so far."""
+        return int(getattr(self._own, "calls", 0))
 
 
 @dataclass
@@ -50,9 +74,11 @@ class PushContext:
     recorder: Recorder
     syncs: Mapping[str, CompiledSync]
     available: Callable[[], int | None]  # API calls that may still be spent
-    spent: Callable[[], int]  # API calls of this run so far
+    tally: Tally  # what the door books in
     stop_requested: Callable[[], bool]
     jitter: Callable[[], float]  # 0..1
+    threads: int = 1  # requests to the org at one time
+    refers_to: RefersTo = lambda object_, field: ()
     chunks: dict[str, int] = field(default_factory=dict)  # object -> rows per Collections request
     job_speed: dict[str, float] = field(default_factory=dict)  # object -> seconds a row in a Bulk job
     job_ids: dict[str, list[str]] = field(default_factory=dict)  # sync -> jobs of this run
@@ -71,15 +97,10 @@ class PushContext:
         self.parts += 1
         return self.parts
 
-    @contextmanager
-    def charged_to(self, sync: str) -> Iterator[None]:
-        """Put the API calls of the block on a sync's account."""
-        before, started = self.spent(), self.clock.now()
-        try:
-            yield
-        finally:
-            self.times[sync] = (self.times.get(sync, (started,))[0], self.clock.now())
-            self.calls[sync] = self.calls.get(sync, 0) + self.spent() - before
+    def charge(self, sync: str, calls: int, started: datetime, ended: datetime) -> None:
+        """Put the API calls of one exchange on a sync's account."""
+        self.times[sync] = (self.times.get(sync, (started,))[0], ended)
+        self.calls[sync] = self.calls.get(sync, 0) + calls
 
     def chosen(self, sync: str, operation: Operation, first: int, last: int) -> str:
         """SQL condition of the rows that a batch sends: its ordinals, less those that wait."""

@@ -20,6 +20,7 @@ from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
 from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
+from sfsync.push.lanes import ClosingError, Pause, Talk, call
 from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce import bulk, encode
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
@@ -50,8 +51,8 @@ class OpenJob:
     pause: float
 
 
-def start_job(context: PushContext, batch: Batch) -> list[OpenJob]:
-    """Write the CSV and hand it to the org; more than one job when the file turns out larger than planned.
+def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[None]:
+    """Write the CSV and hand it to the org; adds to `jobs`, twice when the file turns out larger than planned.
 
     Raises:
         LimitReachedError, StopPushError: nothing more can be sent; this batch was not.
@@ -59,52 +60,73 @@ def start_job(context: PushContext, batch: Batch) -> list[OpenJob]:
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     path, rows = _write_csv(context, batch, where)
     if not rows:
-        return []
+        return
     if path.stat().st_size > MAX_BULK_BYTES and rows > 1:
         path.unlink()
         middle = (batch.first + batch.last) // 2
         halves = [_part(batch, batch.first, middle), _part(batch, middle, batch.last)]
-        return [job for half in halves for job in start_job(context, half)]
+        for half in halves:
+            yield from start_job(context, half, jobs)
+        return
     room = context.available()
     if room is not None and room < batch.calls:
         path.unlink()
         raise LimitReachedError
     try:
-        info = _open(context, batch, path, rows)
+        info = yield from _open(context, batch, path)
     finally:
         path.unlink(missing_ok=True)
     if info is None:
-        return []
+        return
     context.job_ids.setdefault(batch.sync, []).append(info.id)
     context.events.log("info", f"{batch.sync}: job {info.id} with {rows:,} rows ({batch.operation})")
     now = context.clock.monotonic()
     expected = QUICKEST_JOB_S + rows * context.job_speed.get(batch.object, DEFAULT_SPEED_S) * 1.2
-    return [OpenJob(batch, info, rows, now, now + expected, expected)]
+    jobs.append(OpenJob(batch, info, rows, now, now + expected, expected))
 
 
-def finish_jobs(context: PushContext, jobs: list[OpenJob]) -> None:
-    """Wait for jobs and read their results. Ctrl-C or the longest wait leaves the rest submitted."""
-    waiting = list(jobs)
-    while waiting:
+def finish_jobs(context: PushContext, jobs: list[OpenJob]) -> Talk[None]:
+    """Wait for jobs, read their results and empty the list. Ctrl-C or the longest wait leaves the rest submitted.
+
+    Raises:
+        LimitReachedError, StopPushError: every other job has been read, or left submitted where nobody may ask any more.
+    """
+    refused: Exception | None = None
+    while jobs:
         now = context.clock.monotonic()
-        job = min(waiting, key=lambda j: j.next_poll)
+        job = min(jobs, key=lambda j: j.next_poll)
         if context.stop_requested() or now - job.started > context.max_wait_s:
-            for left in waiting:
-                _leave(context, left)
-            return
+            _leave_all(context, jobs)
+            break
         if job.next_poll > now:
-            context.clock.sleep(min(job.next_poll - now, 1.0))
+            yield Pause(min(job.next_poll - now, 1.0), begins=False)
             continue
-        info = _patiently(context, job.batch, lambda j=job: bulk.job_info(context.door, j.info.id))  # type: ignore[misc]
-        if info is None:
-            waiting.remove(job)
-            _leave(context, job)
-        elif info.state.final:
-            waiting.remove(job)
-            _harvest(context, job, info)
-        else:
-            job.pause = min(job.pause * 2, LONGEST_PAUSE_S)
-            job.next_poll = context.clock.monotonic() + job.pause
+        try:
+            yield from _look(context, job, jobs)
+        except (LimitReachedError, ClosingError, StopPushError) as error:
+            refused = refused or error
+            # A job that is read already stumbled over a repeat of its rows, which does not concern the others.
+            if job in jobs or isinstance(error, StopPushError):
+                _leave_all(context, jobs)
+    if refused is not None:
+        raise refused
+
+
+def _look(context: PushContext, job: OpenJob, jobs: list[OpenJob]) -> Talk[None]:
+    """Ask how far a job is, and read it when it has ended."""
+    info = yield from _patiently(context, job.batch, lambda: bulk.job_info(context.door, job.info.id))
+    if info is None:
+        jobs.remove(job)
+        _leave(context, job)
+    elif info.state.final:
+        failed = yield from _harvest(context, job, info)
+        jobs.remove(job)
+        if failed:
+            batch = job.batch
+            yield from retry_rows(context, batch.sync, batch.operation, batch.first, batch.last)
+    else:
+        job.pause = min(job.pause * 2, LONGEST_PAUSE_S)
+        job.next_poll = context.clock.monotonic() + job.pause
 
 
 def _part(batch: Batch, first: int, last: int) -> Batch:
@@ -134,33 +156,47 @@ def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, in
     return path, rows
 
 
-def _open(context: PushContext, batch: Batch, path: Path, rows: int) -> JobInfo | None:
+def _open(context: PushContext, batch: Batch, path: Path) -> Talk[JobInfo | None]:
     """Create, upload and close; None when the org refused the job for good (its rows are settled)."""
     sync = context.syncs[batch.sync]
     key = sync.identity[0].field if batch.operation is Operation.UPSERT else None
     door = context.door
     if batch.way is Way.MULTIPART and path.stat().st_size <= MAX_MULTIPART_CHARACTERS:
-        return _patiently(
-            context, batch, lambda: bulk.create_multipart(door, batch.operation, batch.object, path, key)
+        return (
+            yield from _patiently(
+                context,
+                batch,
+                lambda: bulk.create_multipart(door, batch.operation, batch.object, path, key),
+                begins=True,
+            )
         )
-    info = _patiently(context, batch, lambda: bulk.create_job(door, batch.operation, batch.object, key))
-    if info is None:
+
+    def create() -> JobInfo:
+        return bulk.create_job(door, batch.operation, batch.object, key)
+
+    job = yield from _patiently(context, batch, create, begins=True)
+    if job is None:
         return None
+    if not (yield from _uploaded(context, batch, job, path)):
+        yield from _abort(context, batch, job)
+        again = yield from _patiently(context, batch, create, begins=True)
+        if again is None:
+            return None
+        job = again
+        if (yield from _patiently(context, batch, lambda: _upload(context, again, path))) is None:
+            return None
+    full = job
+    return (yield from _patiently(context, batch, lambda: _close(context, full)))
+
+
+def _uploaded(context: PushContext, batch: Batch, job: JobInfo, path: Path) -> Talk[bool]:
+    """A job takes one upload. Whether a failed one arrived nobody can know, so the job is then dropped and made anew."""
     try:
-        with context.charged_to(batch.sync):
-            bulk.upload(door, info.id, path)
+        yield from call(batch.sync, lambda: bulk.upload(context.door, job.id, path), begins=False)
     except (NoAnswerError, SalesforceError) as error:
-        # A job takes one upload. Whether this one arrived nobody can know, so the job is dropped and made anew.
-        context.events.log("warning", f"{batch.sync}: the upload to job {info.id} failed: {error.what}")
-        _abort(context, info)
-        info = _patiently(context, batch, lambda: bulk.create_job(door, batch.operation, batch.object, key))
-        if info is None:
-            return None
-        again = info
-        if _patiently(context, batch, lambda: _upload(context, again, path)) is None:
-            return None
-    job = info
-    return _patiently(context, batch, lambda: _close(context, job))
+        context.events.log("warning", f"{batch.sync}: the upload to job {job.id} failed: {error.what}")
+        return False
+    return True
 
 
 def _upload(context: PushContext, info: JobInfo, path: Path) -> JobInfo:
@@ -179,20 +215,21 @@ def _close(context: PushContext, info: JobInfo) -> JobInfo:
         return bulk.close(context.door, info.id) if found.state is JobState.OPEN else found
 
 
-def _abort(context: PushContext, info: JobInfo) -> None:
+def _abort(context: PushContext, batch: Batch, info: JobInfo) -> Talk[None]:
     try:
-        bulk.abort(context.door, info.id)
+        yield from call(batch.sync, lambda: bulk.abort(context.door, info.id), begins=False)
     except (NoAnswerError, SalesforceError) as error:
         context.events.log("warning", f"job {info.id} could not be aborted: {error.what}")
 
 
-def _patiently(context: PushContext, batch: Batch, call: Callable[[], T]) -> T | None:
+def _patiently(
+    context: PushContext, batch: Batch, run: Callable[[], T], *, begins: bool = False
+) -> Talk[T | None]:
     """Make a call of a job's life, again where retry says so; None once its rows are settled otherwise."""
     attempt = 1
     while True:
         try:
-            with context.charged_to(batch.sync):
-                return call()
+            return (yield from call(batch.sync, run, begins=begins))
         except ApiLimitError:
             raise LimitReachedError from None
         except (NoAnswerError, SalesforceError) as error:
@@ -202,7 +239,7 @@ def _patiently(context: PushContext, batch: Batch, call: Callable[[], T]) -> T |
             )
         match decision.next:
             case retry.Next.AGAIN:
-                context.clock.sleep(decision.pause_s)
+                yield Pause(decision.pause_s, begins)
                 attempt += 1
             case retry.Next.DEFER:
                 raise LimitReachedError
@@ -223,6 +260,12 @@ def _patiently(context: PushContext, batch: Batch, call: Callable[[], T]) -> T |
                 return None
 
 
+def _leave_all(context: PushContext, jobs: list[OpenJob]) -> None:
+    for job in jobs:
+        _leave(context, job)
+    jobs.clear()
+
+
 def _leave(context: PushContext, job: OpenJob) -> None:
     """The job goes on in the org; its rows are looked at again by the next run."""
     where = context.chosen(job.batch.sync, job.batch.operation, job.batch.first, job.batch.last)
@@ -230,19 +273,19 @@ def _leave(context: PushContext, job: OpenJob) -> None:
     settle(context, job.batch.sync, job.batch.operation, where, Outcome.SUBMITTED, message=message)
 
 
-def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> None:
-    """Read what became of a finished job's rows, record it, and try passing errors again by Collections."""
+def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
+    """Read what became of a finished job's rows and record it; whether some failed."""
     batch = job.batch
     processed, failed = info.processed or 0, info.failed or 0
     part = context.next_part()
     elapsed = context.clock.monotonic() - job.started
     context.job_speed[batch.object] = max(0.0, (elapsed - QUICKEST_JOB_S) / max(job.rows, 1))
     if failed:
-        _read_results(context, job, ResultFile.FAILED, part)
+        yield from _read_results(context, job, ResultFile.FAILED, part)
     complete = processed == job.rows
     if batch.operation is Operation.UPSERT or not complete:
         if processed > failed:
-            _read_results(context, job, ResultFile.SUCCESSFUL, part)
+            yield from _read_results(context, job, ResultFile.SUCCESSFUL, part)
     else:
         _all_others_succeeded(context, job, part)
     context.recorder.record(context.syncs[batch.sync], batch.operation, part)
@@ -261,15 +304,14 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> None:
     if left:
         context.events.log("warning", f"{batch.sync}: job {info.id} left {left:,} rows unprocessed: {reason}")
     context.progress(batch.sync, job.rows - left)
-    if failed:
-        retry_rows(context, batch.sync, batch.operation, batch.first, batch.last)
+    return failed > 0
 
 
-def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> None:
+def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> Talk[None]:
     batch, db = job.batch, context.db
     path = context.spool / f"{job.info.id}-{kind}.csv"
-    got = _patiently(
-        context, batch, lambda: (bulk.download_results(context.door, job.info.id, kind, path), True)[1]
+    got = yield from _patiently(
+        context, batch, lambda: bulk.download_results(context.door, job.info.id, kind, path)
     )
     if got is None:
         return

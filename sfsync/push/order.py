@@ -1,6 +1,6 @@
 """In which order calls are sent: parents before children, creates and updates before deletes, children's deletes first.
 
-Owns:      the steps of a push and which rows must wait for a parent that did not arrive.
+Owns:      the steps of a push, which syncs may go side by side, and which rows wait for a parent that did not arrive.
 Does not:  send.
 Invariant: a step begins only when every call of the step before has its outcomes recorded.
 """
@@ -17,11 +17,15 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.plan.plan import Plan, SyncPlan
-from sfsync.push.context import PushContext
+from sfsync.push.context import PushContext, RefersTo
 from sfsync.records import Batch, Operation
 
 NOT_THERE = "'rejected', 'failed', 'waiting', 'deferred', 'stopped', 'submitted', 'in_doubt'"
 """Outcomes of a parent's create that leave its children nothing to point at."""
+
+
+UNLOCKED = ("OwnerId", "RecordTypeId")
+"""Plain Id fields that every object has; a write does not lock what they refer to."""
 
 
 def steps(plan: Plan, levels: Sequence[Sequence[str]]) -> Iterator[tuple[list[SyncPlan], bool]]:
@@ -35,6 +39,33 @@ def steps(plan: Plan, levels: Sequence[Sequence[str]]) -> Iterator[tuple[list[Sy
         found = [by_name[name] for name in level if name in by_name]
         if found:
             yield sorted(found, key=lambda item: -item.sync.priority), True
+
+
+def lanes(items: Sequence[SyncPlan], refers_to: RefersTo) -> list[list[SyncPlan]]:
+    """Syncs of a step in groups that touch no object in common; groups and their syncs in the order given."""
+    found: list[tuple[set[str], list[int]]] = []
+    for number, item in enumerate(items):
+        objects, members = set(touched(item.sync, refers_to)), [number]
+        apart = []
+        for lane in found:
+            if lane[0] & objects:
+                objects |= lane[0]
+                members = lane[1] + members
+            else:
+                apart.append(lane)
+        found = [*apart, (objects, members)]
+    return [[items[n] for n in members] for members in sorted(sorted(lane[1]) for lane in found)]
+
+
+def touched(sync: CompiledSync, refers_to: RefersTo) -> frozenset[str]:
+    """The objects whose records a write of the sync may lock: its own, and the parents its rows refer to."""
+    objects = {sync.object}
+    for rule in sync.rules:
+        if rule.reference is not None:
+            objects.add(rule.reference.parent_object)
+        elif rule.field not in UNLOCKED:
+            objects.update(refers_to(sync.object, rule.field))
+    return frozenset(objects)
 
 
 def calls_of(item: SyncPlan, *, deletes: bool) -> Iterator[list[Batch]]:

@@ -1,13 +1,13 @@
 """Carries a plan out, call by call, until it is done, stopped, or out of API calls.
 
-Owns:      the loop over steps and calls, deferral and stopping.
+Owns:      the loop over steps and calls, what goes side by side, deferral and stopping.
 Does not:  decide what changes (the plan did), how one way works (collections, jobs), or what is repeated (retry).
 Invariant: at the end every planned row has exactly one outcome in the run's file, and what was answered is recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sfsync.compiler.manifest import CompiledSync
@@ -16,7 +16,8 @@ from sfsync.push import order
 from sfsync.push.collections import LimitReachedError, StopPushError, push_call
 from sfsync.push.context import PushContext, prepare_outcomes, settle
 from sfsync.push.jobs import OpenJob, finish_jobs, start_job
-from sfsync.records import Batch, Operation, Outcome, Way
+from sfsync.push.lanes import Talk, run_lanes
+from sfsync.records import Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 
@@ -32,6 +33,7 @@ class PushEnd:
 def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]]) -> PushEnd:
     """Send everything the plan holds, in order; leaves an outcome for every row in the run's file."""
     prepare_outcomes(context)
+    context.door.use_ledger(context.tally)
     upstream: tuple[CompiledSync, ...] = ()
     limit_reached, reason = False, None
     try:
@@ -57,28 +59,43 @@ def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]])
 
 
 def _push_step(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> None:
-    """Collections answer at once; jobs of the step run side by side and are read when all are under way."""
-    open_jobs: list[OpenJob] = []
-    limit: LimitReachedError | None = None
+    """Syncs that could lock each other's records go one after the other, all others side by side."""
+    lanes = [items] if _one_by_one(context, items, deletes=deletes) else order.lanes(items, context.refers_to)
+    run_lanes(context, [_lane(context, lane, deletes=deletes) for lane in lanes])
+
+
+def _one_by_one(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> bool:
+    """Where API calls are scarce, priority alone decides who gets them."""
+    room = context.available()
+    needed = sum(
+        batch.calls for item in items for call in order.calls_of(item, deletes=deletes) for batch in call
+    )
+    return context.threads == 1 or (room is not None and room < needed)
+
+
+def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk[None]:
+    """Collections answer at once; jobs go on beside later calls, up to a sync that must not meet them."""
+    jobs: list[OpenJob] = []
+    busy: frozenset[str] = frozenset()  # objects that the open jobs write or look up
+    failure: Exception | None = None
     try:
-        for batches in _calls(items, deletes=deletes):
-            if context.stop_requested():
-                break
-            if batches[0].way is Way.COLLECTIONS:
-                push_call(context, batches)
-            else:
-                open_jobs += start_job(context, batches[0])
-    except LimitReachedError as error:
-        limit = error
-    finally:
-        finish_jobs(context, open_jobs)
-    if limit is not None:
-        raise limit
-
-
-def _calls(items: list[SyncPlan], *, deletes: bool) -> Iterator[list[Batch]]:
-    for item in items:
-        yield from order.calls_of(item, deletes=deletes)
+        for item in items:
+            touched = order.touched(item.sync, context.refers_to)
+            calls = list(order.calls_of(item, deletes=deletes))
+            if calls and busy & touched:
+                yield from finish_jobs(context, jobs)
+                busy = frozenset()
+            for batches in calls:
+                if batches[0].way is Way.COLLECTIONS:
+                    yield from push_call(context, batches)
+                else:
+                    yield from start_job(context, batches[0], jobs)
+                    busy |= touched
+    except Exception as error:  # raised again when the open jobs are read
+        failure = error
+    yield from finish_jobs(context, jobs)
+    if failure is not None:
+        raise failure
 
 
 def _settle_rest(context: PushContext, plan: Plan, outcome: Outcome, reason: str | None) -> None:
