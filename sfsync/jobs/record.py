@@ -17,6 +17,12 @@ from sfsync.records import Operation
 from sfsync.state import rejected, snapshots
 from sfsync.state.store import StateStore
 
+_DOUBT = (
+    "(o.outcome <> 'failed' OR o.code LIKE 'HTTP_5%'"
+    " OR o.code IN ('NO_ANSWER', 'SERVER_UNAVAILABLE', 'UNKNOWN_EXCEPTION', 'UNPROCESSED'))"
+)
+"""Rows whose update may stand in the org although nobody said so."""
+
 _ACTION = {Operation.UPSERT: "create", Operation.UPDATE: "update", Operation.DELETE: "delete"}
 
 
@@ -45,6 +51,9 @@ class StateRecorder:
             if "gone" in found:
                 gone = self._rows(sync, operation, part, "'gone'")
                 snapshots.record_gone(self._store, sync, gone, self._run_id)
+            if operation is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
+                doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
+                snapshots.record_unknown(self._store, sync, doubtful)
             if found & {"rejected", "failed", "in_doubt"}:
                 refused = self._refused(sync, operation, part)
                 rejected.record_refusals(self._store, sync.name, refused, self._run_id)
@@ -59,12 +68,14 @@ class StateRecorder:
                 snapshots.record_deletes(self._store, sync, rows)
         rejected.clear(self._store, sync.name, rows)
 
-    def _rows(self, sync: CompiledSync, operation: Operation, part: int, outcomes: str) -> str:
+    def _rows(
+        self, sync: CompiledSync, operation: Operation, part: int, outcomes: str, more: str = "TRUE"
+    ) -> str:
         texts = "" if operation is Operation.DELETE else _texts(sync) + ", t._source_hash,"
         return (
             f"(SELECT {texts} t._key, o._record_id, o._created FROM {run_table(operation.value, sync.name)} AS t"
             f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
-            f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ({outcomes}))"
+            f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ({outcomes}) AND {more})"
         )
 
     def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:

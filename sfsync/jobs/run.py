@@ -126,6 +126,8 @@ def _finish(session: Session, plan: Plan, context: PushContext, end: PushEnd, *,
         write_rejected(session, item.sync)
         if item.sync.results_all and not item.refusals:
             write_successes(session, item.sync)
+    if context.stale_contract:
+        contracts.forget(store)
     session.ledger.flush()
     budget = session.ledger.budget()
     result = Result(

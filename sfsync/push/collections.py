@@ -17,7 +17,7 @@ from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
 from sfsync.push.lanes import Pause, Talk, call
-from sfsync.records import Batch, Operation, Outcome
+from sfsync.records import Batch, Operation
 from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
@@ -54,8 +54,9 @@ class StopPushError(Exception):
 def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
     """Send the batches of one planned call, split further where the object has proved slow, and retry single rows."""
     pieces = [piece for batch in batches for piece in _pieces(context, batch)]
+    allowance = [retry.MAX_HALVINGS]
     for group in _groups(pieces):
-        yield from _send(context, group)
+        yield from _send(context, group, allowance)
     for batch in batches:
         yield from _retry_rows(
             context, batch.sync, batch.operation, f"_ord >= {batch.first} AND _ord < {batch.last}"
@@ -84,8 +85,12 @@ def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield pieces[start : start + MAX_COMPOSITE_COLLECTIONS]
 
 
-def _send(context: PushContext, pieces: list[Piece]) -> Talk[None]:
-    """Send one call; on failure do what retry decides, down to single rows."""
+def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Talk[None]:
+    """Send one call; on failure do what retry decides, down to single rows.
+
+    Args:
+        allowance: how often the planned call may still be split, shared by its parts.
+    """
     attempt = 1
     while True:
         try:
@@ -99,12 +104,12 @@ def _send(context: PushContext, pieces: list[Piece]) -> Talk[None]:
             decision = retry.after_call(error, operation, attempt, total, context.jitter())
             context.events.log(
                 "warning",
-                f"a call with {total} rows failed: {error.what}",
+                f"a call with {total} rows failed: {context.said(pieces[0].sync, error)}",
                 next=str(decision.next),
                 attempt=attempt,
             )
         if decision.next is not retry.Next.AGAIN:
-            yield from _give_up(context, pieces, decision)
+            yield from _give_up(context, pieces, decision, allowance)
             return
         yield Pause(decision.pause_s)
         attempt += 1
@@ -124,17 +129,21 @@ def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) ->
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
 
 
-def _give_up(context: PushContext, pieces: list[Piece], decision: retry.Decision) -> Talk[None]:
+def _give_up(
+    context: PushContext, pieces: list[Piece], decision: retry.Decision, allowance: list[int]
+) -> Talk[None]:
+    context.stale_contract |= decision.code in retry.ABOUT_THE_REQUEST
     match decision.next:
-        case retry.Next.SMALLER:
+        case retry.Next.SMALLER if allowance[0] > 0:
+            allowance[0] -= 1
             for half in _halves(context, pieces):
-                yield from _send(context, half)
+                yield from _send(context, half, allowance)
         case retry.Next.DEFER:
             raise LimitReachedError
         case retry.Next.STOP:
             raise StopPushError(decision)
         case _:
-            outcome = Outcome.REJECTED if decision.next is retry.Next.REFUSE else Outcome.FAILED
+            outcome = retry.outcome_of(decision)
             for piece in pieces:
                 settle(
                     context,
@@ -282,6 +291,7 @@ def _retry_rows(context: PushContext, sync: str, operation: Operation, within: s
     """Rows with a passing error go again, serially, in ever smaller requests."""
     db, outcomes = context.db, run_table("outcome", sync)
     actions = ", ".join(f"'{action}'" for action in retry.ROW_ACTIONS)
+    allowance = [retry.MAX_HALVINGS]
     again = f"_op = '{operation}' AND outcome = 'failed' AND action IN ({actions}) AND {within}"
     for attempt, (step, most) in enumerate(retry.LOCK_STEPS, start=1):
         todo = [
@@ -297,7 +307,8 @@ def _retry_rows(context: PushContext, sync: str, operation: Operation, within: s
             listed = ", ".join(map(str, ordinals))
             db.execute(f"DELETE FROM {outcomes} WHERE _op = '{operation}' AND _ord IN ({listed})")
             context.done[sync] = context.done.get(sync, 0) - len(ordinals)
-            yield from _send(context, [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))])
+            pieces = [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))]
+            yield from _send(context, pieces, allowance)
 
 
 def _learn(context: PushContext, object_: str, elapsed_s: float) -> None:

@@ -22,6 +22,7 @@ from sfsync.ports import CallLedger, Clock, Events
 from sfsync.records import Operation, Outcome
 from sfsync.salesforce import status_codes
 from sfsync.salesforce.door import Door
+from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 STATUS_TABLE = f"{RUN}.main.status_codes"
 
@@ -86,6 +87,7 @@ class PushContext:
     times: dict[str, tuple[datetime, ...]] = field(
         default_factory=dict
     )  # sync -> first and last moment on the wire
+    stale_contract: bool = False  # the org refused fields or objects that its describe had
     max_wait_s: float = 1800.0
     skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
     parts: int = 0
@@ -109,6 +111,12 @@ class PushContext:
             skip = run_table("skip", sync)
             where += f" AND rowid NOT IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
         return where
+
+    def said(self, sync: str, error: NoAnswerError | SalesforceError) -> str:
+        """An error for the log; the org's own words may echo values, so a sync with pii shows the code alone."""
+        if isinstance(error, SalesforceError) and any(rule.pii for rule in self.syncs[sync].rules):
+            return f"{error.code} (HTTP {error.status})"
+        return error.what
 
     def progress(self, sync: str, rows: int) -> None:
         """Tell how far a sync is."""

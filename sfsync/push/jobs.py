@@ -194,7 +194,9 @@ def _uploaded(context: PushContext, batch: Batch, job: JobInfo, path: Path) -> T
     try:
         yield from call(batch.sync, lambda: bulk.upload(context.door, job.id, path), begins=False)
     except (NoAnswerError, SalesforceError) as error:
-        context.events.log("warning", f"{batch.sync}: the upload to job {job.id} failed: {error.what}")
+        context.events.log(
+            "warning", f"{batch.sync}: the upload to job {job.id} failed: {context.said(batch.sync, error)}"
+        )
         return False
     return True
 
@@ -235,7 +237,9 @@ def _patiently(
         except (NoAnswerError, SalesforceError) as error:
             decision = retry.after_call(error, batch.operation, attempt, batch.rows, context.jitter())
             context.events.log(
-                "warning", f"{batch.sync}: a call for a job failed: {error.what}", next=str(decision.next)
+                "warning",
+                f"{batch.sync}: a call for a job failed: {context.said(batch.sync, error)}",
+                next=str(decision.next),
             )
         match decision.next:
             case retry.Next.AGAIN:
@@ -246,18 +250,26 @@ def _patiently(
             case retry.Next.STOP:
                 raise StopPushError(decision)
             case _:
-                where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
-                settle(
-                    context,
-                    batch.sync,
-                    batch.operation,
-                    where,
-                    Outcome.FAILED,
-                    code=decision.code,
-                    message=decision.message,
-                    action=str(decision.action),
-                )
+                _give_up(context, batch, decision, begins=begins)
                 return None
+
+
+def _give_up(context: PushContext, batch: Batch, decision: retry.Decision, *, begins: bool) -> None:
+    """Settle a job's rows. Once a job exists it may have done its work, whatever its answers say."""
+    context.stale_contract |= decision.code in retry.ABOUT_THE_REQUEST
+    jobs = ", ".join(context.job_ids.get(batch.sync, ())) or "the job"
+    settle(
+        context,
+        batch.sync,
+        batch.operation,
+        context.chosen(batch.sync, batch.operation, batch.first, batch.last),
+        retry.outcome_of(decision) if begins else Outcome.IN_DOUBT,
+        code=decision.code,
+        message=decision.message
+        if begins
+        else f"what became of {jobs} could not be read: {decision.message}",
+        action=str(decision.action),
+    )
 
 
 def _leave_all(context: PushContext, jobs: list[OpenJob]) -> None:
@@ -322,7 +334,7 @@ def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: in
     # Every line is read as text; blank quoted cells are blank, not null.
     source = (
         f"read_csv({literal(str(path))}, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
-        " new_line='\\n', nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=20000000,"
+        " nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=20000000,"
         f" columns={_result_columns(path)})"
     )
     table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)

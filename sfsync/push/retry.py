@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sfsync.records import Operation
+from sfsync.records import Operation, Outcome
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.status_codes import Action, classify_call
 
@@ -21,6 +21,14 @@ The caps keep a locked parent of thousands of children from eating the day's API
 
 CALL_ATTEMPTS = 4
 """Times one request is sent when whole calls fail."""
+
+ABOUT_THE_REQUEST = frozenset(
+    {"INVALID_FIELD", "INVALID_TYPE", "INVALID_FIELD_FOR_INSERT_UPDATE", "INVALID_EXTERNAL_ID_FIELD_NAME"}
+)
+"""Codes of a whole call that every row would get: the org's objects are not as they were described."""
+
+MAX_HALVINGS = 60
+"""Splits of one planned call; one bad row among 1,000 is found with 10. More would eat the day's API calls."""
 
 THE_ROWS_OWN = frozenset({"JSON_PARSER_ERROR", "EXCEEDED_MAX_SIZE_REQUEST", "HTTP_413"})
 """Codes of a whole call that are about one row's values once it travels alone: trying again cannot help."""
@@ -81,12 +89,21 @@ def after_call(
             if code in THE_ROWS_OWN:
                 return decision(Next.REFUSE)
             return decision(Next.AGAIN if attempt < CALL_ATTEMPTS else Next.FAIL)
+        case Action.FIX | Action.NEXT_RUN if code in ABOUT_THE_REQUEST:
+            return decision(Next.FAIL)
         case Action.FIX:
             if isinstance(error, SalesforceError) and error.status in (401, 403, 404, 405, 410, 420):
                 return decision(Next.STOP)
             return decision(Next.SMALLER if rows > 1 else Next.REFUSE)
         case _:
             return decision(Next.AGAIN if attempt < CALL_ATTEMPTS else Next.FAIL)
+
+
+def outcome_of(decision: Decision) -> Outcome:
+    """What rows end as when nothing more is tried with them in this run."""
+    if decision.next is Next.REFUSE:
+        return Outcome.REJECTED
+    return Outcome.IN_DOUBT if decision.action is Action.IN_DOUBT else Outcome.FAILED
 
 
 ROW_ACTIONS = (Action.RETRY_NOW, Action.RETRY_SMALLER, Action.LIMIT_CONCURRENT)

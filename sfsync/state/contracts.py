@@ -43,3 +43,8 @@ def save(store: StateStore, contract: Contract) -> None:
             store.db.execute(
                 f"INSERT INTO {CONTROL}.contract VALUES (?, ?, ?)", [item.name, body, store.clock.now()]
             )
+
+
+def forget(store: StateStore) -> None:
+    """Drop the cached describes, so that the next command asks the org anew."""
+    store.db.execute(f"DELETE FROM {CONTROL}.contract")

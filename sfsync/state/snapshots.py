@@ -190,6 +190,22 @@ def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> N
     )
 
 
+def record_unknown(store: StateStore, sync: SyncShape, rows: str) -> None:
+    """Forget what stands in fields whose update may or may not have arrived, so that the next plan sends them again.
+
+    Args:
+        rows: a relation with `_key` and one sent text per mapped field (NULL: not sent).
+    """
+    open_fields = ", ".join(
+        f"{ident(rule.field)} = CASE WHEN r.{ident(rule.field)} IS NULL THEN s.{ident(rule.field)} END"
+        for rule in sync.fields
+    )
+    store.db.execute(
+        f"UPDATE {table_of(sync.name)} AS s SET _source_hash = NULL, {open_fields} FROM {rows} AS r"
+        " WHERE s._key = r._key"
+    )
+
+
 def refresh_hashes(store: StateStore, sync: SyncShape, rows: str) -> None:
     """Store the fresh hashes of rows found unchanged. rows: a relation with `_key, _source_hash`."""
     store.db.execute(
