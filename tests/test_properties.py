@@ -478,7 +478,7 @@ CALM = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.d
 
 
 @given(script=SCRIPT)
-@settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=CALM)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=CALM)
 def test_the_org_holds_what_the_model_says(running_org: Any, script: Any) -> None:
     play(running_org, script)
 
