@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+from sfsync.errors import SfsyncError
 
 
 class Clock(Protocol):
@@ -106,7 +109,8 @@ class Workspace:
     def write_artifact(self, name: str, text: str) -> Path:
         """Write target/<name> whole or not at all and return its path."""
         path = self.target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         return write_private(path, text, mode=0o644)
 
     def drop_artifacts(self, name: str) -> None:
@@ -115,12 +119,15 @@ class Workspace:
 
     def new_spool(self, run_id: str) -> Path:
         """Make an empty folder for one run's clear-text files (mode 0700), and clear away those of killed runs."""
-        self.private.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with writing(self.private):
+            self.private.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.private.chmod(0o700)
         for left in (self.private / "spool").glob("*"):
             if not _in_use(left):
                 shutil.rmtree(left, ignore_errors=True)
         path = self.private / "spool" / run_id
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path / _OWNER, str(os.getpid()))
         return path
 
@@ -132,11 +139,28 @@ class Workspace:
 def write_private(path: Path, text: str, *, mode: int = 0o600) -> Path:
     """Write a file by temporary file and rename, so that a reader never meets half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
-        handle.write(text)
-    temporary.replace(path)
+    with writing(path):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
+            handle.write(text)
+        temporary.replace(path)
     return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into an error that names the place.
+
+    Raises:
+        SfsyncError: no right, no space, or a read-only folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SfsyncError(
+            f"cannot write {path}: {error.strerror or error}",
+            fix="sfsync keeps its state, its work files and target/ in the project folder: make it writable",
+        ) from None
 
 
 def _in_use(spool: Path) -> bool:

@@ -75,8 +75,13 @@ def reset(given: Given) -> None:
     from sfsync.jobs.org import org_reset_command
 
     with given.opened() as (options, _):
-        org_reset_command(options)
-    write_report("The local org is empty.\n")
+        aside = org_reset_command(options)
+    note = (
+        ""
+        if aside is None
+        else f"What it had acknowledged was put aside: {aside.name}. The next run begins anew.\n"
+    )
+    write_report("The local org is empty.\n" + note)
 
 
 @org.command(

@@ -22,11 +22,13 @@ from sfsync.diff import refusals, sql
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
-from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import FieldRule, Send
 from sfsync.state.snapshots import SnapshotInfo, inspect
 from sfsync.state.store import StateStore
+
+COMPLETING_FROM = 20
+"""Updates from which it matters for a guard how many only complete adopted records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Changes:
     adopted_deletes: int  # of them: records sfsync did not create
     removed_kept: int  # rows that left the model and stay in the org
     removals_held_back: int  # because of null keys
+    held_deletes: int  # the org refused them before, and nothing changed since
+    completing: int  # of the updates: they only clear fields that an adoption left open
     unchanged: int
     refused: int  # by sfsync, newly
     held: int
@@ -67,25 +71,23 @@ def diff_sync(sync: CompiledSync, staged: Staged, context: DiffContext) -> Chang
     """Compare one sync's staged rows with its snapshot and leave the result in the run's file."""
     info = inspect(context.store, sync)
     table = info.table if info.exists and (info.rows or info.tombstones) else None
-    null_keys, removed = _find_candidates(sync, staged, table, context)
+    removed = _find_candidates(sync, staged, table, context)
     _judge(sync, staged, table, info, context)
     refusals.find_doubles(sync, context.db)
-    refusals.refuse(sync, context.db, context.store, table is not None)
+    refusals.refuse(sync, context.db, context.store)
     _hold(sync, context)
     _wait(sync, context)
     _split(sync, context)
-    return _count(sync, staged, info, context.db, null_keys=null_keys, removed=removed)
+    return _count(sync, staged, info, context, removed=removed)
 
 
-def _find_candidates(
-    sync: CompiledSync, staged: Staged, table: str | None, context: DiffContext
-) -> tuple[int, int]:
-    """Step one. Leaves `candidate:` (not when there is no snapshot) and `removed:`; returns null keys and removals."""
+def _find_candidates(sync: CompiledSync, staged: Staged, table: str | None, context: DiffContext) -> int:
+    """Step one. Leaves `candidate:` (not when there is no snapshot) and `removed:`; returns how many rows left the model."""
     db = context.db
     removed = run_table("removed", sync.name)
     if table is None:
         db.execute(f"CREATE TABLE {removed} (_key VARCHAR, _known_row BIGINT)")
-        return -1, 0
+        return 0
     candidate = run_table("candidate", sync.name)
     keys = staged.relation if staged.projected else f"({sql.keys(sync, staged.relation, context.dialect)})"
     raws = () if staged.projected else sql.raw_columns(sync)
@@ -94,8 +96,8 @@ def _find_candidates(
         f"CREATE TABLE {removed} AS SELECT _known_key AS _key, _known_row FROM {candidate}"
         " WHERE _key IS NULL AND _known_key IS NOT NULL AND _gone_at IS NULL"
     )
-    new, nulls, left = db.execute(
-        "SELECT count(*) FILTER (WHERE _known_key IS NULL), count(*) FILTER (WHERE _key IS NULL AND _known_key IS NULL),"
+    new, left = db.execute(
+        "SELECT count(*) FILTER (WHERE _known_key IS NULL),"
         f" count(*) FILTER (WHERE _key IS NULL AND _known_key IS NOT NULL) FROM {candidate}"
     )[0]
     total = int(db.value(f"SELECT count(*) FROM {table}"))
@@ -108,7 +110,7 @@ def _find_candidates(
             f"INSERT INTO {candidate} SELECT k._key, k._key, NULL, s.rowid{more} FROM {keys} AS k"
             f" LEFT JOIN {table} AS s ON s._key = k._key WHERE k._key IN ({double})"
         )
-    return int(nulls), int(db.value(f"SELECT count(*) FROM {removed}"))
+    return int(db.value(f"SELECT count(*) FROM {removed}"))
 
 
 def _judge(
@@ -200,6 +202,13 @@ def _wait(sync: CompiledSync, context: DiffContext) -> None:
     )
 
 
+def block_creates(sync: CompiledSync, db: DuckDB) -> None:
+    """Nothing of this sync will be sent: let children wait for every record it would have created."""
+    db.execute(
+        f"INSERT INTO {run_table('blocked', sync.name)} SELECT _key FROM {run_table('upsert', sync.name)}"
+    )
+
+
 def _split(sync: CompiledSync, context: DiffContext) -> None:
     """Put each judged row where the later rooms look for it; rows with one parent stand together."""
     db, work = context.db, run_table("work", sync.name)
@@ -213,7 +222,7 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
     for op, extra in (("upsert", gone), ("update", "")):
         db.execute(
-            f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", {shown_identity(sync, "=")} AS _shown, _source_hash,'
+            f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", {shown_identity(sync, refusals.secret_of(sync, context.store), "=")} AS _shown, _source_hash,'
             f" _gone_at IS NOT NULL AS _was_gone, {texts} FROM {work}"
             f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
         )
@@ -223,27 +232,33 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
     )
 
 
-def shown_identity(sync: CompiledSync, mark: str, alias: str = "") -> str:
+def shown_identity(sync: CompiledSync, secret: str, mark: str, alias: str = "") -> str:
     """The identity as people know it, before folding: the text of one field, else the key; a digest when it is pii."""
     text = f"{alias}_key"
     if len(sync.identity) == 1:
         text = f"{alias}{ident(sync.identity[0].field + mark)}"
     if any(rule.pii for rule in sync.identity):
-        return f"md5({literal(sync.name)} || {alias}_key)"
+        return refusals.keyed_digest(secret, f"{alias}_key")
     return text
 
 
 def _count(
-    sync: CompiledSync, staged: Staged, info: SnapshotInfo, db: DuckDB, *, null_keys: int, removed: int
+    sync: CompiledSync,
+    staged: Staged,
+    info: SnapshotInfo,
+    context: DiffContext,
+    *,
+    removed: int,
 ) -> Changes:
+    db = context.db
     work = run_table("work", sync.name)
-    if null_keys < 0:
-        null_keys = int(
-            db.value(f"SELECT count(*) FROM {work} WHERE _key IS NULL AND _code = 'MISSING_ARGUMENT'")
-        )
+    # A key that was refused (too long, say) is bad but not missing; only a missing one could be anybody's.
+    null_keys = int(
+        db.value(f"SELECT count(*) FROM {work} WHERE _key IS NULL AND _code = 'MISSING_ARGUMENT'")
+    )
     allowed = sync.guards.max_null_keys
     held_back = removed if allowed is not None and null_keys > allowed else 0
-    deletes, adopted = _plan_deletes(sync, db, info, held_back=bool(held_back))
+    deletes, adopted, held_deletes = _plan_deletes(sync, info, context, held_back=bool(held_back))
     upserts, recreated = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _was_gone) FROM {run_table('upsert', sync.name)}"
     )[0]
@@ -276,8 +291,10 @@ def _count(
         updated_fields=fields,
         deletes=deletes,
         adopted_deletes=adopted,
-        removed_kept=removed - deletes if not held_back else 0,
+        removed_kept=removed - deletes - held_deletes if not held_back else 0,
         removals_held_back=held_back,
+        held_deletes=held_deletes,
+        completing=_completing(sync, info, db) if updates >= COMPLETING_FROM else 0,
         unchanged=0,
         refused=refused,
         held=held + known,
@@ -289,19 +306,43 @@ def _count(
     return replace(counts, unchanged=staged.rows - busy)
 
 
-def _plan_deletes(sync: CompiledSync, db: DuckDB, info: SnapshotInfo, *, held_back: bool) -> tuple[int, int]:
-    """Leave `delete:`; return how many, and how many of them sfsync did not create."""
+def _completing(sync: CompiledSync, info: SnapshotInfo, db: DuckDB) -> int:
+    """How many updates only clear fields that nobody knew: what adopting records leaves for the next run."""
+    only = " AND ".join(
+        f"(u.{ident(rule.field)} IS NULL OR (u.{ident(rule.field)} = '' AND "
+        + (f"s.{ident(rule.field)} IS NULL))" if rule.field in info.fields else "TRUE))")
+        for rule in sync.fields
+    )
+    return int(
+        db.value(
+            f"SELECT count(*) FROM {run_table('update', sync.name)} AS u"
+            f" JOIN {info.table} AS s ON s._key = u._key WHERE s._origin = 'adopted' AND {only}"
+        )
+    )
+
+
+def _plan_deletes(
+    sync: CompiledSync, info: SnapshotInfo, context: DiffContext, *, held_back: bool
+) -> tuple[int, int, int]:
+    """Leave `delete:`; return how many, how many of them sfsync did not create, and how many are held."""
+    db = context.db
     table = run_table("delete", sync.name)
     if sync.on_removed is not OnRemoved.DELETE or held_back or not info.exists:
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
-        return 0, 0
+        return 0, 0, 0
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
+    wanted = f"FROM {sql.known_rows(info.table, run_table('removed', sync.name))} AS s WHERE s._gone_at IS NULL{mine}"
+    held = (
+        f"SELECT o.key FROM {refusals.TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND NOT o.transient"
+        f" AND NOT o.released AND o.last_at > ? AND o.digest = {refusals.delete_digest('o.key')}"
+    )
+    since = context.store.clock.now() - timedelta(seconds=sync.retry_rejected_after_s)
     db.execute(
-        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown_identity(sync, "", "s.")} AS _shown, s._origin'
-        f" FROM {sql.known_rows(info.table, run_table('removed', sync.name))} AS s"
-        f" WHERE s._gone_at IS NULL{mine} ORDER BY s._key"
+        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown_identity(sync, refusals.secret_of(sync, context.store), "", "s.")} AS _shown,'
+        f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY s._key",
+        [sync.name, since],
     )
     total, adopted = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _origin <> 'created') FROM {table}"
     )[0]
-    return total, adopted
+    return total, adopted, int(db.value(f"SELECT count(*) {wanted}")) - int(total)

@@ -48,7 +48,9 @@ def _texts(rule: FieldRule) -> dict[str, str]:
         "NUMBER_OUTSIDE_VALID_RANGE": (
             f"{literal(head + 'value outside of valid range, ' + _range(rule) + ': ')} || {shown}"
         ),
-        "INVALID_TYPE_ON_FIELD_IN_RECORD": f"{literal(head + f'value not of required type {rule.type}: ')} || {shown}",
+        "INVALID_TYPE_ON_FIELD_IN_RECORD": (
+            f"{literal(head + f'value not of required type {rule.type}{_form(rule)}: ')} || {shown}"
+        ),
         "INVALID_EMAIL_ADDRESS": f"{literal(head + 'invalid email address: ')} || {shown}",
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": (
             f"{literal(head + 'bad value for restricted picklist field: ')} || {shown}"
@@ -59,6 +61,16 @@ def _texts(rule: FieldRule) -> dict[str, str]:
             f"Required fields are missing: [{rule.field}]: {rule.column.name} is null or blank"
         ),
     }
+
+
+def _form(rule: FieldRule) -> str:
+    """The form a text must have, where that is not plain from the type."""
+    return {
+        "date": " (YYYY-MM-DD, 1700-01-01 to 4000-12-31)",
+        "datetime": " (YYYY-MM-DDTHH:MM:SS with an optional offset)",
+        "time": " (HH:MM or HH:MM:SS)",
+        "boolean": " (true or false)",
+    }.get(rule.type, "")
 
 
 def _range(rule: FieldRule) -> str:

@@ -13,7 +13,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
-from sfsync.state.rejected import TABLE
+from sfsync.state.rejected import ROW, TABLE
 from sfsync.state.store import StateStore
 
 __all__ = ["TABLE", "digest_sql", "find_doubles", "identity_sql", "refuse"]
@@ -45,7 +45,7 @@ def find_doubles(sync: CompiledSync, db: DuckDB) -> None:
     )
 
 
-def refuse(sync: CompiledSync, db: DuckDB, store: StateStore, have_snapshot: bool) -> None:
+def refuse(sync: CompiledSync, db: DuckDB, store: StateStore) -> None:
     """Leave `refused:`; `known` says that the last run refused the row in the same form."""
     work, double = run_table("work", sync.name), run_table("double", sync.name)
     code = "CASE WHEN d._copies > 1 THEN 'DUPLICATE_VALUE' ELSE w._code END"
@@ -53,7 +53,7 @@ def refuse(sync: CompiledSync, db: DuckDB, store: StateStore, have_snapshot: boo
     whole = ", ".join(f"coalesce(w.{ident(rule.field + '=')}, {_NOTHING})" for rule in sync.rules)
     digest = f"md5(concat_ws({_UNIT}, coalesce(w._key, {_NOTHING}), {whole}, coalesce(w._value, {_NOTHING})))"
     single = "CASE WHEN d._copies > 1 THEN NULL ELSE w._key END"
-    shown = _shown_identity(sync)
+    shown = _shown_identity(sync, secret_of(sync, store))
     inner = (
         f"SELECT w._key, {single} AS key, {digest} AS digest, CASE w._op WHEN 'upsert' THEN 'create' ELSE 'update' END AS action,"
         f" {code} AS _code, {field} AS _field, w._value, w._size, coalesce(d._copies, 1) AS _copies, {shown} AS identity"
@@ -62,8 +62,8 @@ def refuse(sync: CompiledSync, db: DuckDB, store: StateStore, have_snapshot: boo
     db.execute(
         f"CREATE TABLE {run_table('refused', sync.name)} AS SELECT r.key, r.digest, 'sfsync' AS decided_by, r.action,"
         f" r._code AS code, r._field AS field, {message_sql(sync)} AS message, r.identity, FALSE AS transient, r._key,"
-        f" EXISTS (SELECT 1 FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'sfsync'"
-        " AND o.key IS NOT DISTINCT FROM r.key AND o.digest = r.digest AND o.code = r._code) AS known"
+        f" concat_ws({_UNIT}, {ROW.format('r')}, r.digest, r._code) IN (SELECT concat_ws({_UNIT}, {ROW.format('o')},"
+        f" o.digest, o.code) FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'sfsync') AS known"
         f" FROM ({inner}) AS r ORDER BY r._key",
         [sync.name],
     )
@@ -74,15 +74,29 @@ def refuse(sync: CompiledSync, db: DuckDB, store: StateStore, have_snapshot: boo
     )
 
 
-def _shown_identity(sync: CompiledSync) -> str:
+def _shown_identity(sync: CompiledSync, secret: str) -> str:
     """The identity of a refused row; where its own text was refused, the source's value."""
     parts = []
     for rule in sync.identity:
         text = f"coalesce(w.{ident(rule.field + '=')}, w._value, '')"
-        shown = (
-            f"CASE WHEN {text} = '' THEN '' ELSE md5({literal(sync.name)} || {text}) END"
-            if rule.pii
-            else text
-        )
-        parts.append(f"{literal(rule.field)}, {shown}")
+        if rule.pii:
+            text = (
+                f"CASE WHEN {text} = '' THEN '' ELSE {keyed_digest(secret, f'coalesce(w._key, {text})')} END"
+            )
+        parts.append(f"{literal(rule.field)}, {text}")
     return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"
+
+
+def secret_of(sync: CompiledSync, store: StateStore) -> str:
+    """What the digests of a pii identity are keyed with; nothing where no identity needs one."""
+    return store.secret() if any(rule.pii for rule in sync.identity) else ""
+
+
+def keyed_digest(secret: str, text: str) -> str:
+    """What stands for a pii identity wherever people read: the same for one record, and no guess can be tried on it."""
+    return f"md5({literal(secret)} || {text})"
+
+
+def delete_digest(key: str) -> str:
+    """The digest of a delete: nothing but the record can change about it."""
+    return f"md5('delete' || {key})"

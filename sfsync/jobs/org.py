@@ -34,12 +34,23 @@ def org_stop_command(options: Options) -> bool:
         return control.stop(_folder(session)[0])
 
 
-def org_reset_command(options: Options) -> None:
-    """Empty the org, starting it if need be."""
+def org_reset_command(options: Options) -> Path | None:
+    """Empty the org, starting it if need be; return where the target's state was put aside, None if there was none.
+
+    A state that speaks of records which are not there any more would plan no changes at all.
+    """
     with Session(options, "org reset") as session:
         folder, schema = _folder(session)
         control.start(folder, schema=schema)
+        path = session.state_path
+        if not path.exists():
+            control.reset(folder)
+            return None
+        session.open_store(write=True)  # nobody runs meanwhile
         control.reset(folder)
+        aside = path.with_name(f"{path.stem}.before-reset.duckdb")
+        session.close_store()
+        return path.replace(aside)
 
 
 def org_show_command(options: Options) -> tuple[control.LocalOrg, dict[str, object]]:

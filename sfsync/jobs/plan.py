@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfsync.compiler.manifest import CompiledSync, Manifest
-from sfsync.diff.diff import Changes, DiffContext, diff_sync
+from sfsync.diff.diff import Changes, DiffContext, block_creates, diff_sync
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.jobs.compile import compile_for_sending, selected_names
@@ -23,6 +23,7 @@ def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
     """Compile, stage, diff and price the selected syncs."""
     with Session(options, "plan") as session:
         session.open_store(write=False)
+        session.check_connection()
         manifest = compile_for_sending(session, max_age=None)
         plan = make_plan(session, manifest, frozenset(allow))
         write_plan(session, plan)
@@ -38,16 +39,19 @@ def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, 
 def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Plan:
     """Diff the selected syncs into the run's file and put the plan together."""
     chosen = selected_syncs(session, manifest)
-    found: list[Changes] = []
+    found: list[tuple[Changes, tuple[guards.Refusal, ...]]] = []
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
-        found.append(_diff(session, sync, tuple(c.sync for c in found)))
+        changes = _diff(session, sync, tuple(c.sync for c, _ in found))
+        refusals = guards.check(changes, allow)
+        if refusals:
+            block_creates(sync, session.db)
+        found.append((changes, refusals))
     session.warehouse.release()
     learned = history.learned(session.store, "collection_rows")
     items: list[SyncPlan] = []
     call = 0
-    for changes in found:
-        refusals = guards.check(changes, allow)
+    for changes, refusals in found:
         chunk = int(learned.get(changes.sync.object, MAX_COLLECTION_ROWS))
         batches = pack_sync(changes.sync, session.db, chunk=chunk, first_call=call)
         call = 1 + max((batch.call for batch in batches), default=call - 1)

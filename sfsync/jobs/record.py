@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.messages import MASK
-from sfsync.diff.refusals import digest_sql, identity_sql
+from sfsync.diff.refusals import delete_digest, digest_sql, identity_sql
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -81,14 +81,14 @@ class StateRecorder:
     def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:
         digest = digest_sql(sync, "t", action=operation.value)
         if operation is Operation.DELETE:
-            digest = "md5('delete' || t._key)"
+            digest = delete_digest("t._key")
         identity = identity_sql(sync)
         return (
             f"(SELECT t._key AS key, {digest} AS digest, 'org' AS decided_by, '{_ACTION[operation]}' AS action,"
             f" coalesce(o.code, 'UNKNOWN') AS code, nullif(o.field, '') AS field,"
-            f" {_masked(sync, operation)} AS message, {identity} AS identity, o.outcome <> 'rejected' AS transient"
+            f" {_masked(sync)} AS message, {identity} AS identity, o.outcome <> 'rejected' AS transient"
             f" FROM {run_table(operation.value, sync.name)} AS t"
-            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
+            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid{_texts_for_masks(sync)}"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ('rejected', 'failed', 'in_doubt'))"
         )
 
@@ -97,13 +97,20 @@ def _texts(sync: CompiledSync) -> str:
     return ", ".join(f"t.{ident(rule.field)}" for rule in sync.rules)
 
 
-def _masked(sync: CompiledSync, operation: Operation) -> str:
-    """The org's words, which echo values, without those of pii fields."""
+def _masked(sync: CompiledSync) -> str:
+    """The org's words, which echo values, without those of pii fields: sent, of the row, or acknowledged before."""
     text = "coalesce(o.message, '')"
-    if operation is Operation.DELETE:
-        return text
     for rule in sync.rules:
         if rule.pii:
-            value = f"nullif(t.{ident(rule.field)}, '')"
-            text = f"coalesce(regexp_replace({text}, regexp_escape({value}), {literal(MASK)}, 'gi'), {text})"
+            for value in (f"w.{ident(rule.field + '=')}", f"s.{ident(rule.field)}"):
+                shown = f"regexp_replace({text}, regexp_escape(nullif({value}, '')), {literal(MASK)}, 'gi')"
+                text = f"coalesce({shown}, {text})"
     return text
+
+
+def _texts_for_masks(sync: CompiledSync) -> str:
+    """Joins that bring the row's whole texts (`w`) and what the org had acknowledged (`s`); only where a field is pii."""
+    if not any(rule.pii for rule in sync.rules):
+        return ""
+    work, snapshot = run_table("work", sync.name), snapshots.table_of(sync.name)
+    return f" LEFT JOIN {work} AS w ON w._key = t._key LEFT JOIN {snapshot} AS s ON s._key = t._key"

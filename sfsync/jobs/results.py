@@ -60,7 +60,7 @@ def _record_local(session: Session, sync: CompiledSync) -> None:
             columns = "key, digest, decided_by, action, code, field, message, identity, transient"
             rejected.record_refusals(store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id)
         pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op <> 'none' AND _key IS NOT NULL"
-        removed = f"SELECT _key FROM {run_table('delete', sync.name)}"
+        removed = f"SELECT _key FROM {run_table('removed', sync.name)}"
         rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
 
 
@@ -74,7 +74,7 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         Outcome.WAITING: changes.waiting,
         Outcome.GONE: changes.gone,
     }
-    removals: dict[Outcome, int] = {}
+    removals = {Outcome.HELD: changes.held_deletes} if changes.held_deletes else {}
     for operation, outcome, rows in session.db.execute(
         f"SELECT _op, outcome, count(*) FROM {run_table('outcome', item.sync.name)} GROUP BY _op, outcome"
     ):
@@ -101,7 +101,7 @@ def _result(
         object=item.sync.object,
         status=status,
         staged=0 if refused else item.changes.staged,
-        removed=0 if refused else item.changes.deletes,
+        removed=0 if refused else item.changes.deletes + item.changes.held_deletes,
         model=model,
         removals=removals,
         skipped_gone=item.changes.gone,

@@ -24,10 +24,14 @@ def retry_command(
     """Release the held rows of the selected syncs and run these syncs."""
     with Session(options, "retry") as session:
         session.open_store(write=True)
+        session.check_connection()
         manifest = compile_for_sending(session, max_age=contracts.MAX_AGE)
         names = [sync.name for sync in selected_syncs(session, manifest)]
         released = rejected.release(session.store, names) if names else 0
-        session.events.log("info", f"{released:,} held rows are tried again")
+        said = (
+            f"{released:,} held rows are tried again" if released else "no row is held: this is a plain run"
+        )
+        session.events.log("info", said)
         return run_session(
             session, manifest, allow=allow, strict=strict, stop_requested=stop_requested, on_plan=on_plan
         )

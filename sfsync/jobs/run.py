@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from sfsync.artifacts import Result, run_results_json
 from sfsync.compiler.manifest import Manifest, OnLimit
 from sfsync.contract import Contract
-from sfsync.errors import RefusedError
+from sfsync.errors import RefusedError, SfsyncError
 from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.plan import make_plan, write_plan
 from sfsync.jobs.record import StateRecorder
@@ -42,6 +42,7 @@ def run_command(
     """
     with Session(options, "run") as session:
         session.open_store(write=True)
+        session.check_connection()
         manifest = compile_for_sending(session, max_age=contracts.MAX_AGE)
         return run_session(
             session, manifest, allow=allow, strict=strict, stop_requested=stop_requested, on_plan=on_plan
@@ -63,8 +64,12 @@ def run_session(
     write_plan(session, plan)
     on_plan(plan)
     history.begin(session.store, session.run_id, session.command, plan.project, plan.target)
-    context, end = _push(session, manifest, plan, stop_requested)
-    return _finish(session, plan, context, end, strict=strict)
+    try:
+        context, end = _push(session, manifest, plan, stop_requested)
+        return _finish(session, plan, context, end, strict=strict)
+    except SfsyncError as error:
+        history.end(session.store, session.run_id, "error", error.exit_code)
+        raise
 
 
 def _refuse_over_limit(plan: Plan) -> None:

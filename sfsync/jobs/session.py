@@ -168,6 +168,12 @@ class Session:
             self._store.write()
         return self._store
 
+    def close_store(self) -> None:
+        """Detach the state and give its lease back before the session ends."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
     @cached_property
     def ledger(self) -> StateLedger:
         """The account of API calls in the state."""
@@ -192,8 +198,31 @@ class Session:
         door = self.open_door()
         store = self.open_store(write=True)
         store.bind(door.token.org_id)
+        if store.meta("connection") != self.connection:
+            store.set_meta("connection", self.connection)
         door.use_ledger(self.ledger)
         return door
+
+    @property
+    def connection(self) -> str:
+        """Which org the target leads to, as far as its settings tell without a call; holds no secret."""
+        org = self.profile.org
+        if isinstance(org, SalesforceOrg):
+            return org.login_url
+        from sfsync.local_org import control
+
+        return f"local {control.org_id(self.org_folder)}"
+
+    def check_connection(self) -> None:
+        """Sign in where the target's settings are not those the state was bound with: it may be another org.
+
+        Raises:
+            StateError: the state belongs to another org.
+        """
+        store = self.store
+        if store.meta("org_id") is not None and store.meta("connection") != self.connection:
+            self.events.log("info", "the connection is new to the state: signing in to see whose org it is")
+            assert self.door is not None  # noqa: S101 - opening it binds or refuses
 
     def open_door(self) -> Door:
         """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""

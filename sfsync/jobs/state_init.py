@@ -40,6 +40,7 @@ def state_init_command(options: Options) -> StateInitResult:
         store = session.open_store(write=True, starts_empty=True)
         try:
             store.bind(org_id)
+            store.set_meta("connection", session.connection)
             door.use_ledger(session.ledger)
             found = fetch_contract(door, names, session.clock)
             contracts.save(store, found)

@@ -29,6 +29,7 @@ from sfsync.errors import OrgError, register_secret
 
 STATE_FILE = "server.json"
 LOG_FILE = "server.log"
+IDENTITY_FILE = "identity.json"
 _START_S = 30.0
 _STOP_S = 10.0
 
@@ -46,6 +47,15 @@ class LocalOrg:
     username: str
     password: str
     security_token: str
+
+
+def org_id(folder: Path) -> str | None:
+    """The Id of the org whose data a folder holds; None before its first start."""
+    try:
+        found = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8"))
+        return str(found["org_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def start(

@@ -75,7 +75,14 @@ def _shares(c: Changes) -> Iterator[tuple[str, str, str]]:
     refused = c.refused + c.held
     shares = (
         ("max_delete_share", "delete", c.deletes, c.snapshot_rows, guards.max_delete_share, "known records"),
-        ("max_change_share", "change", c.updates, c.snapshot_rows, guards.max_change_share, "known records"),
+        (
+            "max_change_share",
+            "change",
+            c.updates - c.completing,
+            c.snapshot_rows,
+            guards.max_change_share,
+            "known records",
+        ),
     )
     for name, verb, rows, base, limit, of in shares:
         if limit is not None and base and rows >= SHARE_FLOOR and rows > limit * base:

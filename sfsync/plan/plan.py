@@ -220,6 +220,15 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
             f"sync '{name}': {changes.removals_held_back:,} rows left the model, but nothing is deleted while"
             f" {changes.null_keys:,} rows have no key (guards.max_null_keys)"
         )
+    if changes.completing:
+        out.append(
+            f"sync '{name}': {changes.completing:,} of the updates only clear fields of adopted records, which the"
+            " first contact left alone"
+        )
+    if changes.held_deletes:
+        out.append(
+            f"sync '{name}': {changes.held_deletes:,} deletes are held: the org refused them, and nothing changed since"
+        )
     if changes.adopted_deletes:
         out.append(
             f"sync '{name}': {changes.adopted_deletes:,} of the deletes are records sfsync did not create"

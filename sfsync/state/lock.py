@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sfsync.errors import StateLockedError
-from sfsync.ports import Clock, write_private
+from sfsync.ports import Clock, write_private, writing
 
 FORMAT = 1
 
@@ -46,7 +46,8 @@ class StateLock:
         self._note = state.with_name(state.name + ".holder.json")
         self._clock = clock
         path = state.with_name(state.name + ".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path, mode=0o600)
 
     def acquire(self, command: str) -> Holder:

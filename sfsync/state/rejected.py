@@ -15,6 +15,10 @@ from sfsync.state.store import CONTROL, StateStore, utc
 
 TABLE = f"{CONTROL}.rejected"
 
+ROW = "coalesce({0}.key, chr(30) || {0}.digest)"
+"""What tells one refused row from another: its key, or its digest where it has no usable key. Never NULL, so that
+engines join on it by hash."""
+
 INCOMING = (
     "key VARCHAR, digest VARCHAR, decided_by VARCHAR, action VARCHAR, code VARCHAR, field VARCHAR,"
     " message VARCHAR, identity VARCHAR, transient BOOLEAN"
@@ -43,7 +47,7 @@ def record_refusals(store: StateStore, sync: str, rows: str, run_id: str) -> Non
     Rows without a usable key (null or double) are told apart by their digest.
     """
     db = store.db
-    same = "o.sync = ? AND o.key IS NOT DISTINCT FROM r.key AND (r.key IS NOT NULL OR o.digest = r.digest)"
+    same = f"o.sync = ? AND {ROW.format('o')} = {ROW.format('r')}"
     db.execute(
         "CREATE OR REPLACE TEMP TABLE sfsync_refused AS"
         f" SELECT r.*, coalesce(o.attempts, 0) + 1 AS attempts, coalesce(o.first_at, ?::TIMESTAMP) AS first_at"
@@ -52,8 +56,8 @@ def record_refusals(store: StateStore, sync: str, rows: str, run_id: str) -> Non
         [store.clock.now(), sync],
     )
     db.execute(
-        f"DELETE FROM {TABLE} AS o WHERE o.sync = ? AND EXISTS (SELECT 1 FROM sfsync_refused r WHERE"
-        " o.key IS NOT DISTINCT FROM r.key AND (r.key IS NOT NULL OR o.digest = r.digest))",
+        f"DELETE FROM {TABLE} AS o WHERE o.sync = ?"
+        f" AND {ROW.format('o')} IN (SELECT {ROW.format('r')} FROM sfsync_refused AS r)",
         [sync],
     )
     db.execute(
@@ -72,9 +76,8 @@ def clear(store: StateStore, sync: str, keys: str) -> None:
 def keep_only(store: StateStore, sync: str, rows: str) -> None:
     """Drop what sfsync itself refused earlier and did not refuse now. rows: a relation with `key, digest`."""
     store.db.execute(
-        f"DELETE FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'sfsync' AND NOT EXISTS"
-        f" (SELECT 1 FROM {rows} r WHERE o.key IS NOT DISTINCT FROM r.key"
-        " AND (r.key IS NOT NULL OR o.digest = r.digest))",
+        f"DELETE FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'sfsync'"
+        f" AND {ROW.format('o')} NOT IN (SELECT {ROW.format('r')} FROM {rows} AS r)",
         [sync],
     )
 

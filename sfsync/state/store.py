@@ -7,6 +7,7 @@ Invariant: a state that is newer, foreign or damaged is refused with its path an
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class StateStore:
         self._command = command
         self._lock: StateLock | None = None
         self._attached = False
+        self._secret: str | None = None
 
     @property
     def writable(self) -> bool:
@@ -96,6 +98,15 @@ class StateStore:
         with self.db.transaction():
             self.db.execute(f"DELETE FROM {CONTROL}.meta WHERE name = ?", [name])
             self.db.execute(f"INSERT INTO {CONTROL}.meta VALUES (?, ?)", [name, value])
+
+    def secret(self) -> str:
+        """A random text of this state's own, for digests that nobody outside can rebuild. Made at first writing."""
+        if self._secret is None:
+            kept = self.meta("secret")
+            self._secret = kept or secrets.token_hex(16)
+            if kept is None and self.writable:
+                self.set_meta("secret", self._secret)
+        return self._secret
 
     def bind(self, org_id: str) -> None:
         """Tie an unbound state to an org, or check that it is tied to this one.

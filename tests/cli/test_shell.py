@@ -62,7 +62,7 @@ ERRORS = [  # id, error, code, standard error
     ("locked", StateLockedError("held by pid 7"), 3, "Error: held by pid 7\n"),
     ("interrupted", InterruptedRunError("stopped"), 130, "Error: stopped\n"),
     ("Ctrl-C", KeyboardInterrupt(), 130, "Error: interrupted\n"),
-    ("a bug that we know", InternalError("lost a row"), 2, None),
+    ("a bug that we know", InternalError("lost a row"), 1, None),
     ("a secret", WarehouseError("password hunter2hunter2 refused"), 2, "Error: password ******** refused\n"),
     ("an escape sequence", WarehouseError("a\x1b[2Jb\nc"), 2, "Error: a\\x1b[2Jb\n  c\n"),
 ]
