@@ -6,12 +6,13 @@ the org, field by field, and how many rows ended in which outcome. From that fol
 planning again is empty, a rejected row stays a difference until it is mended, a value that goes A -> B -> A ends at A,
 nothing is created twice, the accounting closes, batches concatenate to the changes.
 
-`pytest -m slow tests/test_properties.py` tries many more, new ones each time.
+`SFSYNC_EXAMPLES=300 pytest -m slow tests/test_properties.py` tries many more, new ones each time.
 """
 
 from __future__ import annotations
 
 import re
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -474,6 +475,9 @@ def play(org: Any, script: tuple[Chosen, list[dict[str, Any]], list[list[tuple[A
         shutil.rmtree(folder, ignore_errors=True)
 
 
+LONG = int(os.environ.get("SFSYNC_EXAMPLES", "15"))
+"""Examples of the slow test; a night can afford hundreds."""
+
 CALM = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large)
 
 
@@ -485,6 +489,6 @@ def test_the_org_holds_what_the_model_says(running_org: Any, script: Any) -> Non
 
 @pytest.mark.slow
 @given(script=SCRIPT)
-@settings(max_examples=300, deadline=None, database=None, suppress_health_check=CALM)
+@settings(max_examples=LONG, deadline=None, database=None, suppress_health_check=CALM)
 def test_the_org_holds_what_the_model_says_at_length(running_org: Any, script: Any) -> None:
     play(running_org, script)

@@ -285,5 +285,8 @@ def _file_error(path: Path, error: DuckDBError) -> DuckDBError:
             "install a newer duckdb: pip install -U duckdb",
         ),
     }
-    what, fix = texts.get(error.kind, (f"{path} cannot be opened: {error.what}", error.fix))
+    said = re.sub(
+        r"^[A-Z]\w+ Error: ", "", error.what
+    )  # the kind of error stands before it in some versions only
+    what, fix = texts.get(error.kind, (f"{path} cannot be opened: {said}", error.fix))
     return DuckDBError(what, kind=error.kind, pid=error.pid, fix=fix)

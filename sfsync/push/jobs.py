@@ -334,7 +334,7 @@ def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: in
     # Every line is read as text; blank quoted cells are blank, not null.
     source = (
         f"read_csv({literal(str(path))}, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
-        " nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=20000000,"
+        " nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=2500000,"
         f" columns={_result_columns(path)})"
     )
     table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)
