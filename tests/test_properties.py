@@ -11,8 +11,8 @@ nothing is created twice, the accounting closes, batches concatenate to the chan
 
 from __future__ import annotations
 
-import re
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
