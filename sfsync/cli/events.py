@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 from sfsync.cli.screen import is_terminal, screen_of
 from sfsync.cli.shell import json_line, shown
 from sfsync.errors import scrub
+from sfsync.report.words import plural
 
 EVERY_S = 5.0
 """Between two progress lines of one task where there is no terminal."""
@@ -170,7 +171,11 @@ def _bars(stream: TextIO) -> Any:
 
 def _counts(done: int, total: int | None, fields: dict[str, Any]) -> str:
     rows = f"{done:,} rows" if total is None else f"{done:,}/{total:,} rows"
-    more = [f"{value:,} {name}" for name, value in fields.items() if isinstance(value, int) and value]
+    more = [
+        plural(value, name.removesuffix("s"))
+        for name, value in fields.items()
+        if isinstance(value, int) and value
+    ]
     return ", ".join([rows, *more])
 
 
