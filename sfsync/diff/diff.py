@@ -24,6 +24,7 @@ from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import FieldRule, Send
+from sfsync.state.rejected import TABLE
 from sfsync.state.snapshots import SnapshotInfo, inspect
 from sfsync.state.store import StateStore
 
@@ -148,7 +149,7 @@ def _hold(sync: CompiledSync, context: DiffContext) -> None:
     since = timedelta(seconds=sync.retry_rejected_after_s)
     db.execute(
         f"CREATE TABLE {run_table('held', sync.name)} AS SELECT w._key, w._op FROM {work} AS w"
-        f" JOIN {refusals.TABLE} AS o ON o.sync = ? AND o.key = w._key"
+        f" JOIN {TABLE} AS o ON o.sync = ? AND o.key = w._key"
         " WHERE o.decided_by = 'org' AND NOT o.transient AND NOT o.released AND o.last_at > ?"
         f" AND w._code IS NULL AND w._op <> 'none' AND o.digest = {refusals.digest_sql(sync, 'w')}",
         [sync.name, context.store.clock.now() - since],
@@ -333,7 +334,7 @@ def _plan_deletes(
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
     wanted = f"FROM {sql.known_rows(info.table, run_table('removed', sync.name))} AS s WHERE s._gone_at IS NULL{mine}"
     held = (
-        f"SELECT o.key FROM {refusals.TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND NOT o.transient"
+        f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND NOT o.transient"
         f" AND NOT o.released AND o.last_at > ? AND o.digest = {refusals.delete_digest('o.key')}"
     )
     since = context.store.clock.now() - timedelta(seconds=sync.retry_rejected_after_s)

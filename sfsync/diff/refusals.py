@@ -16,8 +16,6 @@ from sfsync.engine.duckdb import DuckDB
 from sfsync.state.rejected import ROW, TABLE
 from sfsync.state.store import StateStore
 
-__all__ = ["TABLE", "digest_sql", "find_doubles", "identity_sql", "refuse"]
-
 _UNIT, _NOTHING = "chr(31)", "chr(30)"
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError
 from sfsync.records import FieldRule, Send
-from sfsync.state.store import CONTROL, SNAPSHOT, StateStore
+from sfsync.state.store import CATALOG, CONTROL, SNAPSHOT, StateStore
 
 COLUMNS = {
     "_key": "VARCHAR",
@@ -86,7 +86,7 @@ def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
             f"sync '{sync.name}' has a snapshot of {was}, but now writes {now}",
             fix="give the changed sync a new name; its old snapshot stays untouched",
         )
-    columns = {name for (name,) in store.db.execute(_COLUMNS_SQL, [store_catalog(), sync.name])}
+    columns = {name for (name,) in store.db.execute(_COLUMNS_SQL, [CATALOG, sync.name])}
     rows, gone = store.db.execute(f"SELECT count(*), count(_gone_at) FROM {table}")[0]
     return SnapshotInfo(table, True, rows - gone, gone, frozenset(columns - set(COLUMNS)))
 
@@ -95,10 +95,6 @@ _COLUMNS_SQL = (
     "SELECT column_name FROM duckdb_columns()"
     " WHERE database_name = ? AND schema_name = 'snapshot' AND table_name = ?"
 )
-
-
-def store_catalog() -> str:
-    return SNAPSHOT.split(".", 1)[0]
 
 
 def prepare(store: StateStore, sync: SyncShape) -> None:
@@ -160,7 +156,7 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     table = table_of(sync.name)
     db = store.db
     sent = {ident(rule.field) for rule in sync.fields}
-    names = [ident(name) for (name,) in db.execute(_COLUMNS_SQL, [store_catalog(), sync.name])]
+    names = [ident(name) for (name,) in db.execute(_COLUMNS_SQL, [CATALOG, sync.name])]
     columns = [name for name in names if name.strip('"') not in COLUMNS]
     merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
     db.execute(
