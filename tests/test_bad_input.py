@@ -378,6 +378,7 @@ WAREHOUSES = [
 
 USAGE = [
     Case("usage_vars", None, nothing, argv=("run", "--vars", "{a: ")),
+    Case("usage_vars_no_blank", None, nothing, argv=("run", "--vars", "{since:2026}")),
     Case("usage_vars_not_a_map", None, nothing, argv=("run", "--vars", "since")),
     Case("usage_select", "SpecError", nothing, argv=("run", "--select", "contcats")),
     Case("usage_select_tag", "SpecError", nothing, argv=("run", "--select", "tag:daily")),

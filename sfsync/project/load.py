@@ -8,6 +8,7 @@ Invariant: every finding carries its file (relative to the project folder), line
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,31 @@ def parse_vars(text: str) -> dict[str, Any]:
     data = parse_yaml(text, "--vars").data
     if data is None:
         return {}
+    glued = _glued(data)
+    if glued is not None:
+        name, _, value = glued.partition(":")
+        raise SpecError(
+            f"--vars: YAML reads '{glued}' as a name, since no blank follows the colon",
+            fix=f"write {{{name}: {value}}}",
+        )
     if not isinstance(data, dict):
         raise SpecError("--vars must be a map", fix="for example --vars '{dirty: true}'")
     return data
+
+
+def _glued(data: Any) -> str | None:
+    """The first text such as ``a:1`` that stands where a name and its value were meant."""
+    if isinstance(data, str):
+        return data if re.match(r"\w+:\S", data) else None
+    if not isinstance(data, dict):
+        return None
+    for name, value in data.items():
+        if value is None and ":" in str(name):
+            return str(name)
+        found = _glued(value) if isinstance(value, dict) else None
+        if found is not None:
+            return found
+    return None
 
 
 # The project file

@@ -507,6 +507,12 @@ VARS = [  # text, value or message
     ("", {}),
     ("dirty", "--vars must be a map"),
     ("[1]", "--vars must be a map"),
+    ("{a:1}", "--vars: YAML reads 'a:1' as a name, since no blank follows the colon"),
+    ("a:1", "--vars: YAML reads 'a:1' as a name, since no blank follows the colon"),
+    ("{b: 2, a:x}", "--vars: YAML reads 'a:x' as a name, since no blank follows the colon"),
+    ("{b: {a:1}}", "--vars: YAML reads 'a:1' as a name, since no blank follows the colon"),
+    ('{"a":1,"at":"10:30"}', {"a": 1, "at": "10:30"}),
+    ("{at: 10:30:00x}", {"at": "10:30:00x"}),
     ("{a: 1", "--vars:1:1: this { is not closed, or a comma is missing"),
 ]
 
