@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sfsync.compiler.models import Models
 from sfsync.compiler.sql import Statement, TableUse
 from sfsync.errors import CompileError, WarehouseError, Where
-from sfsync.records import Column
+from sfsync.records import Column, SourceType
 
 _LINE = re.compile(r"\bLINE (\d+):")
 _NAMED = re.compile(r"[\"'`]([A-Za-z_][A-Za-z0-9_]*)[\"'`]")
@@ -81,11 +81,43 @@ def input_columns(
         CompileError: the warehouse refuses a model or the filter; with the place in the file at fault.
     """
     where = item.where.sql if item.where is not None else None
-    whole = compose(models, item.ancestors, "*", item.relation, where, quote)
+    # The filter stands among the columns too: its type is learned without another question.
+    columns = "*" if where is None else f"*, {_as_column(where)}"
+    whole = compose(models, item.ancestors, columns, item.relation, where, quote)
     try:
-        return columns_of(whole.sql)
+        found = columns_of(whole.sql)
     except WarehouseError as error:
         raise _blame(error, item, models, columns_of, quote, sync) from None
+    if where is None:
+        return found
+    *found_of_model, filter_ = found
+    if filter_.family is not SourceType.BOOLEAN:
+        raise _no_condition(filter_, item.where_at)
+    return tuple(found_of_model)
+
+
+def _as_column(where: str) -> str:
+    return f'(\n{where}\n) AS "sfsync filter"'
+
+
+def _no_condition(filter_: Column, at: Where) -> CompileError:
+    return CompileError(
+        f"where: the filter is of type {filter_.type}, not boolean: it is neither true nor false",
+        where=at,
+        fix="compare it with something, for example `country = 'DE'` or `country IS NOT NULL`",
+    )
+
+
+def _filter_type(
+    item: Input, where: str, models: Models, columns_of: ColumnsOf, quote: Callable[[str], str]
+) -> Column | None:
+    """The filter read as a column, for engines that refuse one that is no condition; None where that fails too."""
+    try:
+        return columns_of(compose(models, item.ancestors, _as_column(where), item.relation, None, quote).sql)[
+            0
+        ]
+    except WarehouseError:
+        return None
 
 
 def _blame(
@@ -110,6 +142,9 @@ def _blame(
             return CompileError(
                 f"sync '{sync}' cannot be read: {_said(refused)}", where=item.where_at, fix=refused.fix
             )
+        filter_ = _filter_type(item, item.where.sql, models, columns_of, quote)
+        if filter_ is not None and filter_.family is not SourceType.BOOLEAN:
+            return _no_condition(filter_, item.where_at)
         return CompileError(
             f"the warehouse refuses the filter: {_said(error)}", where=item.where_at, fix=error.fix
         )

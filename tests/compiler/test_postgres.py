@@ -106,7 +106,13 @@ def postgres(server: PostgresSettings) -> Iterator[PostgresWarehouse]:
     found.close()
 
 
-def compiled(postgres: PostgresWarehouse, root: Path, model: str, fields: str = "Email: email"):
+def compiled(
+    postgres: PostgresWarehouse,
+    root: Path,
+    model: str,
+    fields: str = "Email: email",
+    where: str | None = None,
+):
     root.joinpath("models").mkdir()
     root.joinpath("syncs").mkdir()
     root.joinpath("sfsync_project.yml").write_text(PROJECT)
@@ -114,7 +120,7 @@ def compiled(postgres: PostgresWarehouse, root: Path, model: str, fields: str = 
     root.joinpath("models/m.sql").write_text(
         "with stg as (select * from {{ ref('stg') }}) select * from stg -- all"
     )
-    root.joinpath("syncs/c.yml").write_text(SYNC.format(fields))
+    root.joinpath("syncs/c.yml").write_text(SYNC.format(fields) + (f"    where: {where}\n" if where else ""))
     around = Surroundings(
         postgres.dialect, postgres.catalog(), postgres.columns, org_of(), {"name": "prod", "type": "postgres"}
     )
@@ -151,3 +157,19 @@ def test_says_what_is_wrong(
     with pytest.raises(CompileError) as caught:
         compiled(postgres, tmp_path, model, fields)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("last_name", "where: the filter is of type character varying, not boolean"),
+        ("'1'", "where: the filter is of type integer, not boolean"),
+        ("email = 5", "the warehouse refuses the filter: operator does not exist"),
+    ],
+)
+def test_says_what_is_wrong_with_a_filter(
+    postgres: PostgresWarehouse, tmp_path: Path, where: str, message: str
+) -> None:
+    with pytest.raises(CompileError) as caught:
+        compiled(postgres, tmp_path, "select * from raw.customers", where=where)
+    assert str(caught.value).startswith(f"syncs/c.yml:8:12: {message}")
