@@ -6,22 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sfsync.compiler.compile import used_objects
-from sfsync.contract import Contract
 from sfsync.errors import SfsyncError
+from sfsync.jobs.rights import Check, rights
 from sfsync.jobs.session import Options, Session
-from sfsync.project.project import Project
 from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
 from sfsync.state import contracts
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at. ok: None means a warning. fix: the next step when it is not right."""
-
-    name: str
-    ok: bool | None
-    detail: str
-    fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +76,40 @@ def _state(checks: list[Check], session: Session) -> None:
         )
 
 
+class _NoState:
+    """Counts calls that no ledger keeps, so that they are at least told."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def reserve(self, kind: str, calls: int = 1) -> None:
+        self.calls += calls
+
+    def observe(self, used: int, maximum: int) -> None: ...
+
+
 def _org(checks: list[Check], session: Session) -> None:
+    uncounted = _NoState()
+    _look_at_org(checks, session, uncounted)
+    if uncounted.calls:
+        checks.append(
+            Check(
+                "uncounted",
+                None,
+                f"{uncounted.calls:,} API calls of this check: without a state there is no account to book them in",
+                "make the state: sfsync state init --empty",
+            )
+        )
+
+
+def _look_at_org(checks: list[Check], session: Session, uncounted: _NoState) -> None:
     try:
         has_state = session.state_path.exists()
-        door = session.door if has_state or session.is_local else session.open_door()
+        if has_state or session.is_local:
+            door = session.door
+        else:
+            door = session.open_door()
+            door.use_ledger(uncounted)
         user, org = fetch_user(door), fetch_org(door)
         kind = "sandbox" if org.sandbox else "production"
         checks.append(
@@ -113,51 +132,3 @@ def _org(checks: list[Check], session: Session) -> None:
             Check("API calls", True, f"{usage.maximum - usage.used:,} of {usage.maximum:,} left in the org")
         )
     checks.extend(rights(session.project, contract))
-
-
-def rights(project: Project, contract: Contract) -> list[Check]:
-    """What the user may do with each sync's object and fields."""
-    checks = []
-    for sync in project.syncs:
-        spec = sync.spec
-        found = contract.object(spec.object)
-        if found is None:
-            checks.append(
-                Check(
-                    f"sync {spec.name}",
-                    False,
-                    f"object {spec.object} does not exist in the org, or this user may not see it",
-                    "check the API name (custom objects end in __c) and the user's object permissions",
-                )
-            )
-            continue
-        needs = {"create": found.createable, "update": found.updateable}
-        if spec.on_removed == "delete":
-            needs["delete"] = found.deletable
-        missing = [right for right, has in needs.items() if not has]
-        closed = []
-        for name in (*spec.identity, *spec.fields):
-            field = found.field(name)
-            if field is None:
-                closed.append(f"{name} (not visible)")
-            elif not (field.createable and field.updateable):
-                can = "create" if field.createable else "update" if field.updateable else "read"
-                closed.append(f"{name} ({can} only)")
-        detail = f"{found.name}: may " + (", ".join(r for r in needs if r not in missing) or "do nothing")
-        if missing or closed:
-            if missing:
-                detail += f"; may not {', '.join(missing)}"
-            if closed:
-                detail += f"; fields: {', '.join(closed)}"
-            fix = "give the user the right by a permission set, or take the field out of the sync"
-            checks.append(
-                Check(
-                    f"sync {spec.name}",
-                    False if missing or any("not visible" in c or "read" in c for c in closed) else None,
-                    detail,
-                    fix,
-                )
-            )
-        else:
-            checks.append(Check(f"sync {spec.name}", True, detail))
-    return checks
