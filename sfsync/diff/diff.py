@@ -117,7 +117,7 @@ def _find_candidates(sync: CompiledSync, staged: Staged, table: str | None, cont
 def _judge(
     sync: CompiledSync, staged: Staged, table: str | None, info: SnapshotInfo, context: DiffContext
 ) -> None:
-    """Step two: project and judge the candidates only; leaves `work:`."""
+    """Step two: project and judge the candidates only; leaves `judged:` and, as every later step reads it, `work:`."""
     dialect = context.dialect
     known = None
     if table is None:
@@ -138,9 +138,11 @@ def _judge(
                 context.db.value(f"SELECT count(*) FROM {candidate} WHERE _known_key IS NULL AND ({null})")
             )
             projected = sql.project_candidates(sync, staged.relation, candidate, dialect, nulls=nulls)
-    context.db.execute(
-        f"CREATE TABLE {run_table('work', sync.name)} AS {sql.judged(sync, projected, known, info.fields)}"
-    )
+    # Without a snapshot all rows are creates, and what a create sends follows from the whole text: a text is written once.
+    sent = () if table is not None else sql.sent_on_create(sync)
+    judged, table = sql.judged(sync, projected, known, info.fields, stored=not sent), run_table("judged", sync.name)
+    context.db.execute(f"CREATE TABLE {table} AS {judged}")
+    context.db.execute(f"CREATE VIEW {run_table('work', sync.name)} AS SELECT {', '.join(['*', *sent])} FROM {table}")
 
 
 def _hold(sync: CompiledSync, context: DiffContext) -> None:

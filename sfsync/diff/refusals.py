@@ -2,7 +2,7 @@
 
 Owns:      the table `refused:<sync>` of the run's file, digests of rows, and telling old refusals from new ones.
 Does not:  judge single values (compiler/wire) or word the reasons (messages).
-Invariant: every copy of a double key is refused, and a refused row counts once.
+Invariant: every copy of a double key is refused, and each refused row, copies that are alike included, counts once.
 """
 
 from __future__ import annotations
@@ -52,10 +52,16 @@ def refuse(sync: CompiledSync, db: DuckDB, store: StateStore) -> None:
     digest = f"md5(concat_ws({_UNIT}, coalesce(w._key, {_NOTHING}), {whole}, coalesce(w._value, {_NOTHING})))"
     single = "CASE WHEN d._copies > 1 THEN NULL ELSE w._key END"
     shown = _shown_identity(sync, secret_of(sync, store))
-    inner = (
+    found = (
         f"SELECT w._key, {single} AS key, {digest} AS digest, CASE w._op WHEN 'upsert' THEN 'create' ELSE 'update' END AS action,"
         f" {code} AS _code, {field} AS _field, w._value, w._size, coalesce(d._copies, 1) AS _copies, {shown} AS identity"
         f" FROM {work} AS w LEFT JOIN {double} AS d ON d._key = w._key WHERE w._code IS NOT NULL OR d._key IS NOT NULL"
+    )
+    # Copies that are alike in everything have one digest; numbered, each of them is a row of its own everywhere later.
+    inner = (
+        f"SELECT * REPLACE (CASE WHEN _nth > 1 THEN md5(digest || _nth) ELSE digest END AS digest) FROM (SELECT *,"
+        f" CASE WHEN key IS NULL THEN row_number() OVER (PARTITION BY key, digest ORDER BY _code, _field) END AS _nth"
+        f" FROM ({found}) AS f) AS n"
     )
     db.execute(
         f"CREATE TABLE {run_table('refused', sync.name)} AS SELECT r.key, r.digest, 'sfsync' AS decided_by, r.action,"
@@ -67,7 +73,7 @@ def refuse(sync: CompiledSync, db: DuckDB, store: StateStore) -> None:
     )
     # From here on a double key is a refusal like any other; nothing later may send one of its copies.
     db.execute(
-        f"UPDATE {work} SET _code = 'DUPLICATE_VALUE' WHERE _code IS NULL"
+        f"UPDATE {run_table('judged', sync.name)} SET _code = 'DUPLICATE_VALUE' WHERE _code IS NULL"
         f" AND _key IN (SELECT _key FROM {double})"
     )
 

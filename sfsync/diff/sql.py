@@ -121,13 +121,21 @@ def known_rows(snapshot: str, candidate: str) -> str:
     )
 
 
-def judged(sync: CompiledSync, projected: str, snapshot: str | None, have: frozenset[str]) -> str:
+def sent_on_create(sync: CompiledSync) -> tuple[str, ...]:
+    """What a create sends of each rule, as columns worked out from the whole texts."""
+    return tuple(f"{_on_create(rule, sync)} AS {ident(rule.field)}" for rule in sync.rules)
+
+
+def judged(
+    sync: CompiledSync, projected: str, snapshot: str | None, have: frozenset[str], *, stored: bool = True
+) -> str:
     """Turn projected rows into what would be sent, beside what the org acknowledged.
 
     Args:
         projected: a relation shaped by `projection`.
         snapshot: the sync's snapshot table or the rows of it that matter, None when there is none yet.
         have: fields the snapshot has a column for; others count as absent.
+        stored: with the text to be sent; left out where `sent_on_create` adds it.
     """
     joined = _joined(sync, projected, snapshot, have)
     sent = ", ".join(
@@ -144,7 +152,8 @@ def judged(sync: CompiledSync, projected: str, snapshot: str | None, have: froze
     if sync.send_all:
         changed = " OR ".join(f"({ident(rule.field + '~')})" for rule in sync.fields)
         judged_rows = _with_change_marks(sync, judged_rows)
-    names = ", ".join(ident(rule.field + mark) for rule in sync.rules for mark in ("", "="))
+    marks = ("", "=") if stored else ("=",)
+    names = ", ".join(ident(rule.field + mark) for rule in sync.rules for mark in marks)
     op = f"CASE WHEN NOT _known THEN 'upsert' WHEN {changed} THEN 'update' ELSE 'none' END"
     return (
         f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _code, _field, _value, _size, {op} AS _op, {names}"

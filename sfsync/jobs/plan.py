@@ -81,9 +81,10 @@ def _state_warnings(session: Session) -> tuple[str, ...]:
 
 
 def _diff(session: Session, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> Changes:
-    staged = stage_rows(sync, session.warehouse, session.db)
     dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
-    return diff_sync(sync, staged, DiffContext(session.db, session.store, dialect, upstream))
+    with session.db.uncompressed():
+        staged = stage_rows(sync, session.warehouse, session.db)
+        return diff_sync(sync, staged, DiffContext(session.db, session.store, dialect, upstream))
 
 
 def _budget(session: Session, batches: list[Batch]) -> ApiBudget:

@@ -22,6 +22,9 @@ from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTI
 COMPOSITE_BYTES = 4_000_000
 """Body of one Composite; larger ones run long enough on the org's side to meet its limits."""
 
+JOB_BLOCK = 200
+"""Rows that are never parted between two jobs; even the longest rows the platform takes stay under a job's size."""
+
 EXACT_ROWS = 6_000
 """Groups up to this size are measured exactly, since only they can fit a multipart job."""
 
@@ -138,14 +141,16 @@ def _collections(sync: CompiledSync, blank: Batch, db: DuckDB, table: str, chunk
 
 
 def _jobs(sync: CompiledSync, blank: Batch, db: DuckDB, table: str) -> Iterator[Batch]:
-    """Jobs of at most JOB_BYTES of CSV, by a running sum of row sizes."""
+    """Jobs of at most JOB_BYTES of CSV and a block more: a running sum over blocks, since one over rows sorts them all."""
     rules = sent_rules(sync, blank.operation)
     cells = " + ".join(f"coalesce(strlen({ident(rule.field)}), 0) + 2" for rule in rules) or "0"
-    size = f"({cells} + 20)"
+    blocks = (
+        f"SELECT (rowid - {blank.first}) // {JOB_BLOCK} AS block, sum({cells} + 20) AS size, min(rowid) AS first,"
+        f" max(rowid) + 1 AS last FROM {table} WHERE rowid >= {blank.first} AND rowid < {blank.last} GROUP BY block"
+    )
     found = db.execute(
-        f"SELECT job, min(r), max(r) + 1, sum(size) FROM (SELECT rowid AS r, {size} AS size,"
-        f" (sum({size}) OVER (ORDER BY rowid) - 1) // {JOB_BYTES} AS job FROM {table}"
-        f" WHERE rowid >= {blank.first} AND rowid < {blank.last}) AS s GROUP BY job ORDER BY job"
+        f"SELECT job, min(first), max(last), sum(size) FROM (SELECT *, (sum(size) OVER (ORDER BY block) - 1)"
+        f" // {JOB_BYTES} AS job FROM ({blocks}) AS b) AS s GROUP BY job ORDER BY job"
     )
     for _, first, last, size_of_job in found:
         calls = job_calls(Way.BULK, blank.operation)

@@ -144,7 +144,10 @@ def test_jobs_are_cut_by_bytes(db: DuckDB, monkeypatch: pytest.MonkeyPatch) -> N
     found = pack(run)
     assert {b.way for b in found} == {Way.BULK}
     assert len(found) > 2
-    assert all(b.bytes <= 200_000 + 1_000 and b.calls == 6 for b in found)
+    block = batches.JOB_BLOCK * 60 + 2 * 900  # two long notes among its rows
+    assert all(b.bytes <= 200_000 + block and b.calls == 6 for b in found)
+    assert [b.first for b in found] == [0, *(b.last for b in found[:-1])]
+    assert found[-1].last == 10_000
 
 
 @given(
