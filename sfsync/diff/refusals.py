@@ -59,8 +59,8 @@ def refuse(sync: CompiledSync, db: DuckDB, store: StateStore) -> None:
     )
     # Copies that are alike in everything have one digest; numbered, each of them is a row of its own everywhere later.
     inner = (
-        f"SELECT * REPLACE (CASE WHEN _nth > 1 THEN md5(digest || _nth) ELSE digest END AS digest) FROM (SELECT *,"
-        f" CASE WHEN key IS NULL THEN row_number() OVER (PARTITION BY key, digest ORDER BY _code, _field) END AS _nth"
+        "SELECT * REPLACE (CASE WHEN _nth > 1 THEN md5(digest || _nth) ELSE digest END AS digest) FROM (SELECT *,"
+        " CASE WHEN key IS NULL THEN row_number() OVER (PARTITION BY digest ORDER BY _code, _field) END AS _nth"
         f" FROM ({found}) AS f) AS n"
     )
     db.execute(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import pytest
 
 from sfsync.errors import RefusedError, StateError
 from sfsync.jobs.state_init import state_init_command
+from sfsync.jobs.status import status_command
 from sfsync.records import Operation
 from tests.jobs.conftest import Team, of, outcomes, planned
 
@@ -238,6 +240,27 @@ def test_double_keys_are_rejected_after_folding_and_do_not_count_as_removed(read
     assert {r.code for r in of(result, "contacts").rejected} == {"DUPLICATE_VALUE"}
     assert len(ready.org.records("Contact")) == 3
     assert outcomes(ready.run(), "contacts") == {"unchanged": 2, "held": 2}
+
+
+def rejected_rows(team: Team) -> list[dict[str, str]]:
+    with (team.folder / "target/rejected/contacts.csv").open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize("key", ["'T1'", "NULL"], ids=["double", "null"])
+def test_copies_that_are_alike_in_everything_have_a_line_each(ready: Team, key: str) -> None:
+    ready.run()
+    twin = f"INSERT INTO raw.contacts (id, last) VALUES ({key}, 'Twin')"
+    ready.sql(twin, twin, twin)
+    assert outcomes(ready.run(), "contacts") == {"unchanged": 3, "rejected": 3}
+    assert len(rejected_rows(ready)) == 3
+    ready.sql(twin)
+    assert outcomes(ready.run(), "contacts") == {"unchanged": 3, "held": 3, "rejected": 1}
+    assert len(rejected_rows(ready)) == 4
+    assert status_command(ready.options()).syncs[1].refused == 4
+    ready.contacts([{"id": "C1", "last": "Ito"}])
+    ready.run()
+    assert not (ready.folder / "target/rejected/contacts.csv").exists()
 
 
 def test_children_of_a_rejected_parent_wait(ready: Team) -> None:
