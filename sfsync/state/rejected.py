@@ -25,6 +25,8 @@ INCOMING = (
 )
 """Columns of a relation of refusals; `identity` is the JSON object of identity fields, masked where pii."""
 
+_JUDGED_ALIKE = "(r.decided_by = 'sfsync' AND o.decided_by = 'sfsync' AND o.digest = r.digest AND o.code = r.code) IS TRUE"
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -44,13 +46,13 @@ class Refused:
 def record_refusals(store: StateStore, sync: str, rows: str, run_id: str) -> None:
     """Put refusals in, counting attempts of keys already there. rows: a relation with INCOMING's columns.
 
-    Rows without a usable key (null or double) are told apart by their digest.
+    A row that sfsync itself refuses again in the same form was held, not tried: its attempts stay. Rows without a usable key (null or double) are told apart by their digest.
     """
     db = store.db
     same = f"o.sync = ? AND {ROW.format('o')} = {ROW.format('r')}"
     db.execute(
         "CREATE OR REPLACE TEMP TABLE sfsync_refused AS"
-        f" SELECT r.*, coalesce(o.attempts, 0) + 1 AS attempts, coalesce(o.first_at, ?::TIMESTAMP) AS first_at"
+        f" SELECT r.*, coalesce(o.attempts, 0) + CASE WHEN {_JUDGED_ALIKE} THEN 0 ELSE 1 END AS attempts, coalesce(o.first_at, ?::TIMESTAMP) AS first_at"
         f" FROM (SELECT DISTINCT ON (key, CASE WHEN key IS NULL THEN digest END) * FROM {rows}) r"
         f" LEFT JOIN {TABLE} o ON {same}",
         [store.clock.now(), sync],

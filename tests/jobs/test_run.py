@@ -224,6 +224,7 @@ def test_a_bad_row_is_rejected_here_then_held(
     again = ready.run()
     assert outcomes(again, "contacts") == {"unchanged": 1, "held": 1}
     assert again.exit_code == 0
+    assert [row["attempts"] for row in rejected_rows(ready)] == ["1"]
     ready.sql(
         "UPDATE raw.contacts SET last = 'Good', email = NULL, worth = 1, interests = NULL WHERE id = 'X1'"
     )

@@ -173,6 +173,16 @@ def test_rows_without_a_key_are_told_apart_by_their_digest(store: StateStore) ->
     assert held(store) == [(None, "d1", "X", 1), (None, "d2", "X", 2)]
 
 
+def test_a_row_held_by_us_in_the_same_form_was_not_tried_again(store: StateStore) -> None:
+    for number in range(3):
+        record(store, refusal("k1", "d1", by="sfsync"), refusal(None, "n", by="sfsync"), run=f"r{number}")
+    assert held(store) == [("k1", "d1", "X", 1), (None, "n", "X", 1)]
+    record(store, refusal("k1", "d2", by="sfsync"), refusal(None, "n", by="sfsync", code="Y"))
+    assert held(store) == [("k1", "d2", "X", 2), (None, "n", "Y", 2)]
+    record(store, refusal("k1", "d2"))
+    assert held(store)[0] == ("k1", "d2", "X", 3)
+
+
 def test_a_key_that_went_through_is_forgotten(store: StateStore) -> None:
     record(store, refusal("k1", "d"), refusal("k2", "d"))
     rejected.clear(store, "contacts", values("_key", "('k1')"))
