@@ -82,16 +82,6 @@ def compile_project(project: Project, around: Surroundings) -> Manifest:
     )
 
 
-def used_objects(project: Project) -> tuple[str, ...]:
-    """The objects whose describe a compile of this project reads: those written, and the parents looked up."""
-    names: dict[str, str] = {}
-    for sync in project.syncs:
-        lookups = (f.lookup.split(".")[0] for f in sync.spec.fields.values() if f.lookup is not None)
-        for name in (sync.spec.object, *lookups):
-            names.setdefault(name.lower(), name)
-    return tuple(names.values())
-
-
 def _compile_sync(
     sync: SyncFile, project: Project, models: Models, around: Surroundings, problems: Problems
 ) -> _SyncUnit | None:

@@ -15,8 +15,9 @@ from typing import Any
 
 from sfsync.compiler.names import suggest
 from sfsync.compiler.problems import Problems
+from sfsync.compiler.surroundings import OrgView
 from sfsync.compiler.wire import accepts
-from sfsync.contract import Contract, Field, SObject
+from sfsync.contract import Field, SObject
 from sfsync.errors import Where
 from sfsync.project.project import SyncFile
 from sfsync.project.spec import FieldSpec
@@ -39,18 +40,6 @@ _LENGTH_TYPES = frozenset(
     {"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"}
 )
 _NUMBERS = frozenset({"double", "currency", "percent"})
-
-
-@dataclass(frozen=True, slots=True)
-class OrgView:
-    """What is known of the org. whole: an object that is not in the contract does not exist."""
-
-    contract: Contract
-    whole: bool
-
-    @property
-    def who(self) -> str:
-        return self.contract.username or "the user of this connection"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a compile is handed: the target, the warehouse and the org as far as they are known.
 
-Owns:      Surroundings, the one argument that carries all this.
+Owns:      Surroundings, the one argument that carries all this, and OrgView, what is known of the org.
 Does not:  open a connection; `columns_of` is a function that somebody else made.
 """
 
@@ -10,9 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sfsync.compiler.fields import OrgView
+from sfsync.contract import Contract
 from sfsync.engine.dialect import Dialect
 from sfsync.records import Column
+
+
+@dataclass(frozen=True, slots=True)
+class OrgView:
+    """What is known of the org. whole: an object that is not in the contract does not exist."""
+
+    contract: Contract
+    whole: bool
+
+    @property
+    def who(self) -> str:
+        return self.contract.username or "the user of this connection"
 
 
 class Tables(Protocol):

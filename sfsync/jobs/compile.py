@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sfsync.compiler.compile import compile_project, used_objects
-from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
-from sfsync.compiler.surroundings import Surroundings
+from sfsync.compiler.stored import AskedColumns, AskedEnv, KeptManifest, build, env_digests, key_of, new_salt
+from sfsync.compiler.surroundings import OrgView, Surroundings
 from sfsync.contract import Contract
+from sfsync.errors import WarehouseError
+from sfsync.jobs.kept import find_manifest, keep
 from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
-from sfsync.project.selector import graph_of, select
+from sfsync.project.selector import select
 from sfsync.state import contracts
 
 
@@ -29,7 +30,7 @@ def compile_command(options: Options) -> CompileResult:
     """Compile without asking the org: with its cached contract when there is one."""
     with Session(options, "compile") as session:
         contract = contracts.load(session.store) if session.state_path.exists() else None
-        manifest = compile_session(session, contract)
+        manifest = compile_session(session, contract, anew=True)
         names = selected_names(session, manifest)
         write_compiled(session, manifest)
         return CompileResult(manifest, names, str(session.workspace.target / "compiled"))
@@ -39,15 +40,21 @@ def selected_names(session: Session, manifest: Manifest) -> tuple[str, ...]:
     """The syncs that --select and --exclude leave, parents first."""
     refs = {model.name: model.refs for model in manifest.models}
     tags = {model.name: model.tags for model in manifest.models}
-    chosen = select(graph_of(session.project, refs, tags), session.options.select, session.options.exclude)
+    graph = session.facts.graph.with_models(refs, tags)
+    chosen = select(graph, session.options.select, session.options.exclude)
     return tuple(outline.name for outline in manifest.outlines if outline.name in chosen)
 
 
-def compile_session(session: Session, contract: Contract | None, *, asked: bool = False) -> Manifest:
+def compile_session(
+    session: Session, contract: Contract | None, *, asked: bool = False, anew: bool = False
+) -> Manifest:
     """Compile the session's project against its warehouse and, when it is known, the org's contract.
+
+    A compile that was kept is used where all that it was made of is the same.
 
     Args:
         asked: the org was asked for every object in use, so one that is not in the contract does not exist.
+        anew: compile in any case.
     """
     seeds = load_seeds(session)
     around = Surroundings(
@@ -59,14 +66,45 @@ def compile_session(session: Session, contract: Contract | None, *, asked: bool 
         env=session.options.env,
         seeds=seeds,
     )
+    key = key_of(session.kept_facts.digest, session.options.vars, around)
+    name = f"targets/{session.profile.target}" + (".without-org" if contract is None else "")
+    if key is None:
+        return _compile(session, around)
+    found = None if anew else find_manifest(session.private, name)
+    if found is not None and found.holds(key, around.env) and _answers_stand(session, found):
+        return found.manifest
+    env, columns_of = AskedEnv(around.env), AskedColumns(around.columns_of)
+    manifest = _compile(session, replace(around, env=env, columns_of=columns_of))
+    salt = new_salt()
+    answers = {outline.name: columns_of.of(outline.sql) for outline in manifest.outlines}
+    kept = KeptManifest(build(), key, salt, env_digests(env.names, around.env, salt), answers, manifest)
+    keep(session.root, session.private, session.kept_facts, name, kept)
+    return manifest
+
+
+def _compile(session: Session, around: Surroundings) -> Manifest:
+    from sfsync.compiler.compile import (
+        compile_project,
+    )  # late: Jinja, SQL parser and specs are a second to import
+
     return compile_project(session.project, around)
+
+
+def _answers_stand(session: Session, kept: KeptManifest) -> bool:
+    """Whether the warehouse still says the same of each selected sync's SELECT: a view or a file can change unseen."""
+    sql = {outline.name: outline.sql for outline in kept.manifest.outlines}
+    try:
+        names = selected_names(session, kept.manifest)
+        return all(session.warehouse.columns(sql[name]) == kept.columns.get(name) for name in names)
+    except WarehouseError:
+        return False  # the compile says where
 
 
 def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
     """The contract of the used objects: cached, or asked of the org where objects are missing or too old."""
     store = session.store
     cached = contracts.load(store)
-    needed = used_objects(session.project)
+    needed = session.facts.objects
     missing = [name for name in needed if cached is None or cached.object(name) is None]
     at = contracts.fetched_at(store)
     if at is not None and max_age is not None and session.clock.now() - at > max_age:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sfsync.compiler.compile import used_objects
 from sfsync.errors import SfsyncError
 from sfsync.jobs.rights import Check, rights
 from sfsync.jobs.session import Options, Session
@@ -120,7 +119,7 @@ def _look_at_org(checks: list[Check], session: Session, uncounted: _NoState) -> 
         checks.append(
             Check("API version", True, f"{door.version} used; the org offers {versions[0]} to {versions[-1]}")
         )
-        contract = fetch_contract(door, used_objects(session.project), session.clock)
+        contract = fetch_contract(door, session.facts.objects, session.clock)
         if has_state or session.is_local:
             contracts.save(session.open_store(write=True), contract)
     except SfsyncError as error:

@@ -114,7 +114,7 @@ def _result(
             RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts)
             for row in samples
         ),
-        rejected_file=f"{session.project.spec.target_path}/rejected/{name}.csv"
+        rejected_file=f"{session.facts.target_path}/rejected/{name}.csv"
         if rejected.counts(session.store).get(name)
         else None,
     )

@@ -20,25 +20,25 @@ def seed_command(options: Options) -> SeedResult:
     """Load every seed anew."""
     with Session(options, "seed") as session:
         loaded = _load(session, force=True)
-        return SeedResult(loaded, len(session.project.seeds))
+        return SeedResult(loaded, len(session.facts.seeds))
 
 
 def load_seeds(session: Session) -> dict[str, str]:
     """Load seeds whose file moved; return the SQL of each seed's relation."""
     _load(session, force=False)
-    return {seed.name: session.warehouse.seed_relation(seed.name) for seed in session.project.seeds}
+    return {seed.name: session.warehouse.seed_relation(seed.name) for seed in session.facts.seeds}
 
 
 def _load(session: Session, *, force: bool) -> tuple[str, ...]:
     values = [
         Seed(
             seed.name,
-            session.project.root / seed.path,
+            session.root / seed.path,
             seed.path,
             seed.columns,
             seed.column_types,
             seed.digest,
         )
-        for seed in session.project.seeds
+        for seed in session.facts.seeds
     ]
     return session.warehouse.load_seeds(values, session.db, make=force)

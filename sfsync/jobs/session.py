@@ -8,7 +8,6 @@ Invariant: whatever was opened is closed, and the spool is removed, however the 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,14 +20,16 @@ from sfsync.connections import LocalOrg as LocalOrgSettings
 from sfsync.connections import SalesforceOrg
 from sfsync.diff.stage import RUN
 from sfsync.errors import InternalError
+from sfsync.jobs.kept import find_facts, read_facts
 from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
 from sfsync.profiles import Profile, load_profile
-from sfsync.project.load import load_project
-from sfsync.project.project import Project
 
 if TYPE_CHECKING:
+    from sfsync.compiler.stored import KeptFacts
     from sfsync.engine.base import Catalog, Warehouse
     from sfsync.engine.duckdb import DuckDB
+    from sfsync.project.facts import ProjectFacts
+    from sfsync.project.project import Project
     from sfsync.salesforce.door import Door
     from sfsync.state.ledger import StateLedger
     from sfsync.state.store import StateStore
@@ -62,7 +63,7 @@ class Session:
         self.events = options.events
         self._stack = ExitStack()
         now = self.clock.now()
-        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}"
         self.started_at = now
         self._store: StateStore | None = None
 
@@ -75,28 +76,49 @@ class Session:
         self._stack.close()
 
     @cached_property
+    def root(self) -> Path:
+        """The project folder, absolute; links stay as the user wrote them."""
+        return Path(os.path.abspath(self.options.project_dir))  # noqa: PTH100
+
+    @property
+    def private(self) -> Path:
+        """The project's folder for state, seeds, spool and what was compiled."""
+        return self.root / ".sfsync"
+
+    @cached_property
     def project(self) -> Project:
         """The project folder, read and checked."""
-        return load_project(self.options.project_dir, vars=self.options.vars)
+        from sfsync.project.load import load_project  # late: a project that did not change is not read again
+
+        return load_project(self.root, vars=self.options.vars)
+
+    @cached_property
+    def kept_facts(self) -> KeptFacts:
+        """The project's facts with what they were read from: as they were kept, else from the project."""
+        found = find_facts(self.root, self.private)
+        return found or read_facts(self.root, lambda: self.project)
+
+    @property
+    def facts(self) -> ProjectFacts:
+        """What the project is, without its SQL and its mappings."""
+        return self.kept_facts.facts
 
     @cached_property
     def profile(self) -> Profile:
         """The chosen target."""
-        project = self.project
         return load_profile(
-            project.root,
-            project.spec.profile,
+            self.root,
+            self.facts.profile,
             target=self.options.target,
             profiles_dir=self.options.profiles_dir,
             env=self.options.env,
-            vars=project.vars,
+            vars={**self.facts.vars, **self.options.vars},
         )
 
     @cached_property
     def workspace(self) -> Workspace:
         """The project's own folders."""
-        project = self.project
-        return Workspace(project.root, project.target_path, project.private_path)
+        return Workspace(self.root, self.root / self.facts.target_path, self.private)
 
     @property
     def state_path(self) -> Path:

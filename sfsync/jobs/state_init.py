@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sfsync.compiler.compile import used_objects
 from sfsync.errors import StateError
 from sfsync.jobs.session import Options, Session
 from sfsync.salesforce.describe import fetch_contract
@@ -34,7 +33,7 @@ def state_init_command(options: Options) -> StateInitResult:
                 f"there is a state already: {path}",
                 fix="move it away first if it is really to be forgotten: sfsync would then send every row again",
             )
-        names = used_objects(session.project)
+        names = session.facts.objects
         door = session.open_door()
         org_id = door.token.org_id  # signing in comes first: a failure leaves no state behind
         store = session.open_store(write=True, starts_empty=True)

@@ -14,7 +14,7 @@ def status_command(options: Options) -> StatusResult:
         store = session.store
         last = {record.sync: record for record in history.last_syncs(store)}
         refused, records = rejected.counts(store), all_rows(store)
-        objects = {sync.name: sync.spec.object for sync in session.project.syncs}
+        objects = {sync.name: sync.object for sync in session.facts.graph.syncs}
         lines = []
         for name in dict.fromkeys([*objects, *last, *records]):
             record = last.get(name)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sfsync.project.load import parse_vars
-
 
 def read_vars(text: str) -> dict[str, Any]:
     """Read a map in YAML or JSON.
@@ -13,4 +11,8 @@ def read_vars(text: str) -> dict[str, Any]:
     Raises:
         SpecError: it is something else.
     """
+    if not text.strip():
+        return {}
+    from sfsync.project.load import parse_vars  # late: with every spec of a project
+
     return parse_vars(text)

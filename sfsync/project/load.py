@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sfsync.errors import InternalError, ProjectError, SpecError, Where
+from sfsync.project.files import PROJECT_FILE, Paths, walk
 from sfsync.project.load_tables import load_seeds, load_sources
 from sfsync.project.project import MacroFile, ModelFile, Project, SeedFile, SourceTable, SyncFile
 from sfsync.project.spec import ProjectSpec, SyncSpec, is_model_name
 from sfsync.yaml_models import entries, validated
 from sfsync.yaml_text import Document, decode, nearest, parse_yaml, raise_all, read_yaml
 
-PROJECT_FILE = "sfsync_project.yml"
 _YAML = (".yml", ".yaml")
 
 
@@ -37,7 +37,7 @@ def load_project(root: Path, *, vars: Mapping[str, Any] | None = None) -> Projec
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow links and change what messages show)
     findings: list[ProjectError] = []
     document, spec = _load_spec(root)
-    folders = _Folders(root, document, root / spec.target_path)
+    folders = _Folders(root, document, spec.target_path)
     models = _load_models(folders.files("model-paths", spec.model_paths, (".sql",)), findings)
     sources = load_sources(folders.documents("model-paths", spec.model_paths, findings), findings)
     macros = _load_macros(folders.files("macro-paths", spec.macro_paths, (".sql",)), findings)
@@ -60,6 +60,22 @@ def load_project(root: Path, *, vars: Mapping[str, Any] | None = None) -> Projec
         document,
         folders.warnings(),
     )
+
+
+def project_paths(root: Path) -> Paths:
+    """Where the project's files stand, by its project file alone.
+
+    Raises:
+        SpecError: there is none, or it is wrong.
+    """
+    _, spec = _load_spec(root)
+    folders = {
+        "model-paths": spec.model_paths,
+        "macro-paths": spec.macro_paths,
+        "seed-paths": spec.seed_paths,
+        "sync-paths": spec.sync_paths,
+    }
+    return Paths(spec.target_path, folders)
 
 
 def parse_vars(text: str) -> dict[str, Any]:
@@ -163,9 +179,8 @@ def _without_plus(document: Document) -> Document:
 class _Folders:
     """The files below the project's folders, each once, in the order of their paths."""
 
-    def __init__(self, root: Path, document: Document, target: Path) -> None:
-        self._root, self._document = root, document
-        self._target = os.path.realpath(target)  # what we write ourselves is never read as a source
+    def __init__(self, root: Path, document: Document, target: str) -> None:
+        self._root, self._document, self._target = root, document, target
         self._listed: dict[str, list[Path]] = {}
         self._missing: list[str] = []
 
@@ -199,22 +214,14 @@ class _Folders:
         return tuple(self._missing)
 
     def _walk(self, key: str, index: int, folder: str) -> Iterator[Path]:
-        start = Path(os.path.normpath(self._root / folder))
-        if not start.is_dir():
+        found = walk(str(self._root), folder, self._target)
+        if found is None:
             if key in self._document.data:
                 self._missing.append(
                     f"{self._document.where(key, index)}: the folder '{folder}' does not exist"
                 )
             return
-        seen = {self._target}
-        for parent, names, files in os.walk(start, followlinks=True):
-            real = os.path.realpath(parent)
-            if real in seen:  # or a link that leads in a circle
-                names.clear()
-                continue
-            seen.add(real)
-            names[:] = [n for n in names if not n.startswith(".")]
-            yield from (Path(parent, f) for f in files if not f.startswith("."))
+        yield from map(Path, found)
 
     def _shown(self, path: Path) -> str:
         return Path(os.path.relpath(path, self._root)).as_posix()

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from sfsync.errors import SpecError
-from sfsync.project.project import Project
 from sfsync.yaml_text import nearest
+
+if (
+    TYPE_CHECKING
+):  # the value brings pydantic with it, and a graph may come from the store of compiled projects
+    from sfsync.project.project import Project
 
 _TERM = re.compile(r"(?:(?P<up>\d*)\+)?(?P<body>[^+]+)(?:\+(?P<down>\d*))?")
 _METHODS = ("tag", "object")
@@ -48,22 +53,23 @@ class Graph:
     models: tuple[ModelNode, ...]
     syncs: tuple[SyncNode, ...]
 
+    def with_models(self, refs: Mapping[str, Sequence[str]], tags: Mapping[str, Sequence[str]]) -> Graph:
+        """The same graph with what only a compile tells of its models.
 
-def graph_of(
-    project: Project,
-    refs: Mapping[str, Sequence[str]],
-    tags: Mapping[str, Sequence[str]] | None = None,
-) -> Graph:
-    """The graph of a project.
+        Args:
+            refs: what each model reads by ref(); a model left out reads none.
+            tags: tags of models, from their config().
+        """
+        models = (
+            replace(m, refs=tuple(refs.get(m.name, ())), tags=tuple(tags.get(m.name, ())))
+            for m in self.models
+        )
+        return replace(self, models=tuple(models))
 
-    Args:
-        refs: what each model reads by ref(); a model left out reads none.
-        tags: tags of models, from their config().
-    """
-    tags = tags or {}
-    models = [
-        ModelNode(m.name, tuple(refs.get(m.name, ())), tuple(tags.get(m.name, ()))) for m in project.models
-    ]
+
+def graph_of(project: Project) -> Graph:
+    """The graph of a project, as far as its YAML alone tells."""
+    models = [ModelNode(m.name) for m in project.models]
     seeds = [ModelNode(s.name) for s in project.seeds]
     by_object: dict[str, list[str]] = {}
     for sync in project.syncs:

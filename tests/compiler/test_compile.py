@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sfsync.compiler.compile import used_objects
+from sfsync.project.facts import used_objects
 from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest_json import Header, compiled_files, manifest_text
 from sfsync.contract import Contract

@@ -540,7 +540,7 @@ def test_the_graph_of_a_project(folder):
             + "      AccountId: {column: account_id, lookup: account.Account_Id__c}\n    tags: crm\n",
         },
     )
-    graph = graph_of(load_project(folder), {"dim_accounts": ["regions"]})
+    graph = graph_of(load_project(folder)).with_models({"dim_accounts": ["regions"]}, {})
     assert select(graph, ["regions+"]) == ("accounts", "contacts")
     assert select(graph, ["+contacts"]) == ("accounts", "contacts")
     assert select(graph, ["tag:crm"]) == ("contacts",)

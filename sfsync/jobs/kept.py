@@ -1,0 +1,76 @@
+"""Compiled projects on disk: .sfsync/compiled/, so that a command whose project did not change compiles nothing.
+
+Owns:      the files of that folder, and when one may be used or must be made anew.
+Does not:  know what is in them (compiler/stored), or compile.
+Invariant: a folder that is gone, damaged, foreign or closed costs time and changes no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sfsync.compiler.stored import MAX_BYTES, KeptFacts, KeptManifest, build, read, write
+from sfsync.errors import SfsyncError
+from sfsync.ports import write_private, writing
+from sfsync.project.facts import facts_of
+from sfsync.project.files import files_digest
+
+if TYPE_CHECKING:
+    from sfsync.project.project import Project
+
+FOLDER = "compiled"
+_FACTS = "project.json"
+_Kept = TypeVar("_Kept", KeptFacts, KeptManifest)
+
+
+def find_facts(root: Path, private: Path) -> KeptFacts | None:
+    """The facts of a project none of whose files moved since they were kept."""
+    kept = _read(KeptFacts, private / FOLDER / _FACTS)
+    if kept is None or files_digest(root, kept.paths) != kept.digest:
+        return None
+    return kept
+
+
+def read_facts(root: Path, load: Callable[[], Project]) -> KeptFacts:
+    """The facts of a project that `load` reads, with the digest of its files as they were just before."""
+    from sfsync.project.load import project_paths  # late: with the specs of all YAML files
+
+    paths = project_paths(root)
+    digest = files_digest(root, paths) or ""
+    return KeptFacts(build(), paths, digest, facts_of(load()))
+
+
+def find_manifest(private: Path, name: str) -> KeptManifest | None:
+    """The manifest that was kept under this name, whatever it was made of."""
+    return _read(KeptManifest, private / FOLDER / f"{name}.json")
+
+
+def keep(root: Path, private: Path, facts: KeptFacts, name: str, manifest: KeptManifest) -> None:
+    """Keep what a compile made, unless a file of the project moved meanwhile."""
+    if not facts.digest or files_digest(root, facts.paths) != facts.digest:
+        return
+    folder = private / FOLDER
+    try:
+        with writing(folder):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(folder / _FACTS, facts)
+        _write(folder / f"{name}.json", manifest)
+    except SfsyncError:
+        return  # a project that may not be written to compiles each time
+
+
+def _read(kind: type[_Kept], path: Path) -> _Kept | None:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        return read(kind, path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write(path: Path, kept: KeptFacts | KeptManifest) -> None:
+    text = write(kept)
+    if text is not None:
+        write_private(path, text)
