@@ -63,7 +63,14 @@ def run_session(
     _refuse_over_limit(plan)
     write_plan(session, plan)
     on_plan(plan)
-    history.begin(session.store, session.run_id, session.command, plan.project, plan.target)
+    history.begin(
+        session.store,
+        session.run_id,
+        session.command,
+        started_at=session.started_at,
+        project=plan.project,
+        target=plan.target,
+    )
     try:
         context, end = _push(session, manifest, plan, stop_requested)
         return _finish(session, plan, context, end, strict=strict)

@@ -45,11 +45,16 @@ class RunRecord:
     target: str
 
 
-def begin(store: StateStore, run_id: str, command: str, project: str, target: str) -> None:
-    """Note that a run has begun; one that never ended is shown as interrupted."""
+def begin(
+    store: StateStore, run_id: str, command: str, *, started_at: datetime, project: str, target: str
+) -> None:
+    """Note that a run has begun; one that never ended is shown as interrupted.
+
+    started_at: of the command, planning included.
+    """
     store.db.execute(
         f"INSERT INTO {CONTROL}.runs VALUES (?, ?, ?, NULL, 'running', NULL, ?, ?, ?, ?)",
-        [run_id, command, store.clock.now(), socket.gethostname(), os.getpid(), project, target],
+        [run_id, command, started_at, socket.gethostname(), os.getpid(), project, target],
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from sfsync.errors import SfsyncError, StateError
+from sfsync.jobs.history import history_command
 from tests.jobs.conftest import Team, of, outcomes, planned
 
 
@@ -171,13 +173,22 @@ def test_many_null_keys_cost_no_more_the_second_time(ready: Team) -> None:
 
 
 def test_a_run_that_cannot_sign_in_ends_in_the_history(ready: Team) -> None:
-    from sfsync.jobs.history import history_command
-
     ready.profile(password="wrong")
     with pytest.raises(SfsyncError):
         ready.run()
     ready.profile()
     assert [line.run.status for line in history_command(ready.options())] == ["error"]
+
+
+def test_the_time_of_a_run_in_the_history_is_that_of_the_whole_command(ready: Team) -> None:
+    def planning_took_a_minute(plan: Any) -> None:
+        ready.clock.offset += timedelta(minutes=1)
+
+    result = ready.run(on_plan=planning_took_a_minute)
+    [line] = history_command(ready.options())
+    assert line.run.ended_at is not None
+    assert line.run.ended_at - line.run.started_at >= timedelta(minutes=1)
+    assert abs(line.run.started_at - result.started_at) < timedelta(milliseconds=1)
 
 
 def test_a_project_folder_that_cannot_be_written_is_an_error_not_a_bug(ready: Team) -> None:
