@@ -125,10 +125,21 @@ def _has_bare_line_feed(path: Path, facts: Facts) -> bool:
     return False
 
 
-def load(cursor: duckdb.DuckDBPyConnection, path: Path, table: str, columns: int, *, delimiter: str) -> int:
+def load(
+    cursor: duckdb.DuckDBPyConnection,
+    path: Path,
+    table: str,
+    columns: int,
+    *,
+    delimiter: str,
+    quotes: bool = True,
+) -> int:
     """Read the file into `table` (columns c0, c1, ...; rowid is the data row's number from 0) and count its rows.
 
     Nothing is sniffed: every option that decides how a byte is read is given. Line endings were checked before.
+
+    Args:
+        quotes: is there any in the file? Without, a line break ends a row wherever it is, and all cores may read.
 
     Raises:
         CsvError: a row has another number of cells than the header, or its quotes are wrong.
@@ -139,7 +150,7 @@ def load(cursor: duckdb.DuckDBPyConnection, path: Path, table: str, columns: int
         cursor.execute(
             f"""CREATE TABLE {table} AS SELECT * FROM read_csv({literal(str(path))}, auto_detect=false, header=true,
                   columns={spec}, delim={literal(DELIMITERS[delimiter])}, quote='"', escape='"', nullstr='',
-                  strict_mode=true, null_padding=false, parallel=false, max_line_size={_MAX_RECORD}){blank}"""
+                  strict_mode=true, null_padding=false, parallel={str(not quotes).lower()}, max_line_size={_MAX_RECORD}){blank}"""
         )
     except duckdb.Error as error:
         raise CsvError(f"InvalidBatch : {_in_short(str(error))}") from None

@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from sfsync.local_org.journal import kept_file
 from sfsync.local_org.store import Store
 
 OPEN, UPLOADED, RUNNING = "Open", "UploadComplete", "InProgress"
@@ -184,6 +185,11 @@ class Jobs:
             cursor.execute("DELETE FROM bulk.jobs WHERE id = ?", [job_id])
         with self._lock:
             self._jobs.pop(job_id, None)
+        written = self.folder(job_id) / "successful.csv"
+        if written.exists():
+            kept = kept_file(self._store.folder, job_id)
+            kept.parent.mkdir(mode=0o700, exist_ok=True)
+            written.replace(kept)
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     def clear(self) -> None:
@@ -193,3 +199,4 @@ class Jobs:
         with self._lock:
             self._jobs.clear()
         shutil.rmtree(self._root, ignore_errors=True)
+        shutil.rmtree(kept_file(self._store.folder, "").parent, ignore_errors=True)

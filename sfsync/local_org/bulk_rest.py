@@ -37,6 +37,16 @@ def append(path: Path, data: bytes) -> int:
         return handle.tell()
 
 
+def append_file(path: Path, more: Path) -> int:
+    """Move what is in `more`, if it is there, behind the end of `path`; the new length."""
+    with path.open("ab") as handle:
+        if more.exists():
+            with more.open("rb") as source:
+                shutil.copyfileobj(source, handle, 1 << 20)
+            more.unlink()
+        return handle.tell()
+
+
 def facts_of(path: Path) -> Facts:
     """Watch a file that was taken in earlier."""
     watch = Watch()

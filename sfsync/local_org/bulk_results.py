@@ -4,12 +4,13 @@ Owns:      header and rows of successfulResults, failedResults, unprocessedrecor
 Does not:  decide what became of a row (write), or keep files (bulk_worker).
 Invariant: every data cell is quoted and echoes the upload; the header's own names stand as uploaded.
 
-Text is put together in SQL, one value per batch; no row is touched in Python.
+Lines are put together by the engine; no row is touched in Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import duckdb
 
@@ -17,6 +18,9 @@ from sfsync.local_org.bulk_csv import DELIMITERS, LINE_ENDINGS
 from sfsync.local_org.store import literal
 
 SUCCESSFUL, FAILED, UNPROCESSED = "successful", "failed", "unprocessed"
+_ORDERED = 20_000
+"""Rows that are sorted before they are written; more come out in order as a rule, and sorting them costs."""
+
 _OWN = {SUCCESSFUL: ('"sf__Id"', '"sf__Created"'), FAILED: ('"sf__Id"', '"sf__Error"'), UNPROCESSED: ()}
 
 
@@ -26,34 +30,48 @@ def header_line(kind: str, names: Sequence[str], *, delimiter: str, line_ending:
     return (DELIMITERS[delimiter].join((*own, *names)) + LINE_ENDINGS[line_ending]).encode()
 
 
-def outcome_texts(
+def write_lines(
     cursor: duckdb.DuckDBPyConnection,
     result: str,
     raw: str,
     columns: int,
+    paths: tuple[Path, Path],
     *,
     delimiter: str,
     line_ending: str,
-) -> tuple[bytes, bytes, int]:
-    """Lines for the successful file, lines for the failed file, and how many rows failed."""
-    comma = DELIMITERS[delimiter]
-    echo = _echo("u", range(columns), comma)
-    end = _text(LINE_ENDINGS[line_ending])
-    between = literal(f'"{comma}"')
-    created = "CASE WHEN r.created THEN 'true' ELSE 'false' END"
+) -> int:
+    """Write the lines of both files, without headers, and return how many rows failed.
+
+    The files follow the upload where that costs nothing; the platform promises no order.
+
+    Args:
+        result: what became of the rows.
+        raw: the uploaded cells, c0 and on, by rowid.
+        paths: of the successful and of the failed lines. What is there is overwritten; no line, no file.
+    """
+    total, failures = cursor.execute(
+        f"SELECT count(*), count(*) FILTER (NOT success) FROM {result}"
+    ).fetchall()[0]
     error = (
         "r.code || ':' || coalesce(r.message, '') || ':' || coalesce(replace(r.fields, ', ', ','), '') || "
     )
     error += "CASE WHEN coalesce(r.fields, '') = '' THEN '--' ELSE ' --' END"
-    id_cell = f"'\"' || coalesce(r.id, '') || {between}"
-    line = f"""CASE WHEN r.success THEN {id_cell} || {created} || '"' ELSE {id_cell} || {_inside(error)} || '"' END
-               || {literal(comma)} || {echo} || {end}"""
-    good, bad, failures = cursor.execute(
-        f"""SELECT string_agg(line, '' ORDER BY _row) FILTER (success),
-                   string_agg(line, '' ORDER BY _row) FILTER (NOT success), count(*) FILTER (NOT success)
-            FROM (SELECT r._row, r.success, {line} AS line FROM {result} r JOIN {raw} u ON u.rowid = r._row)"""
-    ).fetchall()[0]
-    return (good or "").encode(), (bad or "").encode(), int(failures)
+    echo = "".join(f", coalesce(u.c{i}, '') AS c{i}" for i in range(columns))
+    order = "ORDER BY r._row" if total <= _ORDERED else ""
+    options = (
+        f"FORMAT csv, HEADER false, DELIMITER {literal(DELIMITERS[delimiter])}, NEW_LINE {literal(LINE_ENDINGS[line_ending])},"
+        """ QUOTE '"', ESCAPE '"', FORCE_QUOTE *"""
+    )
+    for path, wanted, second, rows in (
+        (paths[0], "r.success", "CASE WHEN r.created THEN 'true' ELSE 'false' END", total - failures),
+        (paths[1], "NOT r.success", error, failures),
+    ):
+        if rows:
+            cursor.execute(
+                f"COPY (SELECT coalesce(r.id, '') AS id, {second} AS second{echo} FROM {raw} u"
+                f" JOIN {result} r ON u.rowid = r._row WHERE {wanted} {order}) TO {literal(str(path))} ({options})"
+            )
+    return int(failures)
 
 
 def unprocessed_text(

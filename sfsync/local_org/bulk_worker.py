@@ -15,15 +15,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import duckdb
+
 from sfsync.contract import SObject
 from sfsync.local_org import bulk_jobs as states
 from sfsync.local_org import bulk_results as results
-from sfsync.local_org.bulk_csv import CsvError, Facts, load, read_header
+from sfsync.local_org.bulk_csv import DELIMITERS, CsvError, Facts, load, read_header
 from sfsync.local_org.bulk_jobs import Job, Jobs
 from sfsync.local_org.bulk_rest import (
     STAGE,
     UPLOAD,
-    append,
+    append_file,
     facts_of,
     known_columns,
     list_rest,
@@ -32,7 +34,7 @@ from sfsync.local_org.bulk_rest import (
 )
 from sfsync.local_org.call import Call
 from sfsync.local_org.store import Store, quoted
-from sfsync.local_org.write import apply
+from sfsync.local_org.write import apply, forget
 
 BATCH = 10_000
 """Rows of one internal batch: one unit of the daily allocation."""
@@ -40,11 +42,14 @@ BATCH = 10_000
 SAVE = 5 * BATCH
 """Rows of one transaction: several batches, because every statement has a price that does not depend on rows."""
 
-_ROW_GROUP = 10_240
+_ROW_GROUP = 20_480
 """Rows that one thread reads at a time: small, so that a transaction's rows are converted on all cores."""
 
 _CHECKPOINT = "256MB"
 """How much may wait in the log: a checkpoint in the middle of a job costs as much as the job."""
+
+_HAND_OVER_S = 0.001
+"""A rest between transactions: who waits for the store, an abort for example, gets it before the next one."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -160,7 +165,9 @@ class BulkWorker:
                 _, wrong = known_columns(self._store.contract, sobject, job.operation, names)
                 if wrong is not None:
                     raise CsvError(wrong)
-                total = load(cursor, folder / UPLOAD, raw, len(names), delimiter=job.delimiter)
+                total = load(
+                    cursor, folder / UPLOAD, raw, len(names), delimiter=job.delimiter, quotes=facts.quotes > 0
+                )
             except CsvError as error:
                 list_rest(self._store, folder, job)
                 self._finish(job.id, states.FAILED, str(error), begun)
@@ -189,6 +196,7 @@ class BulkWorker:
                     list_rest(self._store, self._jobs.folder(job.id), job)
                 return
             first = last
+            time.sleep(_HAND_OVER_S)
         if first == total:
             self._finish(run.job_id, states.COMPLETE, None, run.begun)
 
@@ -221,14 +229,24 @@ class BulkWorker:
                 external_id=job.external_id,
                 request=job.request,
                 locked_share=self._locked_share(run.sobject.name),
+                journal=False,
             )
             result = apply(self._store, cursor, call)
-            good, bad, failures = results.outcome_texts(
-                cursor, result, run.raw, len(run.names), delimiter=job.delimiter, line_ending=job.line_ending
-            )
-            cursor.execute(f"DROP TABLE {result}")
-            cursor.execute("DROP VIEW incoming")
             folder = self._jobs.folder(run.job_id)
+            good, bad = folder / "good.part", folder / "bad.part"
+            failures = results.write_lines(
+                cursor,
+                result,
+                run.raw,
+                len(run.names),
+                (good, bad),
+                delimiter=job.delimiter,
+                line_ending=job.line_ending,
+            )
+            forget(cursor, result)
+            cursor.execute("DROP VIEW incoming")
+            if failures < last - first:
+                self._journal(cursor, job, run, last - first - failures)
             now = time.monotonic()
             self._jobs.move_within(
                 cursor,
@@ -236,12 +254,25 @@ class BulkWorker:
                 {states.RUNNING},
                 processed=job.processed + last - first,
                 failed=job.failed + failures,
-                successful_bytes=append(result_file(folder, results.SUCCESSFUL), good),
-                failed_bytes=append(result_file(folder, results.FAILED), bad),
+                successful_bytes=append_file(result_file(folder, results.SUCCESSFUL), good),
+                failed_bytes=append_file(result_file(folder, results.FAILED), bad),
                 total_ms=int((now - run.begun) * 1000),
                 api_ms=job.api_ms + int((now - started) * 1000),
             )
         return True
+
+    def _journal(self, cursor: duckdb.DuckDBPyConnection, job: Job, run: _Run, rows: int) -> None:
+        """Note that the next `rows` lines of successfulResults are what this call wrote."""
+        start = result_file(self._jobs.folder(job.id), results.SUCCESSFUL).stat().st_size
+        call = self._store.take(cursor, "#call", 1)
+        cursor.execute(
+            "INSERT INTO org.write_calls VALUES (?, ?, CAST(? AS TIMESTAMP), ?, ?)",
+            [call, job.request, states.instant_now().rstrip("Z"), run.sobject.name, list(run.names)],
+        )
+        cursor.execute(
+            "INSERT INTO org.write_files VALUES (?, ?, ?, ?, ?, ?)",
+            [call, job.id, start, rows, job.operation, DELIMITERS[job.delimiter]],
+        )
 
     def _finish(self, job_id: str, state: str, error: str | None, begun: float) -> None:
         spent = int((time.monotonic() - begun) * 1000)

@@ -18,6 +18,9 @@ _ID = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?")
 _BLOCK = 62**5
 """Ids of one run share all but their last five counter digits, so two checksum letters are constants."""
 
+_ENDS = 62**2
+ENDS = "org.id_ends"
+
 
 def base62(number: int, width: int) -> str:
     """The number in base 62, zero-filled to `width` digits."""
@@ -56,14 +59,35 @@ def next_free(counter: int, count: int) -> int:
     return counter if counter % _BLOCK + count <= _BLOCK else (counter // _BLOCK + 1) * _BLOCK
 
 
-def id_sql(prefix: str, instance: str, first: int, offset: str) -> str:
-    """SQL of the Id with counter `first + offset`; `offset` is a BIGINT expression from 0 on.
+def run_sql(prefix: str, instance: str, first: int, count: int) -> str:
+    """A query of the Ids with the counters from `first` on: `n` from 0 to `count` - 1, and `id`.
 
-    The caller got `first` from `next_free`, so the ten leading characters are the same in all rows.
+    Ids are put together from a few heads and the table of all two-digit ends: worked out digit by digit they would cost
+    more than all else that is done with a new record. The caller got `first` from `next_free`.
     """
-    head = f"{prefix}{instance}0{base62(first // _BLOCK, 4)}"
-    fixed = checksum(head + "00000")[:2]
-    return f"local_id('{head}', '{fixed}', {first % _BLOCK} + {offset})"
+    fixed = checksum(f"{prefix}{instance}0{base62(first // _BLOCK, 4)}00000")[:2]
+    blocks = []
+    for block in range(first // _ENDS, (first + count - 1) // _ENDS + 1):
+        head = f"{prefix}{instance}0{base62(block, 7)}"
+        bits = sum(1 << k for k, char in enumerate(head[10:]) if "A" <= char <= "Z")
+        blocks.append(f"({block * _ENDS - first}, '{head}', {bits})")
+    return (
+        f"SELECT b.n + e.n AS n, b.head || e.digits || '{fixed}' || substr('{_CHECK}', 1 + b.bits + e.bits, 1) AS id"
+        f" FROM (VALUES {', '.join(blocks)}) b(n, head, bits), {ENDS} e WHERE b.n + e.n BETWEEN 0 AND {count - 1}"
+    )
+
+
+def ends_table() -> str:
+    """The statement that makes the table `run_sql` reads: the last two digits of a counter, and what they add to the
+    last letter of the checksum."""
+    letter = f"substr('{ALPHABET}', CAST({{}} AS INTEGER) + 1, 1)"
+    bits = "CASE WHEN {} BETWEEN 10 AND 35 THEN {} ELSE 0 END"
+    high, low = "(n // 62)", "(n % 62)"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {ENDS} AS SELECT CAST(n AS INTEGER) AS n,"
+        f" {letter.format(high)} || {letter.format(low)} AS digits,"
+        f" {bits.format(high, 8)} + {bits.format(low, 16)} AS bits FROM range({_ENDS}) r(n)"
+    )
 
 
 def _group_sql(text: str, start: int) -> str:
@@ -75,26 +99,15 @@ def _group_sql(text: str, start: int) -> str:
 
 
 def macros() -> tuple[str, ...]:
-    """Statements that define `id_checksum(id15)`, `id_18(text)` and `local_id(head, fixed, n)`.
+    """Statements that define `id_checksum(id15)` and `id_18(text)`.
 
     `id_18` is NULL for a text that is no Id or whose checksum is wrong.
     """
     check = " || ".join(_group_sql("t", start) for start in (1, 6, 11))
-    steps = [f"((n // {62**k}) % 62)" for k in (4, 3, 2, 1, 0)]
-    # code points: 0-9 from 48, A-Z from 65, a-z from 97; arithmetic is far cheaper than looking letters up
-    digits = " || ".join(
-        f"chr(CAST({d} + CASE WHEN {d} > 35 THEN 61 WHEN {d} > 9 THEN 55 ELSE 48 END AS INTEGER))"
-        for d in steps
-    )
-    bits = " + ".join(
-        f"CASE WHEN {d} BETWEEN 10 AND 35 THEN {1 << k} ELSE 0 END" for k, d in enumerate(steps)
-    )
     return (
         f"CREATE OR REPLACE MACRO id_checksum(t) AS {check}",
         """CREATE OR REPLACE MACRO id_18(t) AS CASE
              WHEN NOT regexp_full_match(t, '[0-9A-Za-z]{15}([A-Z0-5]{3})?') THEN NULL
              WHEN length(t) = 15 THEN t || id_checksum(t)
              WHEN substr(t, 16) = id_checksum(substr(t, 1, 15)) THEN t END""",
-        f"CREATE OR REPLACE MACRO local_id(head, fixed, n) AS head || {digits} || fixed"
-        f" || substr('{_CHECK}', CAST(1 + {bits} AS INTEGER), 1)",
     )

@@ -1,9 +1,12 @@
 """Judging rows: converted, matched, their parents found, and refused where the platform refuses.
 
-Owns:      the temp tables `_staged_n` (canonical texts, conversion error) and `_judged_n` (matched, with Id and error).
+Owns:      the staged rows (canonical texts, conversion error) and the temp table `_judged_n` (matched, with Id and error).
 Does not:  change a record (save).
 Invariant: `_judged_n` has `_row, c0..cN (value to save), k0..kN (keys of parents are replaced by Ids), target, id, error`;
            the first error in the platform's order wins.
+
+The staged rows of a large call are a query, not a table: to keep many texts costs more than to work a key out twice.
+They are the temp table `_staged_n` for the few rows of a JSON request, and where keys come again.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ class Staging:
         number: str,
     ) -> None:
         self.store, self.cursor, self.call, self.columns, self.key = store, cursor, call, columns, key
-        self.staged, self.judged = f"_staged_{number}", f"_judged_{number}"
+        self.staged = self._kept = f"_staged_{number}"
+        self.judged = f"_judged_{number}"
         self.twice, self.rounds = f"_twice_{number}", f"_rounds_{number}"
         self.key_index = next(
             (
@@ -53,12 +57,14 @@ class Staging:
             None,
         )
         self._has_rounds = self._has_twice = False
-        self._first_counter = self._lowest_row = 0
+        self._ids: str | None = None
+        self._lowest_row = 0
+        self._key_text = ""
 
     # ---------------------------------------------------------------- conversion
 
     def convert(self) -> int:
-        """Fill `_staged`; return in how many turns the rows must be written (keys that come again in a later chunk)."""
+        """Make the staged texts; return in how many turns the rows must be written (keys that come again in a later chunk)."""
         cells, errors = [], [self._locked()]
         for i, column in enumerate(self.columns):
             raw = quoted(column.header)
@@ -72,18 +78,29 @@ class Staging:
         found = ", ".join([*errors, "NULL::VARCHAR"])
         listed = "".join(f", c{i}" for i in range(len(self.columns)))
         # texts first, errors over them: one expression may not be computed twice for each row
-        self.cursor.execute(
-            f"CREATE TEMP TABLE {self.staged} AS SELECT _row{listed}, coalesce({found}) AS error"
-            f" FROM (SELECT *{''.join(f', {text}' for text in cells)} FROM {self.call.incoming})"
+        self._key_text = cells[self.key_index] if self.key_index is not None else ""
+        self.staged = (
+            f"(SELECT _row{listed}, coalesce({found}) AS error"
+            f" FROM (SELECT *{''.join(f', {text}' for text in cells)} FROM {self.call.incoming}))"
         )
         if self.call.strict:
+            self._keep()
             self._refuse_wrong_types()
-        low, high = self.cursor.execute(f"SELECT min(_row), max(_row) FROM {self.staged}").fetchall()[0]
-        self._lowest_row = int(low or 0)
+        low, high = self.cursor.execute(f"SELECT min(_row), max(_row) FROM {self.call.incoming}").fetchall()[
+            0
+        ]
         if self.call.operation in ("insert", "upsert") and low is not None:
-            prefix = self.call.sobject.key_prefix or "000"
-            self._first_counter = self.store.take(self.cursor, prefix, int(high) - int(low) + 1)
+            prefix, count = self.call.sobject.key_prefix or "000", int(high) - int(low) + 1
+            first = self.store.take(self.cursor, prefix, count)
+            self._lowest_row = int(low)
+            self._ids = ids.run_sql(prefix, self.store.identity.instance, first, count)
         return self._count_rounds()
+
+    def _keep(self) -> None:
+        """Make a table of the staged rows, if they are none yet."""
+        if self.staged != self._kept:
+            self.cursor.execute(f"CREATE TEMP TABLE {self._kept} AS {self.staged}")
+            self.staged = self._kept
 
     def _locked(self) -> str:
         share = self.call.locked_share
@@ -124,11 +141,17 @@ class Staging:
             return 1
         key = folded(self.key, f"c{self.key_index}")
         present = f"{key} <> ''"
+        keys = (
+            self._kept
+            if self.staged == self._kept
+            else f"(SELECT {self._key_text} FROM {self.call.incoming})"
+        )
         more = self.cursor.execute(
-            f"SELECT count({key}) - count(DISTINCT {key}) FROM {self.staged} WHERE {present}"
+            f"SELECT count({key}) - count(DISTINCT {key}) FROM {keys} WHERE {present}"
         ).fetchall()[0][0]
         if not more:
             return 1
+        self._keep()
         self.cursor.execute(
             f"""CREATE TEMP TABLE {self.twice} AS SELECT s._row FROM {self.staged} s JOIN (
                   SELECT _row // {CHUNK} AS chunk, {key} AS k FROM {self.staged} WHERE {present}
@@ -158,6 +181,10 @@ class Staging:
             values.append(f"{value} AS c{i}")
             joins.append(join)
             errors += found
+        new_id = "NULL::VARCHAR"
+        if self._ids is not None:
+            new_id = "fresh.id"
+            joins.append(f"LEFT JOIN ({self._ids}) fresh ON fresh.n = s._row - {self._lowest_row}")
         errors += self._twofold() + self._rights() + self._required() + self._unique(joins)
         where = ""
         if self._has_rounds:
@@ -166,22 +193,14 @@ class Staging:
         make = f"CREATE TEMP TABLE {self.judged} AS" if turn == 0 else f"INSERT INTO {self.judged}"
         self.cursor.execute(
             f"""{make} SELECT _row{", ".join(["", *(f"c{i}" for i in range(len(self.columns)))])}, target,
-                  CASE WHEN target IS NULL AND error IS NULL THEN {self._new_id()} ELSE target END AS id, error, turn
-                FROM (SELECT s._row{listed}, {target} AS target, coalesce({", ".join(errors)}) AS error, {turn} AS turn
+                  CASE WHEN target IS NULL AND error IS NULL THEN fresh ELSE target END AS id, error, turn
+                FROM (SELECT s._row{listed}, {target} AS target, {new_id} AS fresh, coalesce({", ".join(errors)}) AS error, {turn} AS turn
                       FROM {self.staged} s {" ".join(j for j in joins if j)} {where})"""
         )
 
     def failures(self) -> int:
         """How many judged rows were refused."""
         return int(self.cursor.execute(f"SELECT count(error) FROM {self.judged}").fetchall()[0][0])
-
-    def _new_id(self) -> str:
-        if self.call.operation not in ("insert", "upsert"):
-            return "NULL::VARCHAR"
-        prefix = self.call.sobject.key_prefix or "000"
-        return ids.id_sql(
-            prefix, self.store.identity.instance, self._first_counter, f"(_row - {self._lowest_row})"
-        )
 
     def _match(self) -> tuple[str, str]:
         """SQL of the matched record's Id and the join that finds it."""

@@ -42,6 +42,8 @@ _TABLES = (
          headers VARCHAR[])""",
     """CREATE TABLE IF NOT EXISTS org.writes (call BIGINT, row BIGINT, id VARCHAR, operation VARCHAR,
          texts VARCHAR[])""",
+    """CREATE TABLE IF NOT EXISTS org.write_files (call BIGINT, job VARCHAR, start BIGINT, rows BIGINT, operation VARCHAR,
+         delimiter VARCHAR)""",
 )
 
 
@@ -84,7 +86,7 @@ class Store:
             ) from None
         path.chmod(0o600)
         with self.write() as cursor:
-            for statement in (*_TABLES, *ids.macros()):
+            for statement in (*_TABLES, ids.ends_table(), *ids.macros()):
                 cursor.execute(statement)
             for sobject in contract.objects:
                 _make_table(cursor, sobject)
@@ -154,7 +156,7 @@ class Store:
             with self.write() as cursor:
                 for sobject in self.contract.objects:
                     cursor.execute(f"DELETE FROM {table(sobject.name)}")
-                for name in ("requests", "write_calls", "writes"):
+                for name in ("requests", "write_calls", "writes", "write_files"):
                     cursor.execute(f"DELETE FROM org.{name}")
             for action in self.on_reset:
                 action()

@@ -1,8 +1,8 @@
-"""The one write path: every API's rows come here as a table and leave as a table of results.
+"""The one write path: every API's rows come here as a table and leave as a view of results.
 
 Owns:      insert, update and upsert as set-based SQL: match, validate, resolve parents, save, journal.
 Does not:  parse requests (routes, bulk), convert a cell (write_sql), or delete (delete).
-Invariant: a row is saved whole or refused with one code; the incoming table and the result table have the same rows.
+Invariant: a row is saved whole or refused with one code; the incoming table and the result have the same rows.
 
 Incoming (a temp table of the same cursor): `_row BIGINT` and one VARCHAR column per uploaded header; NULL = absent,
 '' = null, else text. Result: `_row, id, success BOOLEAN, created BOOLEAN, code, message, fields` (comma text).
@@ -33,7 +33,7 @@ def headers_of(cursor: duckdb.DuckDBPyConnection, incoming: str) -> tuple[str, .
 
 
 def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
-    """Write the rows and return the name of the result table (temp, this cursor's).
+    """Write the rows and return the name of the result (a temp view of this cursor); `forget` it when it was read.
 
     Raises:
         RefusedWriteError: the request as a whole is wrong (unknown field, key field, wrong JSON type); nothing written.
@@ -85,20 +85,26 @@ def _delete(
 
 
 def _results(cursor: duckdb.DuckDBPyConnection, call: Call, number: str, result: str) -> None:
-    """Take the judged rows apart into the result table, and drop what was in between."""
+    """Take the judged rows apart."""
     error = "error"
     if call.all_or_none:
         rolled_back = fail("ALL_OR_NONE_OPERATION_ROLLED_BACK", f"'{ROLLED_BACK}'")
         error = f"CASE WHEN error IS NULL AND (SELECT count(error) FROM _judged_{number}) > 0 THEN {rolled_back} ELSE error END"
     split = f"string_split(error, '{SEPARATOR}')"
     cursor.execute(
-        f"""CREATE TEMP TABLE {result} AS
+        f"""CREATE TEMP VIEW {result} AS
             SELECT _row, CASE WHEN error IS NULL OR target IS NOT NULL THEN id END AS id,
                    error IS NULL AS success, error IS NULL AND target IS NULL AS created,
                    {split}[1] AS code, {split}[2] AS message, {split}[3] AS fields
             FROM (SELECT _row, id, target, {error} AS error FROM _judged_{number})"""
     )
-    for name in ("staged", "judged", "twice", "rounds"):
+
+
+def forget(cursor: duckdb.DuckDBPyConnection, result: str) -> None:
+    """Drop a result and what was made on the way to it."""
+    number = result.removeprefix("_result_")
+    cursor.execute(f"DROP VIEW {result}")
+    for name in ("judged", "staged", "twice", "rounds"):
         cursor.execute(f"DROP TABLE IF EXISTS _{name}_{number}")
 
 
@@ -106,4 +112,4 @@ ROLLED_BACK = (
     "Record rolled back because not all records were valid and the request was using AllOrNone header"
 )
 
-__all__ = ["CHUNK", "ROLLED_BACK", "Call", "RefusedWriteError", "apply", "headers_of"]
+__all__ = ["CHUNK", "ROLLED_BACK", "Call", "RefusedWriteError", "apply", "forget", "headers_of"]

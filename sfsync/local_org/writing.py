@@ -19,7 +19,7 @@ from sfsync.local_org.ask import Ask
 from sfsync.local_org.call import Call
 from sfsync.local_org.columns import RefusedWriteError
 from sfsync.local_org.records import Record, put_incoming
-from sfsync.local_org.write import apply
+from sfsync.local_org.write import apply, forget
 
 _NUMBERS = itertools.count(1)
 
@@ -74,8 +74,8 @@ def write_records(
     rows = cursor.execute(
         f"SELECT id, success, created, code, message, fields FROM {result} ORDER BY _row"
     ).fetchall()
+    forget(cursor, result)
     cursor.execute(f"DROP TABLE {name}")
-    cursor.execute(f"DROP TABLE {result}")
     return [Result(r[0], r[1], r[2], r[3], r[4], _names(r[5])) for r in rows]
 
 

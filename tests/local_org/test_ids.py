@@ -13,7 +13,7 @@ PUBLISHED = [("a0B5g00000XyZ9q", "EAF"), ("001D000000IqhSL", "IAZ"), ("012000000
 @pytest.fixture(scope="module")
 def cursor():
     connection = duckdb.connect()
-    for statement in ids.macros():
+    for statement in ("CREATE SCHEMA org", ids.ends_table(), *ids.macros()):
         connection.execute(statement)
     yield connection
     connection.close()
@@ -41,12 +41,13 @@ def test_to_18(cursor, text, full):
     assert cursor.execute("SELECT id_18(?)", [text]).fetchall() == [(full,)]
 
 
-@pytest.mark.parametrize("first", [1, 61, 3843, 62**5 - 3, 62**6 + 17])
+@pytest.mark.parametrize("first", [1, 61, 3700, 3843, 36 * 62**2 - 40, 62**5 - 3, 62**6 + 17])
 def test_sql_and_python_make_the_same_ids(cursor, first):
     count = 300
     start = ids.next_free(first, count)
     assert start >= first
-    sql = ids.id_sql("003", "Zz", start, "i")
-    made = [r[0] for r in cursor.execute(f"SELECT {sql} FROM range({count}) t(i) ORDER BY i").fetchall()]
+    rows = cursor.execute(f"{ids.run_sql('003', 'Zz', start, count)} ORDER BY n").fetchall()
+    assert [n for n, _ in rows] == list(range(count))
+    made = [record for _, record in rows]
     assert made == [ids.make_id("003", "Zz", start + i) for i in range(count)]
     assert [ids.to_18(m) for m in made] == made
