@@ -221,6 +221,13 @@ def test_the_walk_of_the_readme(demo: Demo):
     assert "held" in held.stderr + held.stdout
     demo.sfsync("run", *dirty, "--strict", expect=1)
 
+    # 4. Meet records that were there before.
+    demo.sfsync("org", "reset")
+    assert "Account: 2 created" in demo.sfsync("org", "load", "local_org/Account.csv").stdout
+    demo.sfsync("run", "--select", "accounts")
+    results = json.loads((demo.folder / "target/run_results.json").read_text(encoding="utf-8"))["results"]
+    assert results[0]["outcomes"] == {"created": 1998, "adopted": 2}
+
 
 def kept_subscriptions(demo: Demo) -> int:
     """Rows of the seed that models/marts/dim_subscriptions.sql keeps."""

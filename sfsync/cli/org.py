@@ -107,7 +107,9 @@ def show(given: Given, env: bool) -> None:
     write_report(_address(found) + _holdings(holds))
 
 
-@org.command(cls=Command, examples=[("sfsync org load --help", "the forms of FILE")])
+@org.command(
+    cls=Command, examples=[("sfsync org load local_org/Account.csv", "two accounts of the demo project")]
+)
 @shared
 @click.argument("file", type=_FILE)
 def load(given: Given, file: Path) -> int:

@@ -47,6 +47,9 @@ def test_every_help_has_a_text_and_examples(fresh):
         assert "\nExamples:\n" in shown.stdout
         assert all(example.startswith(f"sfsync {' '.join(words)}") for example, _ in command.examples)
         assert all(example in shown.stdout for example, _ in command.examples)
+        assert not any("--help" in example for example, _ in command.examples), (
+            "help that leads back to itself"
+        )
 
 
 SHARED = ("--project-dir", "--profiles-dir", "--target", "--vars", "--log-format")
