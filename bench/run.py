@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import small
+from bench import org, small
 from bench.contest import Contest
 from bench.measure import Cost, in_turn, median, run
 
-PARTS = ("run", "ten", "calls", "start")
+PARTS = ("run", "ten", "calls", "start", "org")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +185,7 @@ def main() -> None:
         "ten": lambda: part_ten(root / "ten", given.rows, given.times),
         "calls": lambda: small.part_calls(root / "calls", given.rows),
         "start": lambda: small.part_start(root / "start", given.times + 2),
+        "org": lambda: org.part_org(root / "org"),
     }
     try:
         for name in PARTS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Any
 import duckdb
 
 from sfsync.local_org.journal import kept_file
-from sfsync.local_org.store import Store
+from sfsync.local_org.store import Store, instant
 
 OPEN, UPLOADED, RUNNING = "Open", "UploadComplete", "InProgress"
 COMPLETE, FAILED, ABORTED = "JobComplete", "Failed", "Aborted"
 TERMINAL = frozenset({COMPLETE, FAILED, ABORTED})
 KEY_PREFIX = "750"
+OPEN_S, KEPT_S = 24 * 3600, 7 * 24 * 3600
+"""How long a job may stay open, and how long an ended one is kept; Bulk API 2.0 guide, limits of ingest jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +96,11 @@ def _shown(instant: str) -> str:
     return instant.removesuffix("Z") + "+0000"
 
 
-def instant_now() -> str:
-    """Now in the canonical text of the store."""
-    now = datetime.now(UTC)
-    return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
-
-
 class Jobs:
     """All jobs of one org, in memory and in the store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store, self._clock = store, clock
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._root = store.folder / "bulk"
@@ -132,9 +129,22 @@ class Jobs:
         with self._lock:
             return list(self._jobs.values())
 
+    def now(self, ago_s: float = 0) -> str:
+        """The org's clock as the store writes instants."""
+        return instant(datetime.fromtimestamp(self._clock() - ago_s, UTC))
+
+    def tidy(self) -> None:
+        """What the platform does with time: abort what was left open for a day, drop what ended a week ago."""
+        opened, ended = self.now(OPEN_S), self.now(KEPT_S)
+        for job in self.all():
+            if job.state == OPEN and job.created < opened:
+                self.move(job.id, {OPEN}, state=ABORTED)
+            elif job.state in TERMINAL and job.modified < ended:
+                self.drop(job.id)
+
     def create(self, **asked: Any) -> Job:
         """Keep a new job in state Open, with an empty folder."""
-        now = instant_now()
+        now = self.now()
         with self._store.write() as cursor:
             job = Job(id=self._store.new_id(cursor, KEY_PREFIX), created=now, modified=now, **asked)
             cursor.execute("INSERT INTO bulk.jobs VALUES (?, ?)", [job.id, json.dumps(asdict(job))])
@@ -156,7 +166,7 @@ class Jobs:
             job = self._jobs.get(job_id)
             if job is None or job.state not in frm:
                 return None
-            changed = replace(job, modified=instant_now(), **changes)
+            changed = replace(job, modified=self.now(), **changes)
             cursor.execute(
                 "UPDATE bulk.jobs SET body = ? WHERE id = ?", [json.dumps(asdict(changed)), job_id]
             )

@@ -54,9 +54,10 @@ class Bulk:
 _OPEN: WeakKeyDictionary[Store, Bulk] = WeakKeyDictionary()
 
 
-def start(org: Org) -> Bulk:
+def start(org: Org, clock: Callable[[], float] = time.time) -> Bulk:
     """Read the org's jobs and start the worker; jobs that a former process left are settled first."""
-    jobs = Jobs(org.store)
+    jobs = Jobs(org.store, clock)
+    jobs.tidy()
     worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults.locked_share)
     org.store.on_reset.append(jobs.clear)
     worker.start()
@@ -146,6 +147,7 @@ async def _once(data: bytes) -> Any:
 
 def _create(request: Request, settings: dict[str, Any]) -> Job:
     org: Org = request.app.state.org
+    bulk_of(request).jobs.tidy()
     return bulk_of(request).jobs.create(
         api_version=request.path_params["version"], created_by=org.identity.user_id, **settings
     )

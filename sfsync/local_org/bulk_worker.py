@@ -267,7 +267,7 @@ class BulkWorker:
         call = self._store.take(cursor, "#call", 1)
         cursor.execute(
             "INSERT INTO org.write_calls VALUES (?, ?, CAST(? AS TIMESTAMP), ?, ?)",
-            [call, job.request, states.instant_now().rstrip("Z"), run.sobject.name, list(run.names)],
+            [call, job.request, self._jobs.now().rstrip("Z"), run.sobject.name, list(run.names)],
         )
         cursor.execute(
             "INSERT INTO org.write_files VALUES (?, ?, ?, ?, ?, ?)",

@@ -23,7 +23,12 @@ from sfsync.local_org.journal import Line
 from sfsync.local_org.org import Org
 from sfsync.local_org.transport import cut
 
-OLDEST, NEWEST = 31, 67
+OLDEST, NEWEST = 42, 67
+"""API versions offered: from the first that has all resources of this org, sObject Collections being the youngest."""
+
+_RETIRED = 30
+"""The newest version that the platform itself has retired; what is between is alive there, but not offered here."""
+
 _DATA = re.compile(r"/services/data/v(\d+)\.(\d+)(/.*)?")
 _KINDS = (
     ("token", re.compile(r"/services/oauth2/token")),
@@ -130,12 +135,12 @@ class Gate:
         if matched is None:
             return
         major, minor = int(matched[1]), matched[2]
-        if minor != "0" or major > NEWEST or major < 7:
-            raise not_found()
-        if major < OLDEST:
+        if 7 <= major <= _RETIRED and minor == "0":
             raise ApiError(
                 410, "GONE", f"API version {major}.0 has been retired; the oldest supported one is {OLDEST}.0"
             )
+        if minor != "0" or not OLDEST <= major <= NEWEST:
+            raise not_found()
 
     async def _local(self, scope: Scope, receive: Receive, send: Send) -> None:
         header = _header(scope, b"authorization")

@@ -42,6 +42,7 @@ from sfsync.local_org.faults import read_rules
 from sfsync.local_org.gate import NEWEST, OLDEST, Gate
 from sfsync.local_org.org import Org, open_org
 from sfsync.local_org.schema import load_schema
+from sfsync.local_org.store import FILE
 from sfsync.local_org.transport import DroppableProtocol
 from sfsync.ports import write_private
 
@@ -263,9 +264,19 @@ def make_app(
 
 
 async def _tick(gate: Gate, server: uvicorn.Server, idle_s: float) -> None:
-    """Every second: keep the journal, and end when nobody has asked for too long."""
+    """Every second: keep the journal, and end when nobody has asked for too long, or the data are gone."""
+    data = gate.org.folder / FILE
+    ours = data.stat().st_ino
     while True:
         await asyncio.sleep(1)
+        try:
+            gone = data.stat().st_ino != ours
+        except FileNotFoundError:
+            gone = True
+        if gone:
+            os._exit(
+                0
+            )  # the folder was deleted: there is nothing to keep, and files of it may belong to a new org
         await gate.keep_journal()
         if time.monotonic() - gate.last_seen > idle_s:
             server.should_exit = True

@@ -102,7 +102,7 @@ def test_the_certificate_is_trusted_only_by_its_file(org):
 def test_versions_need_no_token_and_are_not_counted(org):
     answer = org.get("/services/data", headers={"Authorization": None})
     versions = [v["version"] for v in answer.json()]
-    assert versions == [f"{n}.0" for n in range(31, 68)]
+    assert versions == [f"{n}.0" for n in range(42, 68)]
     assert [v["label"] for v in answer.json()][-3:] == ["Winter '26", "Spring '26", "Summer '26"]
     assert "Sforce-Limit-Info" not in answer.headers
     assert org.state()["api_calls"]["used"] == 0
@@ -113,6 +113,8 @@ PATHS = [  # id, method, path, status, code
     ("unknown resource", "GET", "/nope", 404, "NOT_FOUND"),
     ("unknown version", "GET", "/services/data/v99.0/limits", 404, "NOT_FOUND"),
     ("odd version", "GET", "/services/data/v61.5/limits", 404, "NOT_FOUND"),
+    ("version before Collections", "GET", "/services/data/v41.0/limits", 404, "NOT_FOUND"),
+    ("oldest version", "GET", "/services/data/v42.0/nope", 404, "NOT_FOUND"),
     ("retired version", "GET", "/services/data/v30.0/limits", 410, "GONE"),
     ("wrong method", "PUT", "/sobjects", 405, "METHOD_NOT_ALLOWED"),
     ("malformed id", "GET", "/sobjects/Account/001000000000001AAB", 400, "MALFORMED_ID"),

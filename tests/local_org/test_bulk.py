@@ -75,11 +75,11 @@ class Client:
 
 
 @contextmanager
-def serving(folder):
+def serving(folder, clock=time.time):
     org = open_org(folder, load_schema(None), [])
     app = Starlette(routes=[*soql_routes.ROUTES, *bulk_routes.ROUTES])
     app.state.org = org
-    opened = bulk_routes.start(org)
+    opened = bulk_routes.start(org, clock)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -482,6 +482,78 @@ def test_a_reset_ends_a_running_job(bulk):
         time.sleep(0.005)
     assert bulk.query("SELECT Id FROM Contact LIMIT 1") == []
     assert bulk.run(rows(0, 1))["numberRecordsProcessed"] == 1
+
+
+def test_what_time_does_to_jobs(tmp_path):
+    day, ahead = 24 * 3600, 0.0
+
+    def clock():
+        return time.time() + ahead
+
+    with serving(tmp_path, clock) as client:
+        opened = client.create().json()["id"]
+        filled = client.create().json()["id"]
+        client.put(filled, rows(0, 2).encode())
+        done = client.run(rows(5, 7))["id"]
+        ahead = 0.9 * day
+        young = client.create().json()["id"]
+        assert client.get(opened)["state"] == "Open"
+        ahead = 1.1 * day
+        client.create()
+        assert [client.get(job)["state"] for job in (opened, filled, young)] == ["Aborted", "Aborted", "Open"]
+        assert client.results(filled)[2] == 'Customer_Id__c,LastName\n"C-0","Rossi"\n"C-1","Rossi"\n'
+        assert client.patch(filled, "UploadComplete").json()[0]["errorCode"] == "INVALIDJOBSTATE"
+        ahead = 6.9 * day
+        client.create()
+        assert len(client.results(done)[0].splitlines()) == 3
+        ahead = 7.1 * day
+        client.create()
+        assert client.http.get(f"{client.jobs}/{done}").status_code == 404
+        assert not (tmp_path / "bulk" / done).exists()
+        assert client.get(opened)["state"] == "Aborted"
+        assert len(client.query("SELECT Id FROM Contact")) == 2
+        assert [w["fields"]["Customer_Id__c"] for w in client.org.journal.read(-1, 10)["writes"]] == [
+            "C-5",
+            "C-6",
+        ]
+    ahead = 20 * day
+    with serving(tmp_path, clock) as client:
+        left = {job["id"]: job["state"] for job in client.http.get(client.jobs).json()["records"]}
+        assert not {opened, filled, young, done} & set(left)
+        assert list(left.values()) == ["Aborted", "Aborted"]
+
+
+JOURNALED = [  # id, settings, data, operation and fields of each write
+    ("null and absent", {}, 'Customer_Id__c,LastName,Title,Email\nC-1,Ito,#N/A,\nC-2,,x,\n',
+     [("created", {"Customer_Id__c": "C-1", "LastName": "Ito", "Title": None})]),
+    ("quotes and breaks", {}, 'Customer_Id__c,LastName\nC-1,"a ""b""\n, c"\nC-2, y \n',
+     [("created", {"Customer_Id__c": "C-1", "LastName": 'a "b"\n, c'}),
+      ("created", {"Customer_Id__c": "C-2", "LastName": " y "})]),
+    ("other marks", {"columnDelimiter": "CARET", "lineEnding": "CRLF"}, "Customer_Id__c^LastName\r\nC-1^é\r\n",
+     [("created", {"Customer_Id__c": "C-1", "LastName": "é"})]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "writes"), [j[1:] for j in JOURNALED], ids=[j[0] for j in JOURNALED]
+)
+def test_the_journal_of_a_job(bulk, settings, data, writes):
+    def seen(limit=100):
+        return [(w["operation"], w["fields"]) for w in bulk.org.journal.read(-1, limit)["writes"]]
+
+    job = bulk.run(data, **settings)
+    assert seen() == writes
+    assert seen(1) == writes[:1]
+    record = bulk.query("SELECT Id FROM Contact WHERE Customer_Id__c = 'C-1'")[0]["Id"]
+    bulk.run(data, **settings)
+    again = [w for w in seen()[len(writes) :] if w[1]["Customer_Id__c"] == "C-1"]
+    assert again == [("updated", writes[0][1])]
+    bulk.run(f"Id\n{record}\n", operation="delete")
+    assert seen()[-1] == ("deleted", {"Id": record})
+    assert bulk.http.delete(f"{bulk.jobs}/{job['id']}").status_code == 204
+    assert seen()[: len(writes)] == writes
+    bulk.org.reset()
+    assert seen() == []
 
 
 def test_restart(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -192,6 +193,21 @@ def test_it_ends_by_itself_when_idle(folder):
         time.sleep(0.1)
     assert not control._alive(org.pid)
     assert not (folder / "server.json").exists()
+
+
+@pytest.mark.parametrize("comes_back", [False, True], ids=["gone", "another folder of that name"])
+def test_it_ends_when_its_folder_is_deleted(folder, comes_back):
+    org = control.start(folder)
+    shutil.rmtree(folder)
+    if comes_back:
+        folder.mkdir()
+        (folder / "records.duckdb").write_bytes(b"not its own")
+        (folder / "server.json").write_text("{}")
+    end = time.monotonic() + 10
+    while control._alive(org.pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert {p.name for p in folder.glob("*")} == ({"records.duckdb", "server.json"} if comes_back else set())
 
 
 def test_control_imports_nothing_heavy():
