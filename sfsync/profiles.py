@@ -10,22 +10,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel
-
-from sfsync.connections import SIGN_INS, WAREHOUSES, LocalOrg, Org, Output, SalesforceOrg, Warehouse
 from sfsync.errors import InternalError, ProfileError, ProjectError, Where, register_secret
 from sfsync.ports import Environment
-from sfsync.yaml_models import validated
 from sfsync.yaml_text import Document, Loc, kind, nearest, raise_all, read_yaml
+
+if TYPE_CHECKING:  # pydantic and the models of all connections: to look for the file takes none of them
+    from pydantic import BaseModel
+
+    from sfsync.connections import Org, Warehouse
 
 PROFILES_FILE = "profiles.yml"
 _SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})
-_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
-_Model = TypeVar("_Model", bound=BaseModel)
+TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
+_Model = TypeVar("_Model", bound="BaseModel")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Profile:
     memory_limit: str | None  # of the run's own DuckDB, as DuckDB writes it
     path: Path  # the profiles.yml it comes from
     places: Document = field(repr=False)  # where keys stand; holds no values
+    asked: Mapping[str, bool] = field(default_factory=dict, repr=False)
+    """Each environment variable that the target reads, and whether it is read for secrets only."""
 
     def where(self, *path: str | int) -> Where:
         """Where a key of the target stands, e.g. ``where("org", "ca_file")``."""
@@ -80,7 +83,8 @@ def load_profile(
     _register(rendered, templates=False)
     data = {profile_name: {"outputs": {chosen: rendered}}}
     checked = Document(document.path, data, document.keys, document.values)
-    return _check_output(checked, loc, path, root)
+    profile = _check_output(checked, loc, path, root)
+    return replace(profile, asked=values.asked)
 
 
 def find_profiles(project_root: Path, *, profiles_dir: Path | None, env: Environment) -> Path:
@@ -147,7 +151,7 @@ def _choose_target(
         what = f"profile '{name}' does not say which target to use"
         fix = f"add target: with one of {', '.join(outputs)}, or give --target"
         raise ProfileError(what, where=where, fix=fix)
-    if not _TARGET.fullmatch(target):  # it names the state's file
+    if not TARGET_NAME.fullmatch(target):  # it names the state's file
         fix = "letters, digits, _ and - only, 60 characters at most"
         raise ProfileError(f"profile '{name}': '{target}' cannot be a target's name", where=where, fix=fix)
     if target not in outputs:
@@ -161,6 +165,7 @@ class _Values:
 
     def __init__(self, document: Document, env: Environment, variables: Mapping[str, Any]) -> None:
         self._document, self._env, self._vars = document, env, variables
+        self.asked: dict[str, bool] = {}
 
     def render(self, value: Any, loc: Loc) -> Any:
         if isinstance(value, dict):
@@ -169,13 +174,15 @@ class _Values:
             return [self.render(v, (*loc, i)) for i, v in enumerate(value)]
         if not isinstance(value, str) or ("{{" not in value and "{%" not in value):
             return value
-        return self._render_text(value, self._document.value_where(*loc))
+        secret = loc[-1] in _SECRETS
+        return self._render_text(value, self._document.value_where(*loc), secret=secret)
 
-    def _render_text(self, text: str, where: Where) -> str:
+    def _render_text(self, text: str, where: Where, *, secret: bool) -> str:
         from jinja2 import StrictUndefined, TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         def env_var(name: str, default: str | None = None) -> str:
+            self.asked[name] = secret and self.asked.get(name, True)
             found = self._env.get(name, default)
             if found is None:
                 raise ProfileError(
@@ -218,6 +225,9 @@ def _register(value: Any, *, templates: bool) -> None:
 
 
 def _check_output(document: Document, loc: Loc, path: Path, root: Path) -> Profile:
+    from sfsync.connections import SIGN_INS, WAREHOUSES, LocalOrg, Org, Output, SalesforceOrg, Warehouse
+    from sfsync.yaml_models import validated
+
     name, _, target = (str(step) for step in loc)
     output, findings = validated(Output, document, loc, owner=f"target '{target}'", error=ProfileError)
     raise_all(findings)
@@ -245,6 +255,8 @@ def _typed(
     findings: list[ProjectError],
 ) -> BaseModel | None:
     """Validate by the model that the value of `key` chooses."""
+    from sfsync.yaml_models import validated
+
     owner, chosen = f"target '{loc[-2]}': {loc[-1]}", document.get(*loc, key)
     if isinstance(chosen, str) and chosen in models:
         value, wrong = validated(models[chosen], document, loc, owner=owner, error=ProfileError)

@@ -8,16 +8,16 @@ Invariant: `true`, `false`, `null`, plain whole numbers and plain decimals are t
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from sfsync.errors import ProjectError, SpecError, Where
+
+if TYPE_CHECKING:  # read when a file is read: most commands only want `nearest` at hand
+    import yaml
 
 Loc = tuple[str | int, ...]
 
@@ -26,7 +26,6 @@ MAX_NODES = 200_000
 MAX_DEPTH = 60
 MAX_BYTES = 10_000_000
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TRUE, _FALSE, _NULL = (
     {"true", "True", "TRUE"},
     {"false", "False", "FALSE"},
@@ -77,6 +76,8 @@ def _place(path: str, places: Mapping[Loc, tuple[int, int]], loc: Loc) -> Where:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """'did you mean ...?' with the valid name that looks most like `name`, or None."""
+    import difflib
+
     by_folded = {n.casefold(): n for n in sorted(names)}
     close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return f"did you mean '{by_folded[close[0]]}'?" if close else None
@@ -125,13 +126,15 @@ def parse_yaml(text: str, shown: str, error: type[ProjectError] = SpecError) -> 
     Raises:
         error: not YAML, more than one document, a duplicate or nested key, a tag, or too many values.
     """
+    import yaml
+
     if len(text) > MAX_BYTES:
         raise error(
             f"the file has {len(text):,} characters; {MAX_BYTES:,} are read at most", where=Where(shown)
         )
     try:
         _check_depth(text, shown, error)
-        loader = _LOADER(text)
+        loader = _loader()(text)
         try:
             root = loader.get_single_node()
         finally:
@@ -146,6 +149,12 @@ def parse_yaml(text: str, shown: str, error: type[ProjectError] = SpecError) -> 
     return Document(shown, reader.build(root, (), 0), reader.keys, reader.values)
 
 
+def _loader() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def _mark_where(shown: str, mark: Any) -> Where:
     return Where(shown, mark.line + 1, mark.column + 1) if mark is not None else Where(shown)
 
@@ -154,8 +163,10 @@ def _check_depth(text: str, shown: str, error: type[ProjectError]) -> None:
     """Refuse deep nesting before composing, which recurses: libyaml's own stack would overflow and end the process."""
     if sum(text.count(c) for c in "[{?-") <= 1000:
         return  # indentation alone cannot go deep in a file of this size
+    import yaml
+
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=_loader()):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -173,7 +184,7 @@ class _Reader:
         self.keys: dict[Loc, tuple[int, int]] = {}
         self.values: dict[Loc, tuple[int, int]] = {}
 
-    def build(self, node: yaml.Node, loc: Loc, depth: int) -> Any:
+    def build(self, node: Any, loc: Loc, depth: int) -> Any:
         self.count += 1
         if self.count > MAX_NODES:
             raise self._error(
@@ -184,18 +195,18 @@ class _Reader:
         place = (node.start_mark.line + 1, node.start_mark.column + 1)
         self.values[loc] = place
         self.keys.setdefault(loc, place)
-        if isinstance(node, yaml.ScalarNode):
+        if node.id == "scalar":  # the class itself would need PyYAML at import
             return self._scalar(node)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             raise self._error(node, f"the tag {node.tag} is not understood", fix="remove it")
-        if isinstance(node, yaml.SequenceNode):
+        if node.id == "sequence":
             return [self.build(item, (*loc, i), depth + 1) for i, item in enumerate(node.value)]
         return self._mapping(node, loc, depth)
 
-    def _mapping(self, node: yaml.Node, loc: Loc, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: Any, loc: Loc, depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
+            if key_node.id != "scalar":
                 if key_node.start_mark.index == node.start_mark.index + 1:  # {{ is a map in a map to YAML
                     raise self._error(node, _JINJA[0], fix=_JINJA[1])
                 raise self._error(key_node, f"a key must be text, found {_node_kind(key_node)}")
@@ -276,8 +287,8 @@ _SYNTAX = (  # libyaml's problem, at the problem or at what it belongs to, our s
 )
 
 
-def _node_kind(node: yaml.Node) -> str:
-    return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
+def _node_kind(node: Any) -> str:
+    return "a list" if node.id == "sequence" else "a map"
 
 
 def _syntax_error(

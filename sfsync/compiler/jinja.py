@@ -115,6 +115,7 @@ class Renderer:
         self._calls = _Calls()
         self._paths: set[str] = set()
         self._env = _Sandbox(undefined=StrictUndefined, extensions=["jinja2.ext.do"])
+        del self._env.filters["random"], self._env.globals["lipsum"]  # another text each time
         self._env.globals.update(
             ref=self._ref,
             source=self._source,

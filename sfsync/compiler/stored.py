@@ -13,7 +13,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -33,8 +33,17 @@ FORM = 1
 """Of the kept texts; raised when they change in a way that their types do not show."""
 
 MAX_BYTES = 256_000_000
-_LIBRARIES = ("sqlglot", "jinja2", "duckdb")
-_OURS = ("compiler", "project", "contract.py", "records.py", "yaml_models.py", "yaml_text.py")
+_LIBRARIES = ("sqlglot", "jinja2", "duckdb", "pydantic")
+_OURS = (
+    "compiler",
+    "project",
+    "connections.py",
+    "contract.py",
+    "profiles.py",
+    "records.py",
+    "yaml_models.py",
+    "yaml_text.py",
+)
 _Kept = TypeVar("_Kept")
 
 
@@ -61,13 +70,14 @@ class KeptManifest:
 
     def holds(self, key: str, env: Mapping[str, str]) -> bool:
         """Whether a compile would begin with the same things. The warehouse is still to be asked."""
-        return self.key == key and all(
-            digest == _env_digest(env.get(name), self.salt) for name, digest in self.env.items()
-        )
+        return self.key == key and env_digests(self.env, env, self.salt) == self.env
 
 
-def write(kept: KeptFacts | KeptManifest) -> str | None:
-    """The text to keep; None for a value that would not come back as it is."""
+def write(kept: object) -> str | None:
+    """The text to keep; None for a value that would not come back as it is.
+
+    kept: a dataclass whose first field is `build`, as the two above.
+    """
     try:
         text = json.dumps(encode(kept), separators=(",", ":"))
         return text if read(type(kept), text) == kept else None
@@ -94,7 +104,7 @@ def key_of(files: str, variables: Mapping[str, Any], around: Surroundings) -> st
 
     files: the digest of the project's files. variables: the command line's.
     """
-    if not _plain(variables):  # a caller of the library may hand over what JSON would make equal
+    if not plain(variables):  # a caller of the library may hand over what JSON would make equal
         return None
     catalog, org = around.catalog, around.org
     body = [
@@ -113,11 +123,12 @@ def key_of(files: str, variables: Mapping[str, Any], around: Surroundings) -> st
     return hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).hexdigest()
 
 
-def _plain(value: Any) -> bool:
+def plain(value: Any) -> bool:
+    """Whether a value is what YAML gives, so that its JSON stands for it alone."""
     if isinstance(value, Mapping):
-        return type(value) is dict and all(type(key) is str and _plain(v) for key, v in value.items())
+        return type(value) is dict and all(type(key) is str and plain(v) for key, v in value.items())
     if type(value) is list:
-        return all(map(_plain, value))
+        return all(map(plain, value))
     return (
         value is None or type(value) in (str, int, bool) or (type(value) is float and not math.isnan(value))
     )
@@ -159,7 +170,7 @@ def new_salt() -> str:
     return os.urandom(16).hex()
 
 
-def env_digests(names: set[str], env: Mapping[str, str], salt: str) -> dict[str, str | None]:
+def env_digests(names: Iterable[str], env: Mapping[str, str], salt: str) -> dict[str, str | None]:
     """What to keep of the variables that a compile asked for: enough to see that one changed, not its value."""
     return {name: _env_digest(env.get(name), salt) for name in sorted(names)}
 

@@ -10,7 +10,7 @@ from sfsync.compiler.stored import AskedColumns, AskedEnv, KeptManifest, build, 
 from sfsync.compiler.surroundings import OrgView, Surroundings
 from sfsync.contract import Contract
 from sfsync.errors import WarehouseError
-from sfsync.jobs.kept import find_manifest, keep
+from sfsync.jobs.kept import keep, read_kept
 from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
 from sfsync.project.selector import select
@@ -67,10 +67,10 @@ def compile_session(
         seeds=seeds,
     )
     key = key_of(session.kept_facts.digest, session.options.vars, around)
-    name = f"targets/{session.profile.target}" + (".without-org" if contract is None else "")
+    name = f"targets/{session.target.target}" + (".without-org" if contract is None else "")
     if key is None:
         return _compile(session, around)
-    found = None if anew else find_manifest(session.private, name)
+    found = None if anew else read_kept(KeptManifest, session.private, name)
     if found is not None and found.holds(key, around.env) and _answers_stand(session, found):
         return found.manifest
     env, columns_of = AskedEnv(around.env), AskedColumns(around.columns_of)
@@ -87,6 +87,7 @@ def _compile(session: Session, around: Surroundings) -> Manifest:
         compile_project,
     )  # late: Jinja, SQL parser and specs are a second to import
 
+    _ = session.profile  # its secrets are registered before an error can show what a model wrote
     return compile_project(session.project, around)
 
 
@@ -133,5 +134,5 @@ def write_compiled(session: Session, manifest: Manifest) -> None:
     session.workspace.drop_artifacts("compiled")
     for name, text in compiled_files(manifest).items():
         session.workspace.write_artifact(name, text)
-    header = Header(session.run_id, session.clock.now(), session.profile.target)
+    header = Header(session.run_id, session.clock.now(), session.target.target)
     session.workspace.write_artifact("manifest.json", manifest_text(manifest, header))

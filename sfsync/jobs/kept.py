@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from sfsync.project.project import Project
 
 FOLDER = "compiled"
-_FACTS = "project.json"
-_Kept = TypeVar("_Kept", KeptFacts, KeptManifest)
+_FACTS = "project"
+_Kept = TypeVar("_Kept")
 
 
 def find_facts(root: Path, private: Path) -> KeptFacts | None:
     """The facts of a project none of whose files moved since they were kept."""
-    kept = _read(KeptFacts, private / FOLDER / _FACTS)
+    kept = read_kept(KeptFacts, private, _FACTS)
     if kept is None or files_digest(root, kept.paths) != kept.digest:
         return None
     return kept
@@ -42,35 +42,32 @@ def read_facts(root: Path, load: Callable[[], Project]) -> KeptFacts:
     return KeptFacts(build(), paths, digest, facts_of(load()))
 
 
-def find_manifest(private: Path, name: str) -> KeptManifest | None:
-    """The manifest that was kept under this name, whatever it was made of."""
-    return _read(KeptManifest, private / FOLDER / f"{name}.json")
-
-
 def keep(root: Path, private: Path, facts: KeptFacts, name: str, manifest: KeptManifest) -> None:
     """Keep what a compile made, unless a file of the project moved meanwhile."""
-    if not facts.digest or files_digest(root, facts.paths) != facts.digest:
-        return
-    folder = private / FOLDER
-    try:
-        with writing(folder):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(folder / _FACTS, facts)
-        _write(folder / f"{name}.json", manifest)
-    except SfsyncError:
-        return  # a project that may not be written to compiles each time
+    if facts.digest and files_digest(root, facts.paths) == facts.digest:
+        write_kept(facts, private, _FACTS)
+        write_kept(manifest, private, name)
 
 
-def _read(kind: type[_Kept], path: Path) -> _Kept | None:
+def read_kept(kind: type[_Kept], private: Path, name: str) -> _Kept | None:
+    """What was kept under this name, whatever it was made of; None for what is not there or not to be trusted."""
+    path = private / FOLDER / f"{name}.json"
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        return read(kind, path.read_text("utf-8"))
+        return read(kind, path.read_text("utf-8")) if path.stat().st_size <= MAX_BYTES else None
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def _write(path: Path, kept: KeptFacts | KeptManifest) -> None:
+def write_kept(kept: object, private: Path, name: str) -> None:
+    """Keep a value; where nothing may be written, each command compiles."""
+    path = private / FOLDER / f"{name}.json"
     text = write(kept)
-    if text is not None:
+    if text is None:
+        return
+    try:
+        with writing(path):
+            private.mkdir(exist_ok=True, mode=0o700)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, text)
+    except SfsyncError:
+        return

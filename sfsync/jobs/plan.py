@@ -61,7 +61,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
     return Plan(
         run_id=session.run_id,
         project=manifest.project,
-        target=session.profile.target,
+        target=session.target.target,
         created_at=session.clock.now(),
         syncs=tuple(items),
         api=_budget(session, [batch for item in items for batch in item.batches]),

@@ -113,7 +113,7 @@ def _push(
         tally=Tally(ledger),
         stop_requested=stop_requested,
         jitter=random.random,
-        threads=session.profile.threads,
+        threads=session.target.threads,
         refers_to=(contracts.load(store) or Contract(())).reference_to,
         chunks={name: int(value) for name, value in learned.items()},
         job_speed=history.learned(store, "job_seconds_per_row"),

@@ -16,18 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sfsync.connections import LocalOrg as LocalOrgSettings
-from sfsync.connections import SalesforceOrg
 from sfsync.diff.stage import RUN
 from sfsync.errors import InternalError
 from sfsync.jobs.kept import find_facts, read_facts
+from sfsync.jobs.target import Asked, TargetFacts, find_target, keep_target
 from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
-from sfsync.profiles import Profile, load_profile
 
 if TYPE_CHECKING:
     from sfsync.compiler.stored import KeptFacts
     from sfsync.engine.base import Catalog, Warehouse
     from sfsync.engine.duckdb import DuckDB
+    from sfsync.profiles import Profile
     from sfsync.project.facts import ProjectFacts
     from sfsync.project.project import Project
     from sfsync.salesforce.door import Door
@@ -104,16 +103,42 @@ class Session:
         return self.kept_facts.facts
 
     @cached_property
-    def profile(self) -> Profile:
-        """The chosen target."""
-        return load_profile(
+    def _asked(self) -> Asked:
+        return Asked(
             self.root,
             self.facts.profile,
-            target=self.options.target,
-            profiles_dir=self.options.profiles_dir,
-            env=self.options.env,
-            vars={**self.facts.vars, **self.options.vars},
+            self.options.target,
+            self.options.profiles_dir,
+            self.options.env,
+            {**self.facts.vars, **self.options.vars},
         )
+
+    @cached_property
+    def _keyed_profile(self) -> tuple[str | None, Profile]:
+        """The profile, and what it was made of just before it was read."""
+        from sfsync.profiles import load_profile
+
+        asked = self._asked
+        key = asked.key()
+        return key, load_profile(
+            asked.root,
+            asked.profile,
+            target=asked.target,
+            profiles_dir=asked.profiles_dir,
+            env=asked.env,
+            vars=asked.vars,
+        )
+
+    @property
+    def profile(self) -> Profile:
+        """The chosen target with its secrets, registered from now on: for who signs in, or shows what users wrote."""
+        return self._keyed_profile[1]
+
+    @cached_property
+    def target(self) -> TargetFacts:
+        """The chosen target without its secrets."""
+        found = find_target(self._asked, self.private)
+        return found or keep_target(self._asked, self.private, *self._keyed_profile)
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -123,12 +148,12 @@ class Session:
     @property
     def state_path(self) -> Path:
         """The state file of the target."""
-        return self.workspace.private / f"{self.profile.target}.duckdb"
+        return self.workspace.private / f"{self.target.target}.duckdb"
 
     @property
     def is_local(self) -> bool:
         """Whether the target's org is the embedded one."""
-        return isinstance(self.profile.org, LocalOrgSettings)
+        return self.target.is_local
 
     @cached_property
     def spool(self) -> Path:
@@ -143,7 +168,7 @@ class Session:
         from sfsync.engine.duckdb import DuckDB
 
         spool = self.spool
-        limit = self.profile.memory_limit or MEMORY_LIMIT
+        limit = self.target.memory_limit or MEMORY_LIMIT
         db = DuckDB(memory_limit=limit, temp_directory=spool / "spill")
         self._stack.callback(db.close)
         db.attach(spool / "run.duckdb", RUN)
@@ -155,9 +180,10 @@ class Session:
         from sfsync.jobs.warehouses import open_warehouse
 
         warehouse = open_warehouse(
-            self.profile.warehouse,
+            self.target,
+            lambda: self.profile,
             self.db,
-            self.workspace.private / f"{self.profile.target}.seeds.duckdb",
+            self.workspace.private / f"{self.target.target}.seeds.duckdb",
         )
         self._stack.callback(warehouse.close)
         return warehouse
@@ -201,18 +227,13 @@ class Session:
         """The account of API calls in the state."""
         from sfsync.state.ledger import Limits, StateLedger
 
-        ledger = StateLedger(self.store, self._limits(Limits), self.run_id)
+        target = self.target
+        limits = (
+            Limits() if target.is_local else Limits(target.daily_calls, target.keep_calls, target.keep_share)
+        )
+        ledger = StateLedger(self.store, limits, self.run_id)
         self._stack.callback(ledger.close)
         return ledger
-
-    def _limits(self, limits: type[Any]) -> Any:
-        org = self.profile.org
-        if not isinstance(org, SalesforceOrg):
-            return limits()
-        keep = org.api_limit.keep_free
-        if isinstance(keep, float):
-            return limits(org.api_limit.daily_calls, None, keep)
-        return limits(org.api_limit.daily_calls, keep, None)
 
     @cached_property
     def door(self) -> Door:
@@ -228,9 +249,8 @@ class Session:
     @property
     def connection(self) -> str:
         """Which org the target leads to, as far as its settings tell without a call; holds no secret."""
-        org = self.profile.org
-        if isinstance(org, SalesforceOrg):
-            return org.login_url
+        if self.target.login_url is not None:
+            return self.target.login_url
         from sfsync.local_org import control
 
         return f"local {control.org_id(self.org_folder)}"
@@ -248,11 +268,12 @@ class Session:
 
     def open_door(self) -> Door:
         """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""
+        from sfsync.connections import LocalOrg, SalesforceOrg  # late: only who signs in needs all settings
         from sfsync.salesforce.auth import Login, login_of
         from sfsync.salesforce.door import open_door
 
         org = self.profile.org
-        if isinstance(org, LocalOrgSettings):
+        if isinstance(org, LocalOrg):
             from sfsync.local_org import control
 
             local = control.start(self.org_folder, schema=org.schema_)
@@ -270,7 +291,7 @@ class Session:
             ledger=UncountedLedger(),
             clock=self.clock,
             ca_file=ca_file,
-            threads=self.profile.threads,
+            threads=self.target.threads,
             api_version=version,
         )
         self._stack.callback(door.close)
@@ -281,10 +302,10 @@ class Session:
     def target_facts(self) -> dict[str, str]:
         """What models and artifacts may know of the target; never a secret."""
         return {
-            "name": self.profile.target,
+            "name": self.target.target,
             "type": self.warehouse.kind,
             "schema": self.catalog.default_schema,
-            "profile_name": self.profile.name,
+            "profile_name": self.target.profile,
         }
 
     @property

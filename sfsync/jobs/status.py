@@ -32,7 +32,7 @@ def status_command(options: Options) -> StatusResult:
             )
         budget = session.ledger.budget()
         return StatusResult(
-            target=session.profile.target,
+            target=session.target.target,
             state=store.name,
             org_id=store.meta("org_id"),
             syncs=tuple(lines),
