@@ -19,6 +19,7 @@ from sfsync.local_org.store import literal
 
 DELIMITERS = {"COMMA": ",", "BACKQUOTE": "`", "CARET": "^", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
 LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
+NULL = b"#N/A"
 MAX_UPLOAD = 150_000_000  # bytes of CSV per job; Limits Quick Reference, "Bulk API 2.0"
 MAX_HEADER = 32_000  # characters of the header row; the same table
 MAX_FIELDS = 5_000  # columns; the same table
@@ -37,6 +38,7 @@ class Facts:
     line_feeds: int = 0
     carriage_returns: int = 0  # that stand before a line feed
     quotes: int = 0
+    nulls: bool = False  # is `#N/A` anywhere, as a cell or in one
     utf8: bool = True
 
 
@@ -47,6 +49,7 @@ class Watch:
         self._bytes = self._line_feeds = self._pairs = self._quotes = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._utf8 = True
+        self._nulls = False
         self._last = b""
 
     def block(self, block: bytes) -> None:
@@ -55,15 +58,16 @@ class Watch:
             return
         self._bytes += len(block)
         self._line_feeds += block.count(b"\n")
-        self._pairs += block.count(b"\r\n") + (self._last == b"\r" and block.startswith(b"\n"))
+        self._pairs += block.count(b"\r\n") + (self._last.endswith(b"\r") and block.startswith(b"\n"))
         self._quotes += block.count(b'"')
-        self._last = block[-1:]
+        self._nulls = self._nulls or NULL in self._last + block[: len(NULL)] or NULL in block
+        self._last = (self._last + block[1 - len(NULL) :])[1 - len(NULL) :]
         self._decode(block, final=False)
 
     def facts(self) -> Facts:
         """The whole file's facts; call once, at its end."""
         self._decode(b"", final=True)
-        return Facts(self._bytes, self._line_feeds, self._pairs, self._quotes, self._utf8)
+        return Facts(self._bytes, self._line_feeds, self._pairs, self._quotes, self._nulls, self._utf8)
 
     def _decode(self, block: bytes, *, final: bool) -> None:
         if self._utf8:

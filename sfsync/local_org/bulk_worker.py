@@ -68,6 +68,7 @@ class _Run:
     sobject: SObject
     names: tuple[str, ...]  # the header, as uploaded
     raw: str  # the table of uploaded cells
+    nulls: bool  # may a cell be `#N/A`?
     begun: float  # monotonic
 
 
@@ -176,7 +177,7 @@ class BulkWorker:
                 return
             write_headers(folder, job, names)
             try:
-                self._batches(_Run(job.id, sobject, names, raw, begun), total)
+                self._batches(_Run(job.id, sobject, names, raw, facts.nulls, begun), total)
             finally:
                 cursor.execute(f"DROP TABLE IF EXISTS {raw}")
 
@@ -214,10 +215,8 @@ class BulkWorker:
             job = self._jobs.get(run.job_id)
             if job is None or job.state != states.RUNNING:
                 return False
-            cells = ", ".join(
-                f"CASE WHEN c{i} = '#N/A' THEN '' ELSE c{i} END AS {quoted(name)}"
-                for i, name in enumerate(run.names)
-            )
+            cell = "CASE WHEN c{0} = '#N/A' THEN '' ELSE c{0} END" if run.nulls else "c{0}"
+            cells = ", ".join(f"{cell.format(i)} AS {quoted(name)}" for i, name in enumerate(run.names))
             cursor.execute(
                 f"CREATE TEMP VIEW incoming AS SELECT rowid AS _row, {cells} FROM {run.raw}"
                 f" WHERE rowid >= {first} AND rowid < {last}"

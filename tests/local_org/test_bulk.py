@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from sfsync.local_org import bulk_routes, soql_routes
+from sfsync.local_org.bulk_csv import Watch
 from sfsync.local_org.bulk_jobs import TERMINAL
 from sfsync.local_org.bulk_worker import BATCH, SAVE
 from sfsync.local_org.faults import parse_rules
@@ -201,6 +202,20 @@ def test_empty_cells_clears_and_parents(bulk):
     second = bulk.query(text)[0]
     assert (second["LastName"], second["Title"], second["Email"]) == ("Ito", None, "i@b.example")
     assert second["Account"]["Name"] == "Acme"
+
+
+@pytest.mark.parametrize(
+    "blocks", [[b"a,#N/A\n"], [b"a,#N", b"/A\n"], [b"a,#", b"N", b"/", b"A\n"], [b"a,#N/", b"A"]]
+)
+def test_nulls_are_seen_wherever_a_block_ends(blocks):
+    def nulls(*parts):
+        watch = Watch()
+        for part in parts:
+            watch.block(part)
+        return watch.facts().nulls
+
+    assert nulls(*blocks)
+    assert not nulls(b"a,#N /A\n#N", b"//A")
 
 
 def test_polymorphic_parents_need_their_type(bulk):
