@@ -129,7 +129,8 @@ class DuckDB:
             InterruptedRunError: `interrupt` was called meanwhile.
         """
         try:
-            self._connection.execute(sql, list(params) if params else None)
+            with _PRIVATE:
+                self._connection.execute(sql, list(params) if params else None)
             rows: list[tuple[Any, ...]] = self._connection.fetchall() if self._connection.description else []
         except (self._module.Error, RuntimeError) as error:
             raise _translate(error) from None
@@ -156,8 +157,7 @@ class DuckDB:
         option = "READ_ONLY" if read_only else f"STORAGE_VERSION {quote_literal(STORAGE_VERSION)}"
         sql = f"ATTACH {quote_literal(str(path))} AS {quote_ident(alias)} ({option})"
         try:
-            with _private_files() if fresh else _as_is():
-                self.execute(sql)
+            self.execute(sql)
         except DuckDBError as error:
             raise _file_error(path, error) from None
 
@@ -256,7 +256,8 @@ class DuckDB:
 
     def close(self) -> None:
         """Close the session; the last one closes the database and its files."""
-        self._connection.close()
+        with _PRIVATE:
+            self._connection.close()
 
     @property
     def version(self) -> str:
@@ -270,19 +271,29 @@ def _load() -> Any:
     return duckdb
 
 
-@contextmanager
-def _private_files() -> Iterator[None]:
-    # DuckDB makes files with the process's umask and has no option for their mode.
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
+class _PrivateFiles:
+    """DuckDB makes files (write-ahead logs too, whenever it needs one) with the process's umask and has no option for
+    their mode. The umask is the whole process's: the first thread in narrows it, the last one out puts it back."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._inside = 0
+        self._before = 0
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if self._inside == 0:
+                self._before = os.umask(0o077)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._inside -= 1
+            if self._inside == 0:
+                os.umask(self._before)
 
 
-@contextmanager
-def _as_is() -> Iterator[None]:
-    yield
+_PRIVATE = _PrivateFiles()
 
 
 def _file_error(path: Path, error: DuckDBError) -> DuckDBError:

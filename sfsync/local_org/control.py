@@ -234,6 +234,7 @@ def _launch(folder: Path, schema: Path | None, faults: Path | None, idle_minutes
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
+            umask=0o077,  # records in clear text
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             cwd=folder,
         )
@@ -302,7 +303,7 @@ def _lock(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(str(folder / "start.lock"), timeout=_START_S * 2):
+        with FileLock(str(folder / "start.lock"), timeout=_START_S * 2, mode=0o600):
             yield
     except Timeout:
         raise OrgError(f"another process has been starting the local org in {folder} for too long") from None

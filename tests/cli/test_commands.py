@@ -263,3 +263,9 @@ def test_org_start_show_load_stop(fresh):
     assert "  Account: 1" not in fresh.call("org", "show").stdout.splitlines()
     assert fresh.call("org", "stop").stdout == "Stopped the local org.\n"
     assert fresh.call("org", "stop").stdout == "No local org was running.\n"
+
+
+def test_what_the_local_org_keeps_is_private(sent):
+    files = [path for path in (sent.path / ".sfsync").rglob("*") if path.is_file()]
+    assert any(path.parent.name == "org" for path in files)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in files if path.stat().st_mode & 0o77} == {}
