@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +51,8 @@ def begin(
 
     started_at: of the command, planning included.
     """
+    import socket  # late: only a run says where it is
+
     store.db.execute(
         f"INSERT INTO {CONTROL}.runs VALUES (?, ?, ?, NULL, 'running', NULL, ?, ?, ?, ?)",
         [run_id, command, started_at, socket.gethostname(), os.getpid(), project, target],

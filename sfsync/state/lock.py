@@ -7,10 +7,8 @@ Invariant: the note is only believed while the lock is held by somebody.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,6 +60,8 @@ class StateLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise locked_error(self._state, read_holder(self._state)) from None
+        import socket  # late: only a writer says where it is
+
         before = read_holder(self._state)
         holder = Holder(
             command=command,
@@ -111,6 +111,8 @@ def locked_error(state: Path, holder: Holder | None) -> StateLockedError:
 
 
 def _user() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -7,7 +7,6 @@ Invariant: a state that is newer, foreign or damaged is refused with its path an
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,6 +101,8 @@ class StateStore:
     def secret(self) -> str:
         """A random text of this state's own, for digests that nobody outside can rebuild. Made at first writing."""
         if self._secret is None:
+            import secrets  # late: only where something is masked
+
             kept = self.meta("secret")
             self._secret = kept or secrets.token_hex(16)
             if kept is None and self.writable:
