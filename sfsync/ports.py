@@ -113,6 +113,14 @@ class Workspace:
             path.parent.mkdir(parents=True, exist_ok=True)
         return write_private(path, text, mode=0o644)
 
+    def write_artifacts(self, name: str, files: Mapping[str, str]) -> None:
+        """Leave target/<name> with exactly these files: path below target/ -> text. What is there already stays."""
+        if _files_in(self.target / name) != {str(self.target / path) for path in files}:
+            self.drop_artifacts(name)
+        for path, text in files.items():
+            if not _says(self.target / path, text):
+                self.write_artifact(path, text)
+
     def drop_artifacts(self, name: str) -> None:
         """Remove target/<name> and everything in it, so that nothing stale stays beside what is written next."""
         shutil.rmtree(self.target / name, ignore_errors=True)
@@ -134,6 +142,23 @@ class Workspace:
     def drop_spool(self, run_id: str) -> None:
         """Remove the run's folder and everything in it."""
         shutil.rmtree(self.private / "spool" / run_id, ignore_errors=True)
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Every file below a folder; a link stands for itself, and so is no file that was meant."""
+    found: set[str] = set()
+    for parent, folders, files in os.walk(folder):
+        found.update(os.path.join(parent, name) for name in files)  # noqa: PTH118 - a thousand Paths cost more
+        found.update(f"{parent}{os.sep}{name}{os.sep}" for name in folders if Path(parent, name).is_symlink())
+    return found
+
+
+def _says(path: Path, text: str) -> bool:
+    """Whether a file holds this text, to the byte."""
+    try:
+        return path.read_bytes() == text.encode() and not path.is_symlink()
+    except (OSError, UnicodeEncodeError):
+        return False
 
 
 def write_private(path: Path, text: str, *, mode: int = 0o600) -> Path:
