@@ -131,8 +131,6 @@ def write_compiled(session: Session, manifest: Manifest) -> None:
     """Leave target/compiled/ and manifest.json."""
     from sfsync.compiler.manifest_json import Header, compiled_files, manifest_text
 
-    session.workspace.drop_artifacts("compiled")
-    for name, text in compiled_files(manifest).items():
-        session.workspace.write_artifact(name, text)
+    session.workspace.write_artifacts("compiled", compiled_files(manifest))
     header = Header(session.run_id, session.clock.now(), session.target.target)
     session.workspace.write_artifact("manifest.json", manifest_text(manifest, header))
