@@ -337,13 +337,6 @@ STATES = [
         "StateError",
         state_sql("UPDATE meta SET value = '00D000000000000AAA' WHERE name = 'org_id'"),
     ),
-    Case(
-        "state_changed_identity",
-        "RefusedError",
-        state_sql("""UPDATE snapshots SET identity = '["Old_Id__c"]'"""),
-        code=3,
-        state="ran",
-    ),
     Case("state_init_twice", "StateError", nothing, argv=("state", "init", "--empty")),
     Case("state_init_how", None, nothing, argv=("state", "init")),
 ]

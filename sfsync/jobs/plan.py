@@ -16,7 +16,7 @@ from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.records import Batch
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.state import history
-from sfsync.state.snapshots import inspect
+from sfsync.state.snapshots import NEW_NAME, inspect
 
 
 def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
@@ -43,7 +43,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
         changes = _diff(session, sync, tuple(c.sync for c, _ in found))
-        refusals = guards.check(changes, allow)
+        refusals = (*_changed(session, sync), *guards.check(changes, allow))
         if refusals:
             block_creates(sync, session.db)
         found.append((changes, refusals))
@@ -69,6 +69,14 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
         + manifest.warnings
         + tuple(w for item in items for w in item.warnings),
     )
+
+
+def _changed(session: Session, sync: CompiledSync) -> tuple[guards.Refusal, ...]:
+    """The refusal of a sync whose object or identity is not that of its snapshot; the other syncs go on."""
+    why = inspect(session.store, sync).foreign
+    if why is None:
+        return ()
+    return (guards.Refusal(sync.name, guards.CHANGED, f"sync '{sync.name}' {why}", NEW_NAME),)
 
 
 def _state_warnings(session: Session) -> tuple[str, ...]:

@@ -15,15 +15,23 @@ from sfsync.diff.diff import Changes
 SHARE_FLOOR = 20
 """Share guards say nothing below this many affected rows: 3 of 5 records is no disaster."""
 
+CHANGED = "identity"
+"""The object or the identity is not that of the snapshot."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A guard that refuses a sync. name: as in `--allow <sync>.<name>`."""
+    """What refuses a sync: a guard, by its name as in `--allow <sync>.<name>`, or CHANGED, which nothing allows."""
 
     sync: str
     name: str
     what: str
     fix: str
+
+    @property
+    def allow(self) -> str | None:
+        """What `--allow` takes to let it pass once."""
+        return None if self.name == CHANGED else f"{self.sync}.{self.name}"
 
 
 def check(changes: Changes, allowed: frozenset[str]) -> tuple[Refusal, ...]:

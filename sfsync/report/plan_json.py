@@ -35,7 +35,7 @@ def plan_json(plan: Plan) -> str:
             "planning_calls": api.planning_calls,
         },
         "guards": [
-            {"sync": r.sync, "name": r.name, "message": r.what, "allow": f"{r.sync}.{r.name}"}
+            {"sync": r.sync, "name": r.name, "message": r.what, "allow": r.allow}
             for r in plan.refusals
         ],
         "warnings": list(plan.warnings),

@@ -195,7 +195,7 @@ def change(operation: Operation, before: str | None, after: str | None, width: i
 def _refusals(page: Page, plan: Plan) -> None:
     if not plan.refusals:
         return
-    page.line("Refused by guards; run would send nothing of these syncs", Style.BAD)
+    page.line("Refused; run would send nothing of these syncs", Style.BAD)
     for refusal in plan.refusals:
         page.wrapped(f"! {safe(refusal.what)}", indent="  ", hang="    ", style=Style.BAD)
         page.wrapped(safe(refusal.fix), indent="    ")

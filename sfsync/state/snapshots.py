@@ -42,6 +42,10 @@ class SyncShape(Protocol):
     def rules(self) -> tuple[FieldRule, ...]: ...
 
 
+NEW_NAME = "give the changed sync a new name; its old snapshot stays untouched"
+"""The way on for a sync whose object or identity changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
     """A sync's snapshot as the diff needs it; `table` is fully qualified and quoted."""
@@ -51,6 +55,7 @@ class SnapshotInfo:
     rows: int  # records, tombstones not counted
     tombstones: int
     fields: frozenset[str]
+    foreign: str | None = None  # why the snapshot is not this sync's: its object or identity changed
 
 
 def table_of(sync: str) -> str:
@@ -69,11 +74,7 @@ def identity_of(sync: SyncShape) -> str:
 
 
 def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
-    """Look at a sync's snapshot, refusing one that belongs to another object or identity.
-
-    Raises:
-        RefusedError: the object or the identity changed under the same sync name.
-    """
+    """Look at a sync's snapshot. One of another object or identity is `foreign`, and nothing in it is looked at."""
     table = table_of(sync.name)
     known = store.db.execute(f"SELECT object, identity FROM {CONTROL}.snapshots WHERE sync = ?", [sync.name])
     if not known:
@@ -82,10 +83,8 @@ def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
     if (owner, identity) != (sync.object, identity_of(sync)):
         was = f"{owner} by {', '.join(json.loads(identity))}"
         now = f"{sync.object} by {', '.join(json.loads(identity_of(sync)))}"
-        raise RefusedError(
-            f"sync '{sync.name}' has a snapshot of {was}, but now writes {now}",
-            fix="give the changed sync a new name; its old snapshot stays untouched",
-        )
+        why = f"has a snapshot of {was}, but now writes {now}"
+        return SnapshotInfo(table, False, 0, 0, frozenset(), foreign=why)
     columns = {name for (name,) in store.db.execute(_COLUMNS_SQL, [CATALOG, sync.name])}
     rows, gone = store.db.execute(f"SELECT count(*), count(_gone_at) FROM {table}")[0]
     return SnapshotInfo(table, True, rows - gone, gone, frozenset(columns - set(COLUMNS)))
@@ -98,8 +97,14 @@ _COLUMNS_SQL = (
 
 
 def prepare(store: StateStore, sync: SyncShape) -> None:
-    """Make the sync's table, or add the columns of newly mapped fields (absent everywhere)."""
+    """Make the sync's table, or add the columns of newly mapped fields (absent everywhere).
+
+    Raises:
+        RefusedError: the object or the identity changed under the same sync name.
+    """
     info = inspect(store, sync)
+    if info.foreign is not None:
+        raise RefusedError(f"sync '{sync.name}' {info.foreign}", fix=NEW_NAME)
     wanted = [rule.field for rule in sync.rules]
     db = store.db
     with db.transaction():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from typing import Any
 
+import duckdb
 import pytest
 
-from sfsync.errors import RefusedError, StateError
+from sfsync.errors import StateError
 from sfsync.jobs.state_init import state_init_command
 from sfsync.jobs.status import status_command
 from sfsync.records import Operation
@@ -323,28 +324,46 @@ def test_a_new_mapped_field_is_sent_and_the_others_are_left_alone(ready: Team) -
     assert not ready.plan().has_changes
 
 
-def test_a_changed_identity_is_refused(ready: Team) -> None:
+def lead(team: Team) -> None:
+    """Let the sync of contacts write another object under its old name."""
+    only_contacts = ("AccountId", "Birthdate", "Last_Login__c", "Lifetime_Value__c", "Is_Champion__c")
+    fields: dict[str, Any] = {**dict.fromkeys((*only_contacts, "Interests__c")), "Company": "first"}
+    team.sync("contacts", object="Lead", identity={"Lead_Id__c": "id"}, fields=fields)
+
+
+def test_a_changed_identity_refuses_its_own_sync_only(ready: Team) -> None:
     ready.run()
-    ready.sync(
-        "contacts",
-        object="Lead",
-        identity={"Lead_Id__c": "id"},
-        fields={"AccountId": None, "Birthdate": None},
-    )
-    ready.sync(
-        "contacts",
-        fields={
-            "Last_Login__c": None,
-            "Lifetime_Value__c": None,
-            "Is_Champion__c": None,
-            "Interests__c": None,
-        },
-    )
-    ready.sync("contacts", fields={"Company": "first"})
-    with pytest.raises(RefusedError, match="has a snapshot of Contact by Customer_Id__c") as caught:
-        ready.run()
-    assert caught.value.exit_code == 3
-    assert "new name" in (caught.value.fix or "")
+    lead(ready)
+    ready.sql("UPDATE raw.accounts SET name = 'Acme 2' WHERE id = 'A1'")
+    plan = ready.plan()
+    [refusal] = plan.refusals
+    assert refusal.what.startswith("sync 'contacts' has a snapshot of Contact by Customer_Id__c")
+    assert "new name" in refusal.fix
+    assert refusal.allow is None
+    result = ready.run(allow=["contacts.identity"])
+    assert result.exit_code == 3
+    assert str(of(result, "contacts").status) == "refused"
+    assert "new name" in (of(result, "contacts").message or "")
+    assert outcomes(result, "accounts") == {"unchanged": 1, "updated": 1}
+    assert ready.org.records("Lead") == []
+    assert len(ready.org.records("Contact")) == 3
+    ready.sync("contacts", object="Contact", identity={"Customer_Id__c": "id"}, fields={"Company": None})
+    assert outcomes(ready.run("contacts"), "contacts") == {"unchanged": 3}
+
+
+def test_children_wait_for_a_parent_sync_whose_identity_changed(ready: Team) -> None:
+    ready.accounts([("A1", "Acme", "1")])
+    ready.contacts([])
+    ready.run()
+    ready.sql("INSERT INTO raw.accounts VALUES ('A2', 'Bolt', NULL)")
+    state = ready.folder / ".sfsync/prod.duckdb"
+    with duckdb.connect(str(state)) as connection:
+        connection.execute("""UPDATE snapshots SET identity = '["Old_Id__c"]' WHERE sync = 'accounts'""")
+    ready.contacts([{"id": "C2", "last": "Müller", "account": "A2"}, {"id": "C3", "last": "Okafor"}])
+    result = ready.run()
+    assert result.exit_code == 3
+    assert outcomes(result, "contacts") == {"created": 1, "waiting": 1}
+    assert len(ready.org.records("Account")) == 1
 
 
 def test_selection_runs_one_sync(ready: Team) -> None:

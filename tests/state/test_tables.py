@@ -130,8 +130,11 @@ def test_a_new_field_is_absent_everywhere_and_an_old_one_keeps_its_text(store: S
 )
 def test_a_snapshot_belongs_to_one_object_and_identity(store: StateStore, changed: Shape) -> None:
     upsert(store, "('k1', '003A', TRUE, 11::UBIGINT, 'K1', 'a', 'b')")
+    info = snapshots.inspect(store, changed)
+    assert (info.exists, info.rows) == (False, 0)
+    assert (info.foreign or "").startswith("has a snapshot of Contact by Key__c, but now writes")
     with pytest.raises(RefusedError, match="has a snapshot of Contact by Key__c, but now writes") as caught:
-        snapshots.inspect(store, changed)
+        snapshots.prepare(store, changed)
     assert (caught.value.exit_code, "new name" in (caught.value.fix or "")) == (3, True)
     assert rows(store, "A") == [("k1", "a")]
 
