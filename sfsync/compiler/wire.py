@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from sfsync.compiler import wire_number, wire_text, wire_time
-from sfsync.compiler.wire_base import Source, Wire
+from sfsync.compiler.wire_base import Source, Steps, Wire
 from sfsync.engine.dialect import Dialect
 from sfsync.errors import CompileError
 from sfsync.records import Column, FieldRule, SourceType
@@ -24,7 +24,7 @@ _MOMENTS = frozenset({_T.DATE, _T.TIMESTAMP, _T.TIMESTAMPTZ, _T.TEXT})
 _AS_TEXT = frozenset({_T.TEXT, _T.INTEGER, _T.DECIMAL, _T.BOOLEAN, _T.DATE})
 _TEXTS = ("string", "textarea", "phone", "url", "picklist", "combobox", "encryptedstring", "email")
 
-_Projection = Callable[[Source], Wire]
+_Projection = Callable[[Source], Steps]
 _TYPES: Mapping[str, tuple[_Projection, frozenset[SourceType]]] = {
     **dict.fromkeys(_TEXTS, (wire_text.string, _AS_TEXT)),
     "multipicklist": (wire_text.multipicklist, _AS_TEXT | {_T.ARRAY}),
@@ -46,12 +46,21 @@ def accepts(field_type: str, family: SourceType) -> bool:
 
 
 def project(rule: FieldRule, dialect: Dialect, *, timezone: str, source: str | None = None) -> Wire:
-    """The text and the reject code of one mapping.
+    """The text and the reject code of one mapping, each complete in itself; for what `steps` says of the arguments."""
+    made = steps(rule, dialect, timezone=timezone, source=source)
+    return Wire(made.unless_refused(made.code or ""), made.code)
+
+
+def steps(
+    rule: FieldRule, dialect: Dialect, *, timezone: str, source: str | None = None, below: str | None = None
+) -> Steps:
+    """The text and the reject code of one mapping, as steps.
 
     Args:
         rule: the mapping; its column's family chooses the form.
         timezone: IANA name in which times without a zone are read, and instants are cut into days.
         source: the value as SQL; the quoted column if left out.
+        below: SQL of the column that holds the first step; left out, there is no such step.
 
     Raises:
         CompileError: no text of this column type is the same everywhere, or the field type cannot be written.
@@ -67,7 +76,7 @@ def project(rule: FieldRule, dialect: Dialect, *, timezone: str, source: str | N
             fix="CAST or format it in the model",
         )
     x = source if source is not None else dialect.ident(rule.column.name)
-    return make(Source(rule, x, dialect, dialect.literal(timezone)))
+    return make(Source(rule, x, dialect, dialect.literal(timezone), below))
 
 
 def key_text(rules: Sequence[FieldRule], texts: Sequence[str], dialect: Dialect) -> str:

@@ -1,6 +1,6 @@
-"""What the parts of the wire projection share: the pair of text and reject code, built from one guard.
+"""What the parts of the wire projection share: text and reject code, built from one list of checks.
 
-Owns:      Wire, guarded, Source and the reject codes.
+Owns:      Wire, Steps, Source and the reject codes.
 Does not:  know any field type.
 Invariant: for every value either `code` is NULL and `text` is not, or the other way round.
 """
@@ -23,7 +23,7 @@ NOT_IN_PICKLIST = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """Two SQL expressions over one column.
+    """Two SQL expressions over one column, each complete in itself.
 
     text: '' for null, else the canonical text; NULL exactly when the value is rejected.
     code: NULL, or why the value is rejected, in Salesforce's words; None when no value can be.
@@ -34,26 +34,41 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """The same as steps, each to be worked out once in a SELECT of its own: engines repeat what is written twice.
+
+    base: over the source, never fails; None when no part of the rest is worth a step.
+    code: over the source and the base; as in Wire.
+    text: over the source and the base; '' for null. It may fail where `code` is not NULL: `unless_refused` guards it.
+    """
+
+    base: str | None
+    code: str | None
+    text: str
+
+    def unless_refused(self, code: str) -> str:
+        """The text, NULL where there is a code. code: an expression, or a column that holds it."""
+        return self.text if self.code is None else f"CASE WHEN {code} IS NULL THEN {self.text} END"
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """The value a projection reads: its rule, the column as SQL, the engine, and the project's zone as a literal."""
+    """The value a projection reads: its rule, the column as SQL, the engine, and the project's zone as a literal.
+
+    below: the column that will hold the base; None writes the base out wherever it is read.
+    """
 
     rule: FieldRule
     x: str
     dialect: Dialect
     zone: str
+    below: str | None = None
 
-
-def guarded(checks: Sequence[tuple[str, str]], text: str, *, eager: bool = False) -> Wire:
-    """Build text and code from one list of (condition, code); the first that holds wins, a NULL condition does not.
-
-    `text` is only worked out where no condition holds, so it may be a cast that would fail elsewhere; `eager` works
-    it out for all rows, for a text that cannot fail and is dearer inside a CASE.
-    """
-    present = f"COALESCE({text}, '')"
-    if not checks:
-        return Wire(present, None)
-    refused = " ".join(f"WHEN {condition} THEN NULL" for condition, _ in checks)
-    codes = " ".join(f"WHEN {condition} THEN '{code}'" for condition, code in checks)
-    if eager:
-        return Wire(f"({present} || CASE {refused} ELSE '' END)", f"CASE {codes} END")
-    return Wire(f"CASE {refused} ELSE {present} END", f"CASE {codes} END")
+    def steps(self, checks: Sequence[tuple[str, str]], text: str, *, base: str | None = None) -> Steps:
+        """Build code and text from (condition, code) pairs; the first that holds wins, a NULL condition does not."""
+        codes = " ".join(f"WHEN {condition} THEN '{code}'" for condition, code in checks)
+        return Steps(
+            base if self.below is not None else None,
+            f"CASE {codes} END" if checks else None,
+            f"COALESCE({text}, '')",
+        )

@@ -8,7 +8,7 @@ Invariant: plain digits, half away from zero at the field's scale, no trailing z
 
 from __future__ import annotations
 
-from sfsync.compiler.wire_base import OUT_OF_RANGE, WRONG_TYPE, Source, Wire, guarded
+from sfsync.compiler.wire_base import OUT_OF_RANGE, WRONG_TYPE, Source, Steps
 from sfsync.records import SourceType
 
 NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -17,19 +17,22 @@ _MAX_CHARACTERS = 400  # of a number in text: keeps every engine's cast inside w
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 
 
-def number(source: Source) -> Wire:
+def number(source: Source) -> Steps:
     """int, double, currency, percent."""
     family, x, dialect = source.rule.column.family, source.x, source.dialect
     scale = _scale(source)
     if family is SourceType.INTEGER:
-        return guarded([(_outside(source, x), OUT_OF_RANGE)], dialect.cast_text(x))
+        return source.steps([(_outside(source, x), OUT_OF_RANGE)], dialect.cast_text(x))
+    base = None
     if family is SourceType.DECIMAL:
-        value = dialect.round_decimal(x, scale)
+        base = dialect.round_decimal(x, scale)
+        value = source.below or base
         finite = dialect.finite_decimal
         checks = [(f"NOT {finite(x)}", WRONG_TYPE)] if finite is not None else []
         given = x
     elif family is SourceType.TEXT:
-        given = f"NULLIF({dialect.trim(dialect.text(x))}, '')"
+        base = f"NULLIF({dialect.trim(dialect.text(x))}, '')"
+        given = source.below or base
         value = dialect.decimal(given, scale)
         checks = [
             (f"NOT {dialect.matches(given, NUMBER)}", WRONG_TYPE),
@@ -41,7 +44,7 @@ def number(source: Source) -> Wire:
         checks = [(f"NOT {dialect.finite(x)}", WRONG_TYPE)]
         given = x
     checks.append((f"{given} IS NOT NULL AND ({_outside(source, value)}) IS NOT FALSE", OUT_OF_RANGE))
-    return guarded(checks, _digits(dialect.cast_text(value), scale))
+    return source.steps(checks, _digits(dialect.cast_text(value), scale), base=base)
 
 
 def _scale(source: Source) -> int:

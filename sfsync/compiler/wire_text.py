@@ -14,8 +14,7 @@ from sfsync.compiler.wire_base import (
     TOO_LONG,
     WRONG_TYPE,
     Source,
-    Wire,
-    guarded,
+    Steps,
 )
 from sfsync.engine.dialect import Dialect
 from sfsync.records import SourceType
@@ -32,11 +31,12 @@ _TRUE = "('true', 't', 'yes', 'y', 'on', '1')"
 _FALSE = "('false', 'f', 'no', 'n', 'off', '0')"
 
 
-def string(source: Source) -> Wire:
+def string(source: Source) -> Steps:
     """string, textarea, phone, url, combobox, encryptedstring, picklist, and e-mail."""
     rule, dialect = source.rule, source.dialect
     checks = list(_nul_check(source))
-    text = _clean(source, checks)
+    base = _clean(source, checks)
+    text = source.below or base
     if rule.length and rule.truncate:
         text = dialect.trim(f"SUBSTR({text}, 1, {rule.length})")
     elif rule.length:
@@ -46,48 +46,54 @@ def string(source: Source) -> Wire:
     if rule.picklist is not None and rule.type in ("picklist", "combobox"):
         allowed = ", ".join(dialect.literal(value) for value in rule.picklist) or "NULL"
         checks.append((f"{text} <> '' AND ({text} IN ({allowed})) IS NOT TRUE", NOT_IN_PICKLIST))
-    return guarded(checks, text)
+    return source.steps(checks, text, base=base)
 
 
-def multipicklist(source: Source) -> Wire:
+def multipicklist(source: Source) -> Steps:
     """A set of values as one text: trimmed, distinct, by code point, joined by ';'."""
     rule, dialect = source.rule, source.dialect
     checks = list(_nul_check(source))
     if rule.column.family is SourceType.ARRAY:
-        text = dialect.split_sorted(dialect.array_text(source.x))
+        base = dialect.split_sorted(dialect.array_text(source.x))
     elif rule.column.family is SourceType.TEXT:
-        text = dialect.split_sorted(dialect.text(source.x))
+        base = dialect.split_sorted(dialect.text(source.x))
     else:
         return string(source)
+    text = source.below or base
     if rule.picklist is not None:
         values = [dialect.literal(value) for value in rule.picklist]
         checks.append((f"NOT {dialect.all_among(text, values)}", NOT_IN_PICKLIST))
     if rule.length:
         checks.append((f"CHAR_LENGTH({text}) > {rule.length}", TOO_LONG))
-    return guarded(checks, text, eager=True)
+    return source.steps(checks, text, base=base)
 
 
-def record_id(source: Source) -> Wire:
+def record_id(source: Source) -> Steps:
     """A record Id: 15 characters get their suffix, of 18 the suffix is checked whatever its case."""
-    text = source.dialect.trim(source.dialect.text(source.x))
+    base = source.dialect.trim(source.dialect.text(source.x))
+    text = source.below or base
     suffix = _suffix(text)
     checks = [
         (f"{text} <> '' AND NOT {source.dialect.matches(text, ID)}", MALFORMED_ID),
         (f"CHAR_LENGTH({text}) = 18 AND UPPER(SUBSTR({text}, 16, 3)) <> {suffix}", MALFORMED_ID),
     ]
-    return guarded(checks, f"CASE WHEN {text} <> '' THEN SUBSTR({text}, 1, 15) || {suffix} END")
+    return source.steps(
+        checks, f"CASE WHEN {text} <> '' THEN SUBSTR({text}, 1, 15) || {suffix} END", base=base
+    )
 
 
-def boolean(source: Source) -> Wire:
+def boolean(source: Source) -> Steps:
     """true or false; a null is absent for a boolean, which the sending policy sees to."""
     x, dialect, family = source.x, source.dialect, source.rule.column.family
     if family is SourceType.BOOLEAN:
-        return guarded((), f"CASE WHEN {x} THEN 'true' WHEN NOT {x} THEN 'false' END")
+        return source.steps((), f"CASE WHEN {x} THEN 'true' WHEN NOT {x} THEN 'false' END")
     if family is SourceType.TEXT:
-        text = f"LOWER({dialect.trim(dialect.text(x))})"
+        base = f"LOWER({dialect.trim(dialect.text(x))})"
+        text = source.below or base
         checks = [(f"{text} <> '' AND {text} NOT IN {_TRUE} AND {text} NOT IN {_FALSE}", WRONG_TYPE)]
-        return guarded(checks, f"CASE WHEN {text} IN {_TRUE} THEN 'true' WHEN {text} <> '' THEN 'false' END")
-    return guarded(
+        sent = f"CASE WHEN {text} IN {_TRUE} THEN 'true' WHEN {text} <> '' THEN 'false' END"
+        return source.steps(checks, sent, base=base)
+    return source.steps(
         [(f"{x} NOT IN (0, 1)", WRONG_TYPE)], f"CASE {x} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"
     )
 

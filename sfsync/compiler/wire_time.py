@@ -8,7 +8,7 @@ Invariant: nothing depends on the session's zone or date style; a text is looked
 
 from __future__ import annotations
 
-from sfsync.compiler.wire_base import OUT_OF_RANGE, WRONG_TYPE, Source, Wire, guarded
+from sfsync.compiler.wire_base import OUT_OF_RANGE, WRONG_TYPE, Source, Steps
 from sfsync.records import SourceType
 
 _YEAR = "(1[7-9][0-9][0-9]|[23][0-9][0-9][0-9]|4000)"
@@ -28,12 +28,13 @@ _FIRST, _LAST = "TIMESTAMP '1700-01-01 00:00:00'", "TIMESTAMP '4000-12-31 23:59:
 _NEAR = "{y} BETWEEN DATE '1699-12-30' AND DATE '4001-01-02'"
 
 
-def date(source: Source) -> Wire:
+def date(source: Source) -> Steps:
     """YYYY-MM-DD; of an instant the day in the project's zone, of a zone-less timestamp its own day."""
     x, dialect, family = source.x, source.dialect, source.rule.column.family
     if family is SourceType.TEXT:
-        text = _blank_is_null(source)
-        return guarded([(f"NOT {dialect.matches(text, DATE)}", WRONG_TYPE)], text)
+        base = _blank_is_null(source)
+        text = source.below or base
+        return source.steps([(f"NOT {dialect.matches(text, DATE)}", WRONG_TYPE)], text, base=base)
     checks = [(_far(source), OUT_OF_RANGE)]
     if family is SourceType.TIMESTAMP:
         day = f"CAST({dialect.timestamp(x, source.rule.column.type)} AS DATE)"
@@ -43,14 +44,16 @@ def date(source: Source) -> Wire:
         day = x
         checks = []
     checks.append((f"{day} NOT BETWEEN DATE '1700-01-01' AND DATE '4000-12-31'", OUT_OF_RANGE))
-    return guarded(checks, dialect.date_text(day))
+    return source.steps(checks, dialect.date_text(day))
 
 
-def datetime(source: Source) -> Wire:
+def datetime(source: Source) -> Steps:
     """UTC, cut to the second: YYYY-MM-DDTHH:MM:SS.000Z; what has no zone is read in the project's."""
     x, dialect, family = source.x, source.dialect, source.rule.column.family
+    base = None
     if family is SourceType.TEXT:
-        text = _blank_is_null(source)
+        base = _blank_is_null(source)
+        text = source.below or base
         checks = [(f"NOT {dialect.matches(text, DATETIME)}", WRONG_TYPE)]
         moment = _moment(source, text)
     else:
@@ -60,21 +63,22 @@ def datetime(source: Source) -> Wire:
         else:
             moment = dialect.local_utc(dialect.timestamp(x, source.rule.column.type), source.zone)
     checks.append((f"{moment} NOT BETWEEN {_FIRST} AND {_LAST}", OUT_OF_RANGE))
-    return guarded(checks, dialect.second_text(moment))
+    return source.steps(checks, dialect.second_text(moment), base=base)
 
 
-def time(source: Source) -> Wire:
+def time(source: Source) -> Steps:
     """HH:MM:SS.mmmZ, cut to the millisecond; no zone is applied."""
     x, dialect, family = source.x, source.dialect, source.rule.column.family
     if family is SourceType.TIME:
-        return guarded([(f"{x} >= TIME '24:00:00'", WRONG_TYPE)], dialect.time_text(x))
+        return source.steps([(f"{x} >= TIME '24:00:00'", WRONG_TYPE)], dialect.time_text(x))
     if family is SourceType.TIMESTAMP:
         clock = f"CAST({dialect.timestamp(x, source.rule.column.type)} AS TIME)"
-        return guarded([(_far(source), OUT_OF_RANGE)], dialect.time_text(clock))
-    text = _blank_is_null(source)
+        return source.steps([(_far(source), OUT_OF_RANGE)], dialect.time_text(clock))
+    base = _blank_is_null(source)
+    text = source.below or base
     plain = f"REPLACE({text}, 'Z', '')"
     padded = f"SUBSTR({plain} || SUBSTR('00:00:00.000', CHAR_LENGTH({plain}) + 1), 1, 12) || 'Z'"
-    return guarded([(f"NOT {dialect.matches(text, TIME)}", WRONG_TYPE)], padded)
+    return source.steps([(f"NOT {dialect.matches(text, TIME)}", WRONG_TYPE)], padded, base=base)
 
 
 def _far(source: Source) -> str:

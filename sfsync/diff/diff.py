@@ -91,8 +91,7 @@ def _find_candidates(sync: CompiledSync, staged: Staged, table: str | None, cont
         return 0
     candidate = run_table("candidate", sync.name)
     keys = staged.relation if staged.projected else f"({sql.keys(sync, staged.relation, context.dialect)})"
-    raws = () if staged.projected else sql.raw_columns(sync)
-    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, table, raws)}")
+    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, table, context.dialect)}")
     db.execute(
         f"CREATE TABLE {removed} AS SELECT _known_key AS _key, _known_row FROM {candidate}"
         " WHERE _key IS NULL AND _known_key IS NOT NULL AND _gone_at IS NULL"
@@ -105,44 +104,45 @@ def _find_candidates(sync: CompiledSync, staged: Staged, table: str | None, cont
     # Every staged row is either new or joined to a known record; more joins than known records present in the model
     # mean that a key stands twice. Only then is it worth counting all keys.
     if staged.rows - new > total - left:
-        double = f"SELECT _key FROM {keys} AS d WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
-        more = "".join(f", k.{name}" for name in raws)
-        db.execute(
-            f"INSERT INTO {candidate} SELECT k._key, k._key, NULL, s.rowid{more} FROM {keys} AS k"
-            f" LEFT JOIN {table} AS s ON s._key = k._key WHERE k._key IN ({double})"
-        )
+        _add_doubles(keys, table, candidate, context)
     return int(db.value(f"SELECT count(*) FROM {removed}"))
+
+
+def _add_doubles(keys: str, table: str, candidate: str, context: DiffContext) -> None:
+    """Make every copy of a double key a candidate, whatever its hash says, and each once."""
+    double = f"SELECT _key FROM {keys} AS d WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
+    context.db.execute(f"DELETE FROM {candidate} WHERE _key IN ({double})")
+    context.db.execute(
+        f"INSERT INTO {candidate} BY NAME SELECT n.*, n._key AS _known_key, s.{context.dialect.row_id} AS _known_row"
+        f" FROM {keys} AS n LEFT JOIN {table} AS s ON s._key = n._key WHERE n._key IN ({double})"
+    )
 
 
 def _judge(
     sync: CompiledSync, staged: Staged, table: str | None, info: SnapshotInfo, context: DiffContext
 ) -> None:
     """Step two: project and judge the candidates only; leaves `judged:` and, as every later step reads it, `work:`."""
-    dialect = context.dialect
-    known = None
-    if table is None:
-        projected = (
-            f"SELECT * FROM {staged.relation}"
-            if staged.projected
-            else sql.projection(sync, staged.relation, dialect)
-        )
+    dialect, candidate = context.dialect, run_table("candidate", sync.name)
+    known = None if table is None else sql.known_rows(table, candidate, dialect)
+    rows = staged.relation if table is None else candidate
+    if staged.projected:
+        projected = f"SELECT * FROM {rows} AS t"
+        if table is not None:
+            projected += " WHERE _key IS NOT NULL OR _known_key IS NULL"
+    elif table is None:
+        projected = sql.projection(sync, rows, dialect)
     else:
-        candidate = run_table("candidate", sync.name)
-        known = sql.known_rows(table, candidate)
-        if staged.projected:
-            wanted = f"(SELECT _key FROM {candidate} WHERE _key IS NOT NULL)"
-            projected = f"SELECT * FROM {staged.relation} AS t WHERE _key IS NULL OR _key IN (SELECT _key FROM {wanted} AS w)"
-        else:
-            null = " OR ".join(f"{name} IS NULL" for name in sql.raw_columns(sync))
-            nulls = bool(
-                context.db.value(f"SELECT count(*) FROM {candidate} WHERE _known_key IS NULL AND ({null})")
-            )
-            projected = sql.project_candidates(sync, staged.relation, candidate, dialect, nulls=nulls)
+        projected = sql.project_candidates(sync, rows, dialect)
     # Without a snapshot all rows are creates, and what a create sends follows from the whole text: a text is written once.
     sent = () if table is not None else sql.sent_on_create(sync)
-    judged, table = sql.judged(sync, projected, known, info.fields, stored=not sent), run_table("judged", sync.name)
-    context.db.execute(f"CREATE TABLE {table} AS {judged}")
-    context.db.execute(f"CREATE VIEW {run_table('work', sync.name)} AS SELECT {', '.join(['*', *sent])} FROM {table}")
+    judged, wide = (
+        sql.judged(sync, projected, known, info.fields, stored=not sent),
+        run_table("judged", sync.name),
+    )
+    context.db.execute(f"CREATE TABLE {wide} AS {judged}")
+    context.db.execute(
+        f"CREATE VIEW {run_table('work', sync.name)} AS SELECT {', '.join(['*', *sent])} FROM {wide}"
+    )
 
 
 def _hold(sync: CompiledSync, context: DiffContext) -> None:
@@ -334,7 +334,7 @@ def _plan_deletes(
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
         return 0, 0, 0
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
-    wanted = f"FROM {sql.known_rows(info.table, run_table('removed', sync.name))} AS s WHERE s._gone_at IS NULL{mine}"
+    wanted = f"FROM {sql.known_rows(info.table, run_table('removed', sync.name), context.dialect)} AS s WHERE s._gone_at IS NULL{mine}"
     held = (
         f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND NOT o.transient"
         f" AND NOT o.released AND o.last_at > ? AND o.digest = {refusals.delete_digest('o.key')}"

@@ -34,90 +34,103 @@ def used_columns(sync: CompiledSync) -> tuple[Column, ...]:
 
 def projection(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
     """SELECT of key, hash, texts and codes over a relation of the model's own columns."""
-    inner = [f"{wire.source_hash(used_columns(sync), dialect, sync.fingerprint)} AS _source_hash"]
-    for number, rule in enumerate(sync.rules):
-        made = wire.project(rule, dialect, timezone=sync.timezone)
-        inner.append(f"{made.text} AS {ident(rule.field)}")
-        inner.append(f"{made.code or 'CAST(NULL AS VARCHAR)'} AS {ident(rule.field + '!')}")
-        inner.append(f"{ident(rule.column.name)} AS _raw{number}")
     key = wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], dialect)
-    outer = [f"{key} AS _key", "_source_hash"]
-    outer += [ident(rule.field + mark) for rule in sync.rules for mark in ("", "!")]
-    values = " ".join(
-        f"WHEN {ident(rule.field + '!')} IS NOT NULL"
-        f" THEN SUBSTR(CAST(_raw{number} AS VARCHAR), 1, {VALUE_LENGTH})"
-        for number, rule in enumerate(sync.rules)
-    )
-    sizes = " ".join(
-        f"WHEN {ident(rule.field + '!')} IS NOT NULL THEN CHAR_LENGTH(CAST(_raw{number} AS VARCHAR))"
-        for number, rule in enumerate(sync.rules)
-    )
-    outer += [f"CASE {values} END AS _value", f"CASE {sizes} END AS _size"]
-    return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {relation} AS _m) AS _p"
+    texts = _texts(sync, sync.rules, _source(sync, relation, dialect), dialect)
+    return f"SELECT {key} AS _key, _source_hash, {_judgeable(sync)} FROM ({texts}) AS _p"
 
 
 def keys(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
-    """SELECT of key and hash alone, with the identity as it stands (`_raw0`, ...): what step one reads of every row."""
-    texts = [wire.project(rule, dialect, timezone=sync.timezone).text for rule in sync.identity]
-    source_hash = wire.source_hash(used_columns(sync), dialect, sync.fingerprint)
-    inner = [f"{text} AS _text{number}" for number, text in enumerate(texts)]
-    inner += [f"{ident(rule.column.name)} AS _raw{number}" for number, rule in enumerate(sync.identity)]
-    # The key reads each text several times; in a SELECT of its own it is worked out once.
-    key = wire.key_text(sync.identity, [f"_text{number}" for number in range(len(texts))], dialect)
-    raws = ", ".join(raw_columns(sync))
-    return (
-        f"SELECT {key} AS _key, _source_hash, {raws}"
-        f" FROM (SELECT {', '.join(inner)}, {source_hash} AS _source_hash FROM {relation} AS _m) AS _t"
-    )
+    """SELECT of key, hash, and the columns as they stand (`_c0`, ...): what step one reads of every row."""
+    key = wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], dialect)
+    texts = _texts(sync, sync.identity, _source(sync, relation, dialect), dialect)
+    columns = ", ".join(_source_names(sync).values())
+    return f"SELECT {key} AS _key, _source_hash, {columns} FROM ({texts}) AS _t"
 
 
-def raw_columns(sync: CompiledSync) -> tuple[str, ...]:
-    """Names that `keys` gives to the model's own columns of the identity."""
-    return tuple(f"_raw{number}" for number in range(len(sync.identity)))
-
-
-def candidates(staged: str, snapshot: str, carried: Iterable[str] = ()) -> str:
-    """Step one: keys that are new, removed, or whose hash moved. Unequal hashes only select; text decides later.
+def candidates(staged: str, snapshot: str, dialect: Dialect) -> str:
+    """Step one: rows whose key is new, removed, or whose hash moved. Unequal hashes only select; text decides later.
 
     Args:
-        staged: a relation with `_key, _source_hash`; a null key is always a candidate.
+        staged: a relation with `_key, _source_hash` and whatever step two needs: it passes the join on the side that
+            is streamed, so all it costs is to be read. A null key is always a candidate.
         snapshot: a snapshot table; `_known_row` finds a record in it again without another search by key.
-        carried: further columns of `staged` to keep.
     """
-    more = "".join(f", n.{name}" for name in carried)
     return (
-        f"SELECT n._key AS _key, s._key AS _known_key, s._gone_at AS _gone_at, s.rowid AS _known_row{more}"
+        f"SELECT n.*, s._key AS _known_key, s._gone_at AS _gone_at, s.{dialect.row_id} AS _known_row"
         f" FROM {staged} AS n FULL JOIN {snapshot} AS s ON n._key = s._key"
         " WHERE (n._source_hash IS DISTINCT FROM s._source_hash) OR (s._source_hash IS NULL)"
     )
 
 
-def project_candidates(
-    sync: CompiledSync, relation: str, wanted: str, dialect: Dialect, *, nulls: bool
+def project_candidates(sync: CompiledSync, candidate: str, dialect: Dialect) -> str:
+    """Step two's projection: of the rows that `keys` and `candidates` left, removed records apart."""
+    staged = f"SELECT * FROM {candidate} AS c WHERE _key IS NOT NULL OR _known_key IS NULL"
+    texts = _texts(sync, sync.rules, staged, dialect, keep=("_key", "_source_hash", "_known_row"))
+    return f"SELECT _key, _source_hash, _known_row, {_judgeable(sync)} FROM ({texts}) AS _p"
+
+
+def _source_names(sync: CompiledSync) -> dict[str, str]:
+    """What each column a sync reads is called inside a projection: no name of the model's own can then be in the way."""
+    return {column.name: f"_c{number}" for number, column in enumerate(used_columns(sync))}
+
+
+def _source(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
+    """SELECT of the columns a sync reads, by their names inside, and of their hash."""
+    own = ", ".join(f"{ident(column)} AS {name}" for column, name in _source_names(sync).items())
+    hashed = wire.source_hash(used_columns(sync), dialect, sync.fingerprint)
+    return f"SELECT {own}, {hashed} AS _source_hash FROM {relation} AS _m"
+
+
+def _texts(
+    sync: CompiledSync,
+    rules: Iterable[FieldRule],
+    source: str,
+    dialect: Dialect,
+    *,
+    keep: Iterable[str] = ("_source_hash",),
 ) -> str:
-    """Step two's projection: only the rows whose identity, as it stands in the model, is one of `wanted`.
+    """SELECT of the source columns, `keep`, and each rule's text and code, in three steps over `source`.
 
-    Args:
-        wanted: a relation with `raw_columns`. Equal source values make equal keys, so that no key is worked out here.
-        nulls: rows with a null in the identity are wanted too.
-
-    MATERIALIZED keeps engines from working out the dear part for all rows.
+    What several expressions read stands in a SELECT beneath them, so that the engine works it out once a row.
     """
-    names = [ident(rule.column.name) for rule in sync.identity]
-    columns = ", ".join(f"m.{ident(column.name)}" for column in used_columns(sync))
-    equal = " AND ".join(f"m.{name} = w.{raw}" for name, raw in zip(names, raw_columns(sync), strict=True))
-    chosen = f"SELECT {columns} FROM {relation} AS m SEMI JOIN {wanted} AS w ON {equal}"
-    if nulls:
-        null = " OR ".join(f"m.{name} IS NULL" for name in names)
-        chosen += f" UNION ALL SELECT {columns} FROM {relation} AS m WHERE {null}"
-    return f"WITH _chosen AS MATERIALIZED ({chosen}) {projection(sync, '_chosen', dialect)}"
+    names = _source_names(sync)
+    made = []
+    for rule in rules:
+        x, below = names[rule.column.name], ident(rule.field + "~")
+        made.append((rule, wire.steps(rule, dialect, timezone=sync.timezone, source=x, below=below)))
+    based = [f"{steps.base} AS {ident(rule.field + '~')}" for rule, steps in made if steps.base is not None]
+    coded = [f"{steps.code or 'CAST(NULL AS VARCHAR)'} AS {ident(rule.field + '!')}" for rule, steps in made]
+    texts = [
+        f"{steps.unless_refused(ident(rule.field + '!'))} AS {ident(rule.field)}" for rule, steps in made
+    ]
+    codes = [ident(rule.field + "!") for rule, _ in made]
+    second = f"SELECT {', '.join(['*', *based])} FROM ({source}) AS _a"
+    third = f"SELECT {', '.join(['*', *coded])} FROM ({second}) AS _b"
+    return f"SELECT {', '.join([*keep, *names.values(), *codes, *texts])} FROM ({third}) AS _d"
 
 
-def known_rows(snapshot: str, candidate: str) -> str:
-    """The records of a snapshot that step one met, fetched by their row: the other records' texts are never read."""
+def _judgeable(sync: CompiledSync) -> str:
+    """Texts and codes of every rule, and the value and size of what the first code refuses."""
+    names, values, sizes = _source_names(sync), [], []
+    for rule in sync.rules:
+        raw = f"CAST({names[rule.column.name]} AS VARCHAR)"
+        refused = f"WHEN {ident(rule.field + '!')} IS NOT NULL THEN"
+        values.append(f"{refused} SUBSTR({raw}, 1, {VALUE_LENGTH})")
+        sizes.append(f"{refused} CHAR_LENGTH({raw})")
+    pairs = [ident(rule.field + mark) for rule in sync.rules for mark in ("", "!")]
+    return ", ".join(
+        [*pairs, f"CASE {' '.join(values)} END AS _value", f"CASE {' '.join(sizes)} END AS _size"]
+    )
+
+
+def known_rows(snapshot: str, wanted: str, dialect: Dialect) -> str:
+    """The records of a snapshot that step one met, fetched by their row: the other records' texts are never read.
+
+    wanted: a relation with `_known_row`. The result has the row as `_row`.
+    """
     return (
-        f"(SELECT * FROM {snapshot} WHERE rowid IN"
-        f" (SELECT _known_row FROM {candidate} WHERE _known_row IS NOT NULL))"
+        f"(SELECT *, {dialect.row_id} AS _row FROM {snapshot} WHERE {dialect.row_id} IN"
+        f" (SELECT _known_row FROM {wanted} WHERE _known_row IS NOT NULL))"
     )
 
 
@@ -132,8 +145,8 @@ def judged(
     """Turn projected rows into what would be sent, beside what the org acknowledged.
 
     Args:
-        projected: a relation shaped by `projection`.
-        snapshot: the sync's snapshot table or the rows of it that matter, None when there is none yet.
+        projected: a relation shaped by `projection`; with a snapshot also `_known_row`.
+        snapshot: the sync's `known_rows`, None when there is no snapshot yet.
         have: fields the snapshot has a column for; others count as absent.
         stored: with the text to be sent; left out where `sent_on_create` adds it.
     """
@@ -181,7 +194,7 @@ def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: froz
     return (
         f"SELECT p._key, p._source_hash, p._value, p._size, {mine}, {theirs}, s._id AS _record_id, s._origin, s._gone_at,"
         " (s._key IS NOT NULL AND s._gone_at IS NULL) AS _known"
-        f" FROM ({projected}) AS p LEFT JOIN {snapshot} AS s ON p._key = s._key"
+        f" FROM ({projected}) AS p LEFT JOIN {snapshot} AS s ON p._known_row = s._row"
     )
 
 

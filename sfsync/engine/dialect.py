@@ -38,6 +38,7 @@ class Dialect:
     sqlglot: str  # what sqlglot calls it
     ident: Callable[[str], str]
     literal: Callable[[str], str]
+    row_id: str  # a stored table's hidden column that tells its rows apart within one statement's view of it
     text: Callable[[str], str]  # any text-like value -> plain text, compared by code point
     cast_text: Callable[[str], str]  # a number or boolean -> its own text
     timestamp: Callable[
@@ -134,6 +135,7 @@ DUCKDB = Dialect(
     sqlglot="duckdb",
     ident=quote_ident,
     literal=quote_literal,
+    row_id="rowid",
     text=lambda x: f"CAST({x} AS VARCHAR)",
     cast_text=lambda x: f"CAST({x} AS VARCHAR)",
     timestamp=_duckdb_timestamp,
@@ -227,6 +229,7 @@ POSTGRES = Dialect(
     sqlglot="postgres",
     ident=quote_ident,
     literal=quote_literal,
+    row_id="ctid",
     text=_postgres_text,
     cast_text=_postgres_text,
     timestamp=lambda x, kind: f"CAST({x} AS TIMESTAMP)",

@@ -92,8 +92,12 @@ def from_table(
     run(f"CREATE TEMP TABLE golden (n INTEGER, {name} {SQL_TYPES[group.source]})")
     values = ", ".join(f"({n}, {constant(value, group.source)})" for n, (value, _) in enumerate(group.cases))
     run(f"INSERT INTO golden VALUES {values}")
-    made = wire.project(rule_of(group, column), dialect, timezone=group.timezone)
-    return rows(f"SELECT {made.text}, CAST({made.code or 'NULL'} AS VARCHAR) FROM golden ORDER BY n")
+    made = wire.steps(rule_of(group, column), dialect, timezone=group.timezone, below="_base")
+    return rows(
+        f"SELECT {made.unless_refused('_code')}, _code FROM"
+        f" (SELECT *, CAST({made.code or 'NULL'} AS VARCHAR) AS _code FROM"
+        f" (SELECT *, {made.base or 'NULL'} AS _base FROM golden) AS a) AS b ORDER BY n"
+    )
 
 
 @pytest.fixture(scope="module")

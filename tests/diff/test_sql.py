@@ -217,6 +217,16 @@ CASES: list[tuple[str, dict[str, Any], str | None, Any, str, str | None, str | N
 ]
 
 
+def matched(engine: Engine) -> str:
+    """The projected rows of `p`, each with the row of `s` that step one found for it."""
+    row = engine.dialect.row_id
+    return f"SELECT p.*, s.{row} AS _known_row FROM p LEFT JOIN s ON s._key = p._key"
+
+
+def known(engine: Engine) -> str:
+    return sql.known_rows("s", f"({matched(engine)}) AS w", engine.dialect)
+
+
 def judge(
     engine: Engine, sync: CompiledSync, new: str | None, old: Any, *, have: bool = True
 ) -> tuple[Any, ...]:
@@ -227,14 +237,14 @@ def judge(
         shape | dict.fromkeys(names, "VARCHAR"),
         [("k1", 7, None, None, "K1", None, new, None, "g", None)],
     )
-    known = {"_key": "VARCHAR", "_id": "VARCHAR", "_origin": "VARCHAR", "_gone_at": "TIMESTAMP"}
-    columns = known | dict.fromkeys(["Key__c", "F", "G"] if have else ["Key__c", "G"], "VARCHAR")
+    meta = {"_key": "VARCHAR", "_id": "VARCHAR", "_origin": "VARCHAR", "_gone_at": "TIMESTAMP"}
+    columns = meta | dict.fromkeys(["Key__c", "F", "G"] if have else ["Key__c", "G"], "VARCHAR")
     line: tuple[Any, ...] = ("k1", "003", "created", None, "K1", *([old] if have else []), "g")
     if old == "+":
         line = ("k1", "003", "adopted", "2026-01-01", None, None, None)
     engine.table("s", columns, [] if old == "-" else [line])
     fields = frozenset({"Key__c", "F", "G"} if have else {"Key__c", "G"})
-    text = sql.judged(sync, "SELECT * FROM p", "s", fields)
+    text = sql.judged(sync, matched(engine), known(engine), fields)
     [row] = engine.rows(f'SELECT _op, "F", _code, "G", "F=", _record_id FROM ({text}) AS j')
     return row
 
@@ -299,6 +309,62 @@ def test_a_bad_value_is_refused_only_where_it_would_be_sent(engine: Engine) -> N
     ):
         judge(engine, judging(**keys), None, old)
         engine.run("""UPDATE p SET "F!" = 'TOO_BAD', _value = 'v', _size = 1""")
-        text = sql.judged(judging(**keys), "SELECT * FROM p", "s", frozenset({"Key__c", "F", "G"}))
+        text = sql.judged(judging(**keys), matched(engine), known(engine), frozenset({"Key__c", "F", "G"}))
         [(found, field)] = engine.rows(f"SELECT _code, _field FROM ({text}) AS j")
         assert (found, field) == (code, code and "F")
+
+
+# ------------------------------------------------------------ both steps, as one engine runs them
+
+
+def both_steps(engine: Engine) -> set[tuple[Any, ...]]:
+    """A snapshot made by a first load of LINES, then a model that moved: candidates, truth by text."""
+    texts = {rule.field: "VARCHAR" for rule in PROJECTED.rules}
+    engine.table("m", SHAPE, LINES)
+    first = sql.projection(PROJECTED, "m", engine.dialect)
+    fields = ", ".join(quote_ident(name) for name in texts)
+    engine.run("DROP TABLE IF EXISTS s")
+    engine.run(
+        f"CREATE TEMP TABLE s AS SELECT _key, '003' || _key AS _id, 'created' AS _origin,"
+        f" CAST(NULL AS TIMESTAMP) AS _gone_at, _source_hash, {fields} FROM ({first}) AS p"
+        " WHERE _key IN ('Äb', 'c3') OR (_key = 'c1' AND \"Name\" = 'Ito')"
+    )
+    engine.run(
+        "UPDATE s SET _source_hash = NULL WHERE _key = 'c3'"
+    )  # an adopted record: looked at, nothing to send
+    engine.run("INSERT INTO s (_key, _id, _origin) VALUES ('left', '003left', 'created')")
+    changed = [("c1", "Ito", "1980-01-31", "2", True, "B;A", "2026-03-29 03:00:00"), *LINES[2:], LINES[-1]]
+    engine.table("m", SHAPE, [line for line in changed if line[0] != "C2"])
+    engine.run("DROP TABLE IF EXISTS c")
+    keys = f"({sql.keys(PROJECTED, 'm', engine.dialect)})"
+    engine.run(f"CREATE TEMP TABLE c AS {sql.candidates(keys, 's', engine.dialect)}")
+    judged = sql.judged(
+        PROJECTED,
+        sql.project_candidates(PROJECTED, "c", engine.dialect),
+        sql.known_rows("s", "c", engine.dialect),
+        frozenset(texts),
+    )
+    whole = ", ".join(quote_ident(name + mark) for name in texts for mark in ("", "="))
+    found = engine.rows(
+        f"SELECT _key, _op, _code, _field, _value, _size, _record_id, {whole} FROM ({judged}) AS j"
+    )
+    left = engine.rows("SELECT _known_key FROM c WHERE _key IS NULL AND _known_key IS NOT NULL")
+    assert left == [("left",)]
+    assert len(found) == len(set(found)) + 1, "one row of the model stands there twice"
+    return set(found)
+
+
+@pytest.mark.postgres
+def test_both_engines_find_the_same_changes(duckdb: Engine, postgres: Engine) -> None:
+    found = both_steps(duckdb)
+    assert found == both_steps(postgres)
+    ops = {(row[0], row[1], row[2]) for row in found}
+    assert ops == {
+        ("c1", "update", None),
+        ("c3", "none", None),
+        (None, "upsert", "MISSING_ARGUMENT"),
+        (None, "upsert", "NUMBER_OUTSIDE_VALID_RANGE"),
+        (None, "upsert", "STRING_TOO_LONG"),
+    }, "a row whose hash did not move is no candidate"
+    sent = {row[0]: row[7::2] for row in found}["c1"]
+    assert [text for text in sent if text is not None] == ["2"], "only the changed field"
