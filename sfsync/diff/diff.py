@@ -72,7 +72,7 @@ def diff_sync(sync: CompiledSync, staged: Staged, context: DiffContext) -> Chang
     """Compare one sync's staged rows with its snapshot and leave the result in the run's file."""
     info = inspect(context.store, sync)
     table = info.table if info.exists and (info.rows or info.tombstones) else None
-    removed = _find_candidates(sync, staged, table, context)
+    removed = _find_candidates(sync, staged, info if table is not None else None, context)
     _judge(sync, staged, table, info, context)
     refusals.find_doubles(sync, context.db)
     refusals.refuse(sync, context.db, context.store)
@@ -82,29 +82,32 @@ def diff_sync(sync: CompiledSync, staged: Staged, context: DiffContext) -> Chang
     return _count(sync, staged, info, context, removed=removed)
 
 
-def _find_candidates(sync: CompiledSync, staged: Staged, table: str | None, context: DiffContext) -> int:
+def _find_candidates(
+    sync: CompiledSync, staged: Staged, info: SnapshotInfo | None, context: DiffContext
+) -> int:
     """Step one. Leaves `candidate:` (not when there is no snapshot) and `removed:`; returns how many rows left the model."""
     db = context.db
     removed = run_table("removed", sync.name)
-    if table is None:
+    if info is None:
         db.execute(f"CREATE TABLE {removed} (_key VARCHAR, _known_row BIGINT)")
         return 0
     candidate = run_table("candidate", sync.name)
     keys = staged.relation if staged.projected else f"({sql.keys(sync, staged.relation, context.dialect)})"
-    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, table, context.dialect)}")
+    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, info.table, context.dialect)}")
+    row = context.dialect.row_id
+    there = f" AND _known_row NOT IN (SELECT {row} FROM {info.table} WHERE _gone_at IS NOT NULL)"
     db.execute(
         f"CREATE TABLE {removed} AS SELECT _known_key AS _key, _known_row FROM {candidate}"
-        " WHERE _key IS NULL AND _known_key IS NOT NULL AND _gone_at IS NULL"
+        f" WHERE _key IS NULL AND _known_key IS NOT NULL{there if info.tombstones else ''}"
     )
     new, left = db.execute(
         "SELECT count(*) FILTER (WHERE _known_key IS NULL),"
         f" count(*) FILTER (WHERE _key IS NULL AND _known_key IS NOT NULL) FROM {candidate}"
     )[0]
-    total = int(db.value(f"SELECT count(*) FROM {table}"))
     # Every staged row is either new or joined to a known record; more joins than known records present in the model
     # mean that a key stands twice. Only then is it worth counting all keys.
-    if staged.rows - new > total - left:
-        _add_doubles(keys, table, candidate, context)
+    if staged.rows - new > info.rows + info.tombstones - left:
+        _add_doubles(keys, info.table, candidate, context)
     return int(db.value(f"SELECT count(*) FROM {removed}"))
 
 

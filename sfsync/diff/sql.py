@@ -53,10 +53,11 @@ def candidates(staged: str, snapshot: str, dialect: Dialect) -> str:
     Args:
         staged: a relation with `_key, _source_hash` and whatever step two needs: it passes the join on the side that
             is streamed, so all it costs is to be read. A null key is always a candidate.
-        snapshot: a snapshot table; `_known_row` finds a record in it again without another search by key.
+        snapshot: a snapshot table; `_known_row` finds a record in it again without another search by key. Only what
+            the join needs is read of it: this side is held in memory, and at ten million rows each column tells.
     """
     return (
-        f"SELECT n.*, s._key AS _known_key, s._gone_at AS _gone_at, s.{dialect.row_id} AS _known_row"
+        f"SELECT n.*, s._key AS _known_key, s.{dialect.row_id} AS _known_row"
         f" FROM {staged} AS n FULL JOIN {snapshot} AS s ON n._key = s._key"
         " WHERE (n._source_hash IS DISTINCT FROM s._source_hash) OR (s._source_hash IS NULL)"
     )
