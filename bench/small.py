@@ -35,7 +35,7 @@ MODELS, SYNCS = 1000, 20
 
 
 def part_start(folder: Path, times: int) -> Iterator[Line]:
-    """--help, plan on an empty project, compile of a thousand models."""
+    """--help, plan on an empty project, compile of a thousand models, and ls of them when they did not change."""
     from bench.run import limit, ratio
 
     folder.mkdir(parents=True)
@@ -58,6 +58,8 @@ def part_start(folder: Path, times: int) -> Iterator[Line]:
     yield ratio(
         f"compile {MODELS:,} models, {SYNCS} syncs, beside jinja + sqlglot", ours.cpu_s, theirs.cpu_s, 1.3
     )
+    cost = median([run([*SFSYNC, "ls", "--project-dir", str(thousand)]) for _ in range(max(2, times - 2))])
+    yield limit(f"ls, the same {MODELS:,} models unchanged", cost.cpu_s, 1.0, "s CPU")
 
 
 def forget_compiled(project: Path) -> None:
