@@ -15,7 +15,7 @@ from sfsync.diff.stage import run_table
 from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
-from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
+from sfsync.push.context import PushContext, outcome_sql, settle
 from sfsync.push.lanes import Pause, Talk, call
 from sfsync.records import Batch, Operation
 from sfsync.salesforce import encode, rest
@@ -37,6 +37,15 @@ class Piece:
     operation: Operation
     where: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What one request's answer is like: its status, its items, and how many of them are refusals."""
+
+    status: int
+    items: int
+    failed: int
 
 
 class LimitReachedError(Exception):
@@ -118,12 +127,12 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
 
 def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) -> None:
     """Outcomes of one answered call. Never yields: `sfsync_answer` is shared by all lanes."""
-    _load(context, answer, single=len(pieces) == 1)
+    answered = _load(context, answer, single=len(pieces) == 1)
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
         part = context.next_part()
         for number, piece in enumerate(pieces):
             if (piece.sync, piece.operation) == (sync, operation):
-                _read_answer(context, piece, f"r{number}", len(pieces) == 1, part)
+                _read_answer(context, piece, f"r{number}", answered.get(f"r{number}"), part)
         context.recorder.record(context.syncs[sync], operation, part)
         context.progress(sync, sum(p.rows for p in pieces if (p.sync, p.operation) == (sync, operation)))
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
@@ -193,20 +202,42 @@ def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
     return (yield from call(pieces[0].sync, run))
 
 
-def _load(context: PushContext, answer: Answer, *, single: bool) -> None:
-    """Put an answer into the temporary table `sfsync_answer` (ref, status, body)."""
-    if single:
-        context.db.execute(
-            "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT 'r0' AS ref, 200 AS status, CAST(? AS JSON) AS body",
-            [answer.text],
+def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _Answered]:
+    """Put the items of an answer into the temporary table `sfsync_answer`; what each request's answer is like, by reference.
+
+    The table: ref, n (from 1), id, ok, made, code, message, fields; of a refused request the one error.
+    """
+    requests = "SELECT 'r0' AS ref, 200 AS status, CAST(? AS JSON) AS body"
+    if not single:
+        requests = (
+            "SELECT r->>'$.referenceId' AS ref, CAST(r->>'$.httpStatusCode' AS INTEGER) AS status, r->'$.body' AS body"
+            " FROM (SELECT unnest(from_json(CAST(? AS JSON)->'$.compositeResponse', '[\"JSON\"]')) AS r) AS c"
         )
-    else:
-        context.db.execute(
-            "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT r->>'$.referenceId' AS ref,"
-            " CAST(r->>'$.httpStatusCode' AS INTEGER) AS status, r->'$.body' AS body FROM"
-            " (SELECT unnest(from_json(CAST(? AS JSON)->'$.compositeResponse', '[\"JSON\"]')) AS r) AS c",
-            [answer.text],
-        )
+    items = (
+        "SELECT ref, status, unnest(from_json(body, '[\"JSON\"]')) AS item,"
+        " unnest(range(1, json_array_length(body)::BIGINT + 1)) AS n"
+        " FROM sfsync_requests WHERE json_type(body) = 'ARRAY'"
+    )
+    told = (
+        "SELECT *, item->>'$.id' AS id, status < 300 AND coalesce(item->>'$.success', 'false') = 'true' AS ok,"
+        " coalesce(item->>'$.created', 'false') = 'true' AS made,"
+        " CASE WHEN status < 300 THEN item->'$.errors[0]' ELSE item END AS error"
+        f" FROM ({items}) AS i"
+    )
+    db = context.db
+    db.execute(f"CREATE OR REPLACE TEMP TABLE sfsync_requests AS {requests}", [answer.text])
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT ref, n, id, ok, made,"
+        " error->>CASE WHEN status < 300 THEN '$.statusCode' ELSE '$.errorCode' END AS code, error->>'$.message' AS message,"
+        f" array_to_string(CAST(error->'$.fields' AS VARCHAR[]), ',') AS fields FROM ({told}) AS t"
+    )
+    found = db.execute(
+        "SELECT r.ref, any_value(r.status), count(DISTINCT r.rowid), count(a.n), count(a.n) FILTER (WHERE NOT a.ok)"
+        " FROM sfsync_requests AS r LEFT JOIN sfsync_answer AS a ON a.ref = r.ref GROUP BY r.ref"
+    )
+    return {
+        ref: _Answered(status, items, failed) for ref, status, times, items, failed in found if times == 1
+    }
 
 
 def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collection:
@@ -232,45 +263,28 @@ def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collect
     )
 
 
-def _read_answer(context: PushContext, piece: Piece, reference: str, single: bool, part: int) -> None:
+def _read_answer(
+    context: PushContext, piece: Piece, reference: str, answered: _Answered | None, part: int
+) -> None:
     """Turn one answered request into outcomes."""
-    db = context.db
-    table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
-    found = db.execute(
-        "SELECT status, json_type(body), json_array_length(body) FROM sfsync_answer WHERE ref = ?",
-        [reference],
-    )
-    status, kind, items = found[0] if len(found) == 1 else (None, None, None)
-    if status is None or kind != "ARRAY" or (status < 300 and items != piece.rows):
-        _in_doubt(context, piece, part, f"{items or 0} results for {piece.rows} rows")
+    if answered is None or not answered.items or (answered.status < 300 and answered.items != piece.rows):
+        items = answered.items if answered is not None else 0
+        _in_doubt(context, piece, part, f"{items} results for {piece.rows} rows")
         return
-    refused = status >= 300
-    item = "body->0" if refused else "item"
-    error = ErrorColumns("q.code", "coalesce(q.message, '')", "q.fields")
-    rows = (
-        'SELECT t._ord, t._key, t._own, i.item FROM (SELECT rowid AS _ord, _key, "Id" AS _own,'
-        f" row_number() OVER (ORDER BY rowid) AS n FROM {table} WHERE {piece.where}) AS t JOIN ("
-    )
-    if refused:
-        rows += f"SELECT unnest(range(1, {piece.rows + 1})) AS n, {item} AS item FROM sfsync_answer WHERE ref = ?) AS i"
-    else:
-        rows += (
-            "SELECT unnest(from_json(body, '[\"JSON\"]')) AS item, unnest(range(1, json_array_length(body)::BIGINT + 1))"
-            " AS n FROM sfsync_answer WHERE ref = ?) AS i"
-        )
-    rows += " ON i.n = t.n"
-    first = "item" if refused else "item->'$.errors[0]'"
-    code_name = "errorCode" if refused else "statusCode"
+    table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
+    # A refused request has one error for all its rows.
+    matched = "a.n = t.n" if answered.status < 300 else "a.n = 1"
     read = (
-        "SELECT _ord, _key, coalesce(item->>'$.id', _own) AS _record_id, coalesce(item->>'$.success', 'false') = 'true' AS ok,"
-        f" coalesce(item->>'$.created', 'false') = 'true' AS made, {first}->>'$.{code_name}' AS code,"
-        f" {first}->>'$.message' AS message, array_to_string(CAST({first}->'$.fields' AS VARCHAR[]), ',') AS fields"
-        f" FROM ({rows}) AS r"
+        "SELECT t._ord, t._key, coalesce(a.id, t._own) AS _record_id, a.ok, a.made, a.code, a.message, a.fields"
+        ' FROM (SELECT rowid AS _ord, _key, "Id" AS _own, row_number() OVER (ORDER BY rowid) AS n'
+        f" FROM {table} WHERE {piece.where}) AS t JOIN sfsync_answer AS a ON {matched} AND a.ref = ?"
     )
-    operation = f"'{piece.operation}'"
-    action = f"CASE WHEN ok THEN NULL ELSE {lookup_sql(STATUS_TABLE, operation, error)} END"
-    db.execute(
-        f"INSERT INTO {outcomes} SELECT '{piece.operation}', _ord, _key, _record_id, made,"
+    operation, action = f"'{piece.operation}'", "NULL"
+    if answered.failed:
+        error = ErrorColumns("q.code", "coalesce(q.message, '')", "q.fields")
+        action = f"CASE WHEN ok THEN NULL ELSE {lookup_sql(context.status_codes(), operation, error)} END"
+    context.db.execute(
+        f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, _record_id, made,"
         f" {outcome_sql(piece.operation, 'ok', 'made', 'action')}, action, CASE WHEN NOT ok THEN coalesce(code, 'UNKNOWN') END,"
         f" CASE WHEN NOT ok THEN fields END, CASE WHEN NOT ok THEN message END, {part}"
         f" FROM (SELECT *, {action} AS action FROM ({read}) AS q) AS w",

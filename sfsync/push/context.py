@@ -24,7 +24,7 @@ from sfsync.salesforce import status_codes
 from sfsync.salesforce.door import Door
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
-STATUS_TABLE = f"{RUN}.main.status_codes"
+_STATUS_TABLE = f"{RUN}.main.status_codes"
 
 OUTCOME_COLUMNS = (
     "_op VARCHAR, _ord BIGINT, _key VARCHAR, _record_id VARCHAR, _created BOOLEAN, outcome VARCHAR,"
@@ -90,9 +90,21 @@ class PushContext:
     stale_contract: bool = False  # the org refused fields or objects that its describe had
     max_wait_s: float = 1800.0
     skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
+    has_status_codes: bool = False
     parts: int = 0
     done: dict[str, int] = field(default_factory=dict)  # sync -> rows with an outcome, for progress
     totals: dict[str, int] = field(default_factory=dict)
+
+    def status_codes(self) -> str:
+        """The table that tells what an error means, for SQL; made when the first row is refused."""
+        if not self.has_status_codes:
+            rows = status_codes.rows()
+            marks = ", ".join("(?, ?, ?, ?, ?, ?, ?)" for _ in rows)
+            self.db.execute(f"CREATE TABLE {_STATUS_TABLE} ({status_codes.TABLE_COLUMNS})")
+            cells = [cell for row in rows for cell in row]
+            self.db.execute(f"INSERT INTO {_STATUS_TABLE} VALUES {marks}", cells)
+            self.has_status_codes = True
+        return _STATUS_TABLE
 
     def next_part(self) -> int:
         """A new number for rows that are answered and recorded together."""
@@ -126,12 +138,8 @@ class PushContext:
 
 
 def prepare_outcomes(context: PushContext) -> None:
-    """Make the outcome and skip tables of every sync, and the status codes for SQL."""
+    """Make the outcome and skip tables of every sync."""
     db = context.db
-    db.execute(f"CREATE TABLE {STATUS_TABLE} ({status_codes.TABLE_COLUMNS})")
-    rows = status_codes.rows()
-    marks = ", ".join("(?, ?, ?, ?, ?, ?, ?)" for _ in rows)
-    db.execute(f"INSERT INTO {STATUS_TABLE} VALUES {marks}", [cell for row in rows for cell in row])
     for sync in context.syncs:
         db.execute(f"CREATE TABLE {run_table('outcome', sync)} ({OUTCOME_COLUMNS})")
         db.execute(f"CREATE TABLE {run_table('skip', sync)} (_op VARCHAR, _ord BIGINT)")

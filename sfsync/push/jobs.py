@@ -19,7 +19,7 @@ from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
-from sfsync.push.context import STATUS_TABLE, PushContext, outcome_sql, settle
+from sfsync.push.context import PushContext, outcome_sql, settle
 from sfsync.push.lanes import ClosingError, Pause, Talk, call
 from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce import bulk, encode
@@ -366,7 +366,7 @@ def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
         f" {outcome_sql(batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
-        f" FROM (SELECT *, {lookup_sql(STATUS_TABLE, operation, error)} AS action FROM ({read}) AS q) AS w"
+        f" FROM (SELECT *, {lookup_sql(context.status_codes(), operation, error)} AS action FROM ({read}) AS q) AS w"
     )
 
 

@@ -35,8 +35,7 @@ def plan_json(plan: Plan) -> str:
             "planning_calls": api.planning_calls,
         },
         "guards": [
-            {"sync": r.sync, "name": r.name, "message": r.what, "allow": r.allow}
-            for r in plan.refusals
+            {"sync": r.sync, "name": r.name, "message": r.what, "allow": r.allow} for r in plan.refusals
         ],
         "warnings": list(plan.warnings),
         "syncs": [_sync(item) for item in plan.syncs],

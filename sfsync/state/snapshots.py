@@ -164,15 +164,22 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     names = [ident(name) for (name,) in db.execute(_COLUMNS_SQL, [CATALOG, sync.name])]
     columns = [name for name in names if name.strip('"') not in COLUMNS]
     merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
+    # Found by key, fetched by row: of the records that were not sent, nothing but the key is read.
+    there = (
+        f"SELECT *, rowid AS _row FROM {table} WHERE rowid IN"
+        f" (SELECT k.rowid FROM {table} AS k WHERE k._key IN (SELECT _key FROM {rows} AS w))"
+    )
     db.execute(
-        "CREATE OR REPLACE TEMP TABLE sfsync_merged AS"
-        f" SELECT s._key, s._id, s._origin, r._source_hash, ? AS _run_id, ?::TIMESTAMP AS _at,"
+        f"CREATE OR REPLACE TEMP TABLE sfsync_merged AS WITH there AS MATERIALIZED ({there})"
+        f" SELECT s._row, s._key, s._id, s._origin, r._source_hash, ? AS _run_id, ?::TIMESTAMP AS _at,"
         f" NULL::TIMESTAMP AS _gone_at, {', '.join(f'{m} AS {c}' for m, c in zip(merged, columns, strict=True))}"
-        f" FROM {rows} r JOIN {table} s USING (_key)",
+        f" FROM {rows} r JOIN there s USING (_key)",
         [run_id, store.clock.now()],
     )
-    _delete_keys(store, sync, "sfsync_merged")
-    db.execute(f"INSERT INTO {table} ({', '.join([*COLUMNS, *columns])}) SELECT * FROM sfsync_merged")
+    db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_merged)")
+    db.execute(
+        f"INSERT INTO {table} ({', '.join([*COLUMNS, *columns])}) SELECT * EXCLUDE (_row) FROM sfsync_merged"
+    )
     db.execute("DROP TABLE sfsync_merged")
 
 
