@@ -13,7 +13,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
-from sfsync.state.rejected import ROW, TABLE
+from sfsync.state.rejected import INCOMING, ROW, TABLE
 from sfsync.state.store import StateStore
 
 _UNIT, _NOTHING = "chr(31)", "chr(30)"
@@ -46,6 +46,14 @@ def find_doubles(sync: CompiledSync, db: DuckDB) -> None:
 def refuse(sync: CompiledSync, db: DuckDB, store: StateStore) -> None:
     """Leave `refused:`; `known` says that the last run refused the row in the same form."""
     work, double = run_table("work", sync.name), run_table("double", sync.name)
+    any_at_all = (
+        f"SELECT EXISTS (SELECT 1 FROM {work} WHERE _code IS NOT NULL) OR EXISTS (SELECT 1 FROM {double})"
+    )
+    if not db.value(any_at_all):  # to plan the statement below costs more than to run it
+        db.execute(
+            f"CREATE TABLE {run_table('refused', sync.name)} ({INCOMING}, _key VARCHAR, known BOOLEAN)"
+        )
+        return
     code = "CASE WHEN d._copies > 1 THEN 'DUPLICATE_VALUE' ELSE w._code END"
     field = f"CASE WHEN d._copies > 1 THEN {literal(sync.identity[0].field)} ELSE w._field END"
     whole = ", ".join(f"coalesce(w.{ident(rule.field + '=')}, {_NOTHING})" for rule in sync.rules)

@@ -245,7 +245,9 @@ COSTS = [
     (200, 1, 1),
     (1000, 1, 1),
     (2000, 2, 2),
-    (10000, 7, 6),
+    (10_000, 7, 6),
+    pytest.param(100_000, 7, 6, marks=pytest.mark.slow),
+    pytest.param(1_000_000, 7, 6, marks=pytest.mark.slow),  # short rows: one job of 90 MB holds them all
 ]
 
 
