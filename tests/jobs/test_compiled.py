@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 
 import sfsync
 from sfsync.compiler.manifest import Manifest
+from sfsync.compiler.stored import MAX_BYTES
 from sfsync.contract import Contract, from_json
 from sfsync.errors import CompileError, ProfileError, SfsyncError
 from sfsync.jobs.compile import compile_session, selected_names, write_compiled
@@ -335,6 +339,15 @@ def truncate(name: str) -> Callable[[Lab], None]:
     return change
 
 
+def huge(name: str) -> Callable[[Lab], None]:
+    def change(lab: Lab) -> None:
+        path = lab.root / ".sfsync" / "compiled" / name
+        with path.open("r+b") as file:
+            file.truncate(MAX_BYTES + 1)  # sparse: it takes no room
+
+    return change
+
+
 def is_folder(name: str) -> Callable[[Lab], None]:
     def change(lab: Lab) -> None:
         path = lab.root / ".sfsync" / "compiled" / name
@@ -342,6 +355,11 @@ def is_folder(name: str) -> Callable[[Lab], None]:
         path.mkdir()
 
     return change
+
+
+def stamp(lab: Lab, name: str) -> tuple[int, int]:
+    found = (lab.root / ".sfsync" / "compiled" / name).stat()
+    return found.st_ino, found.st_size
 
 
 def put(data: list[Any], at: int, value: Any) -> list[Any]:
@@ -356,6 +374,7 @@ DAMAGES: list[tuple[str, Callable[[str], Callable[[Lab], None]]]] = [
     ("null", lambda name: damage(name, "null")),
     ("deep", lambda name: damage(name, "[" * 200_000)),
     ("truncated", truncate),
+    ("huge", huge),
     ("of another build", lambda name: rewrite(name, lambda data: put(data, 0, "0" * 64))),
     ("a value too few", lambda name: rewrite(name, lambda data: data[:-1])),
     ("a value too many", lambda name: rewrite(name, lambda data: [*data, 1])),
@@ -372,13 +391,13 @@ def test_a_damaged_file_is_made_anew(
 ) -> None:
     lab.compile()
     way(name)(lab)
-    broken = lab.kept()[name]
+    broken = stamp(lab, name)
     with lab.session() as session:
         assert session.target.target == "dev"
     if name == "project.json":  # its facts are kept with the next manifest
         shutil.rmtree(lab.root / ".sfsync" / "compiled" / "targets")
     lab.compile()
-    assert lab.kept()[name] != broken
+    assert stamp(lab, name) != broken
     assert lab.is_kept()
 
 
@@ -527,3 +546,57 @@ def test_odd_names_and_texts(lab: Lab) -> None:
     lab.edit("syncs/all.yml", "LastName: name", "LastName: {column: name, shared: true}")
     lab.compile()
     assert lab.is_kept()
+
+
+def test_the_template_compiles_once(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "template", vars={"dirty": True})
+    shutil.copytree(Path(__file__).parents[2] / "project_template", lab.root)
+    first = lab.compile()
+    assert len(first.syncs) == 3
+    assert lab.is_kept()
+    lab.select = ("contacts+",)
+    assert lab.is_kept()
+
+
+COMMAND = """
+import sys
+from sfsync.cli.main import main
+sys.argv = ["sfsync", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(*sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def start(root: Path, *args: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", COMMAND, *args, "--project-dir", str(root)]
+    env = os.environ | ENV | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_an_unchanged_project_starts_without_the_parsers(lab: Lab) -> None:
+    shown = []
+    for heavy in (True, False):
+        process = start(lab.root, "ls", "--select", "contacts")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert ("sqlglot" in err.split()) == heavy
+        shown.append(out)
+        loaded = {"pydantic", "jinja2", "yaml", "requests", "simple_salesforce"} & set(err.split())
+        assert heavy or not loaded
+    assert shown[0] == shown[1] == "contacts\n"
+
+
+def test_processes_that_compile_at_once_leave_whole_files(lab: Lab) -> None:
+    lab.contract = None
+    lab.compile()  # loads the seeds, which one process does at a time
+    shutil.rmtree(lab.root / ".sfsync" / "compiled")
+    processes = [start(lab.root, "ls") for _ in range(3)]
+    answers = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], answers
+    assert {out for out, _ in answers} == {"accounts\ncontacts\n"}
+    before = lab.kept()["targets/dev.without-org.json"]
+    assert lab.compile() == lab.from_nothing()
+    assert lab.kept()["targets/dev.without-org.json"] == before
+    assert not list((lab.root / ".sfsync" / "compiled").rglob("*.tmp"))
