@@ -55,6 +55,15 @@ class RejectedSample:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedCode:
+    """How many rows of a run were refused for one reason."""
+
+    code: str
+    field: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class SyncResult:
     """What became of one sync's rows. model: outcomes of staged rows; removed: of records whose row left the model."""
 
@@ -73,6 +82,7 @@ class SyncResult:
     message: str | None = None
     rejected: tuple[RejectedSample, ...] = ()
     rejected_file: str | None = None
+    rejected_codes: tuple[RejectedCode, ...] = ()  # most rows first; `rejected` has samples of each
 
     @property
     def closes(self) -> bool:
@@ -205,6 +215,9 @@ def _sync_json(item: SyncResult) -> dict[str, object]:
         "api_calls": item.calls,
         "job_ids": list(item.job_ids),
         "rejected_file": item.rejected_file,
+        "rejected_codes": [
+            {"code": found.code, "field": found.field, "rows": found.rows} for found in item.rejected_codes
+        ],
         "rejected": [
             {
                 "identity": json.loads(row.identity),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfsync.artifacts import RejectedSample, Status, SyncResult, status_of
+from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, status_of
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
@@ -13,7 +13,8 @@ from sfsync.push.context import PushContext
 from sfsync.records import Operation, Outcome
 from sfsync.state import history, rejected, snapshots
 
-SAMPLES = 20
+SAMPLES = 5
+"""Refused rows of each code and field that a result shows."""
 
 
 def finish_sync(
@@ -95,7 +96,7 @@ def _result(
     refused = status is Status.REFUSED
     now = session.clock.now()
     times = context.times.get(name, (now, now))
-    samples = [row for row in rejected.read(session.store, name, SAMPLES) if row.run_id == session.run_id]
+    samples = rejected.samples_of_run(session.store, name, session.run_id, SAMPLES)
     return SyncResult(
         name=name,
         object=item.sync.object,
@@ -117,6 +118,9 @@ def _result(
         rejected_file=f"{session.facts.target_path}/rejected/{name}.csv"
         if rejected.counts(session.store).get(name)
         else None,
+        rejected_codes=tuple(
+            RejectedCode(*found) for found in rejected.codes_of_run(session.store, name, session.run_id)
+        ),
     )
 
 

@@ -158,24 +158,26 @@ def _accounting(page: Page, item: SyncResult) -> None:
 
 def _rejected(page: Page, item: SyncResult) -> None:
     """Refused rows of this run, grouped by code and field, and where all of them are."""
-    groups: dict[tuple[str, str | None], list[RejectedSample]] = {}
+    samples: dict[tuple[str, str | None], list[RejectedSample]] = {}
     for row in item.rejected:
-        groups.setdefault((row.code, row.field), []).append(row)
-    if groups:
+        samples.setdefault((row.code, row.field), []).append(row)
+    if item.rejected_codes:
         page.line()
     # Rows that were held already are a reminder, not news.
     style = Style.WARN if item.status is Status.WARN else Style.BAD
-    for (code, field), rows in groups.items():
-        page.line(f"  ! {safe(code)}{f' on {safe(field)}' if field else ''}", style)
-        for row in rows[:_GROUP_ROWS]:
+    for found in item.rejected_codes:
+        field = f" on {safe(found.field)}" if found.field else ""
+        page.line(f"  ! {safe(found.code)}{field}: {plural(found.rows, 'row')}", style)
+        shown = samples.get((found.code, found.field), [])[:_GROUP_ROWS]
+        for row in shown:
             tries = f" (attempt {row.attempts})" if row.attempts > 1 else ""
             page.wrapped(
                 f"{safe(identity_text(row.identity))}: {safe(row.message)}{tries}",
                 indent="      ",
                 hang="        ",
             )
-        if len(rows) > _GROUP_ROWS:
-            page.line(f"      and {number(len(rows) - _GROUP_ROWS)} more", Style.QUIET)
+        if found.rows > len(shown):
+            page.line(f"      and {number(found.rows - len(shown))} more", Style.QUIET)
     if item.rejected_file:
         page.line(f"  All rejected and held rows: {item.rejected_file}", Style.QUIET)
 

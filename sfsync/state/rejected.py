@@ -103,6 +103,27 @@ def read(store: StateStore, sync: str, limit: int | None = None) -> list[Refused
     return [_refused(row) for row in rows]
 
 
+def codes_of_run(store: StateStore, sync: str, run_id: str) -> list[tuple[str, str | None, int]]:
+    """(code, field, rows) of what one run found refused, most rows first."""
+    return store.db.execute(
+        f"SELECT code, field, count(*) FROM {TABLE} WHERE sync = ? AND run_id = ?"
+        " GROUP BY code, field ORDER BY count(*) DESC, code, field",
+        [sync, run_id],
+    )
+
+
+def samples_of_run(store: StateStore, sync: str, run_id: str, each: int) -> list[Refused]:
+    """The first rows of each code and field that one run found refused."""
+    rows = store.db.execute(
+        f"SELECT key, identity, action, code, field, message, attempts, run_id, last_at FROM {TABLE}"
+        " WHERE sync = ? AND run_id = ?"
+        f" QUALIFY row_number() OVER (PARTITION BY code, field ORDER BY key, digest) <= {each}"
+        " ORDER BY code, field, key, digest",
+        [sync, run_id],
+    )
+    return [_refused(row) for row in rows]
+
+
 def counts(store: StateStore) -> dict[str, int]:
     """How many rows each sync has refused at the moment."""
     return dict(store.db.execute(f"SELECT sync, count(*) FROM {TABLE} GROUP BY sync"))

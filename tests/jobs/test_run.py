@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections import Counter
 from typing import Any
 
 import duckdb
@@ -322,6 +324,22 @@ def test_a_new_mapped_field_is_sent_and_the_others_are_left_alone(ready: Team) -
     ready.run()
     assert [set(sent(write)) for write in ready.org.writes()[writes:]] == [{"Title"}] * 3
     assert not ready.plan().has_changes
+
+
+def test_refused_rows_are_counted_by_code_with_samples_of_each(ready: Team) -> None:
+    ready.contacts(
+        [{"id": f"L{n}", "last": "x" * 99} for n in range(30)]
+        + [{"id": f"E{n}", "last": "x", "email": "none"} for n in range(3)]
+    )
+    item = of(ready.run(), "contacts")
+    found = [(c.code, c.field, c.rows) for c in item.rejected_codes]
+    assert found == [("STRING_TOO_LONG", "LastName", 30), ("INVALID_EMAIL_ADDRESS", "Email", 3)]
+    assert Counter(row.code for row in item.rejected) == {"STRING_TOO_LONG": 5, "INVALID_EMAIL_ADDRESS": 3}
+    results = json.loads((ready.folder / "target/run_results.json").read_text("utf-8"))["results"]
+    assert [code["rows"] for r in results if r["object"] == "Contact" for code in r["rejected_codes"]] == [
+        30,
+        3,
+    ]
 
 
 def lead(team: Team) -> None:

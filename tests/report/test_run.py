@@ -8,7 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from sfsync.artifacts import RejectedSample, Result, Status, StatusLine, StatusResult, SyncResult
+from sfsync.artifacts import (
+    RejectedCode,
+    RejectedSample,
+    Result,
+    Status,
+    StatusLine,
+    StatusResult,
+    SyncResult,
+)
 from sfsync.records import Outcome
 from sfsync.report.project_text import compile_text, debug_text, ls_text, seed_text
 from sfsync.report.run_text import last_line, run_text, sum_text
@@ -77,6 +85,7 @@ def busy() -> Result:
             },
             removals={Outcome.DELETED: 3},
             rejected=rejected,
+            rejected_codes=(RejectedCode("STRING_TOO_LONG", "LastName", 5), RejectedCode("X", None, 1)),
             rejected_file="target/rejected/contacts.csv",
             calls=7,
             job_ids=("7501x0000000001AAA",),
