@@ -10,9 +10,8 @@ import pytest
 
 import sfsync
 from sfsync.compiler.compile import compile_project
-from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest import Manifest
-from sfsync.compiler.surroundings import Surroundings
+from sfsync.compiler.surroundings import OrgView, Surroundings
 from sfsync.contract import Field, SObject, from_json
 from sfsync.engine.duckdb import DuckDB
 from sfsync.engine.duckdb_warehouse import DuckDBWarehouse

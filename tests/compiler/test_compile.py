@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sfsync.project.facts import used_objects
-from sfsync.compiler.fields import OrgView
 from sfsync.compiler.manifest_json import Header, compiled_files, manifest_text
+from sfsync.compiler.surroundings import OrgView
 from sfsync.contract import Contract
+from sfsync.project.facts import used_objects
 from sfsync.project.load import load_project
 
 SOURCES = """version: 2
