@@ -15,8 +15,7 @@ from sfsync.jobs.record import StateRecorder
 from sfsync.jobs.results import finish_sync, write_rejected, write_successes
 from sfsync.jobs.session import Options, Session
 from sfsync.plan.plan import Plan
-from sfsync.push.context import PushContext, Tally, prepare_outcomes
-from sfsync.push.push import PushEnd, push_plan
+from sfsync.push.context import PushContext, PushEnd, Tally, prepare_outcomes
 from sfsync.state import contracts, history, snapshots
 
 
@@ -122,6 +121,8 @@ def _push(
     if not sends:
         prepare_outcomes(context)
         return context, PushEnd(stop_requested(), False, None)
+    from sfsync.push.push import push_plan  # HTTP is only imported by a run that sends
+
     return context, push_plan(context, plan, manifest.levels)
 
 

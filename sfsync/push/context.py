@@ -13,16 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import RUN, run_table
 from sfsync.engine.duckdb import DuckDB
 from sfsync.ports import CallLedger, Clock, Events
 from sfsync.records import Operation, Outcome
-from sfsync.salesforce import status_codes
-from sfsync.salesforce.door import Door
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+
+if TYPE_CHECKING:
+    from sfsync.salesforce.door import Door
 
 _STATUS_TABLE = f"{RUN}.main.status_codes"
 
@@ -98,6 +99,8 @@ class PushContext:
     def status_codes(self) -> str:
         """The table that tells what an error means, for SQL; made when the first row is refused."""
         if not self.has_status_codes:
+            from sfsync.salesforce import status_codes  # most runs have nothing refused
+
             rows = status_codes.rows()
             marks = ", ".join("(?, ?, ?, ?, ?, ?, ?)" for _ in rows)
             self.db.execute(f"CREATE TABLE {_STATUS_TABLE} ({status_codes.TABLE_COLUMNS})")
@@ -135,6 +138,15 @@ class PushContext:
         self.done[sync] = self.done.get(sync, 0) + rows
         calls, jobs = self.calls.get(sync, 0), len(self.job_ids.get(sync, ()))
         self.events.progress(sync, self.done[sync], self.totals.get(sync), calls=calls, jobs=jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class PushEnd:
+    """How a push ended. reason: None when everything planned was tried."""
+
+    interrupted: bool
+    limit_reached: bool
+    reason: str | None
 
 
 def prepare_outcomes(context: PushContext) -> None:

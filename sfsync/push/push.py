@@ -8,26 +8,16 @@ Invariant: at the end every planned row has exactly one outcome in the run's fil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push import order
 from sfsync.push.collections import LimitReachedError, StopPushError, push_call
-from sfsync.push.context import PushContext, prepare_outcomes, settle
+from sfsync.push.context import PushContext, PushEnd, prepare_outcomes, settle
 from sfsync.push.jobs import OpenJob, finish_jobs, start_job
 from sfsync.push.lanes import Talk, run_lanes
 from sfsync.records import Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-
-
-@dataclass(frozen=True, slots=True)
-class PushEnd:
-    """How a push ended. reason: None when everything planned was tried."""
-
-    interrupted: bool
-    limit_reached: bool
-    reason: str | None
 
 
 def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]]) -> PushEnd:
