@@ -86,9 +86,8 @@ def key_text(rules: Sequence[FieldRule], texts: Sequence[str], dialect: Dialect)
     """
     parts = []
     for rule, text in zip(rules, texts, strict=True):
-        part = f"NULLIF({text}, '')"
         folds = not rule.case_sensitive and rule.type in _FOLDED
-        parts.append(f"({dialect.fold(part)})" if folds else part)
+        parts.append(f"NULLIF({dialect.fold(text) if folds else text}, '')")
     if len(parts) == 1:
         return parts[0]
     return "'[' || " + " || ',' || ".join(wire_text.json_text(part) for part in parts) + " || ']'"

@@ -129,7 +129,7 @@ def _clean(source: Source, checks: list[tuple[str, str]]) -> str:
         trimmed = dialect.trim(text)
         # Few texts hold a CR, and to look for one costs half of replacing none.
         replaced = f"REPLACE(REPLACE({trimmed}, {_CRLF}, {_LF}), {_CR}, {_LF})"
-        return f"CASE WHEN POSITION({_CR} IN {text}) > 0 THEN {replaced} ELSE {trimmed} END"
+        return f"CASE WHEN {dialect.contains(text, _CR)} THEN {replaced} ELSE {trimmed} END"
     if family is SourceType.BOOLEAN:
         return f"CASE WHEN {x} THEN 'true' WHEN NOT {x} THEN 'false' END"
     if family is SourceType.DATE:

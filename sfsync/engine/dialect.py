@@ -46,6 +46,7 @@ class Dialect:
     ]  # (x, its engine type): date, timestamp, ISO text -> zone-less microseconds
     timestamptz: Callable[[str], str]  # ISO text with an offset -> instant
     trim: Callable[[str], str]
+    contains: Callable[[str, str], str]  # (text, text constant)
     matches: Callable[[str, str], str]  # (x, pattern): ASCII classes written out, anchored, no backslash
     finite: Callable[[str], str]  # a double that is a number
     finite_decimal: Callable[[str], str] | None  # a decimal that is a number; None: they all are
@@ -79,7 +80,7 @@ def _trim_set(x: str) -> str:
 
 def _duckdb_trim(x: str) -> str:
     # Most texts have nothing to trim; looking at both ends first is 2 to 4 times faster.
-    return f"CASE WHEN ASCII({x}) <= 32 OR ASCII(RIGHT({x}, 1)) <= 32 THEN {_trim_set(x)} ELSE {x} END"
+    return f"CASE WHEN ASCII({x}) <= 32 OR ASCII(({x})[-1]) <= 32 THEN {_trim_set(x)} ELSE {x} END"
 
 
 def _duckdb_decimal(x: str, scale: int) -> str:
@@ -141,6 +142,7 @@ DUCKDB = Dialect(
     timestamp=_duckdb_timestamp,
     timestamptz=lambda x: f"TRY_CAST({x} AS TIMESTAMPTZ)",
     trim=_duckdb_trim,
+    contains=lambda x, part: f"CONTAINS({x}, {part})",
     matches=lambda x, pattern: f"REGEXP_MATCHES({x}, {quote_literal(pattern)})",
     finite=lambda x: f"ISFINITE({x})",
     finite_decimal=None,
@@ -235,6 +237,7 @@ POSTGRES = Dialect(
     timestamp=lambda x, kind: f"CAST({x} AS TIMESTAMP)",
     timestamptz=lambda x: f"CAST({x} AS TIMESTAMPTZ)",
     trim=_trim_set,
+    contains=lambda x, part: f"(POSITION({part} IN {x}) > 0)",
     matches=lambda x, pattern: f"({x} ~ {quote_literal(pattern)})",
     finite=lambda x: f"({x} NOT IN {_NOT_NUMBERS})",
     finite_decimal=lambda x: f"(CAST({x} AS TEXT) NOT IN {_NOT_NUMBERS})",
