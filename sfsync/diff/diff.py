@@ -126,6 +126,12 @@ def _judge(
 ) -> None:
     """Step two: project and judge the candidates only; leaves `judged:` and, as every later step reads it, `work:`."""
     dialect, candidate = context.dialect, run_table("candidate", sync.name)
+    wide, work = run_table("judged", sync.name), run_table("work", sync.name)
+    if table is not None and not context.db.value(f"SELECT count(*) FROM {candidate}"):
+        # The usual run: nothing moved. To plan the statement below costs more than all that follows it.
+        context.db.execute(f"CREATE TABLE {wide} ({sql.judged_shape(sync)})")
+        context.db.execute(f"CREATE VIEW {work} AS SELECT * FROM {wide}")
+        return
     known = None if table is None else sql.known_rows(table, candidate, dialect)
     rows = staged.relation if table is None else candidate
     if staged.projected:
@@ -138,14 +144,9 @@ def _judge(
         projected = sql.project_candidates(sync, rows, dialect)
     # Without a snapshot all rows are creates, and what a create sends follows from the whole text: a text is written once.
     sent = () if table is not None else sql.sent_on_create(sync)
-    judged, wide = (
-        sql.judged(sync, projected, known, info.fields, stored=not sent),
-        run_table("judged", sync.name),
-    )
+    judged = sql.judged(sync, projected, known, info.fields, stored=not sent)
     context.db.execute(f"CREATE TABLE {wide} AS {judged}")
-    context.db.execute(
-        f"CREATE VIEW {run_table('work', sync.name)} AS SELECT {', '.join(['*', *sent])} FROM {wide}"
-    )
+    context.db.execute(f"CREATE VIEW {work} AS SELECT {', '.join(['*', *sent])} FROM {wide}")
 
 
 def _hold(sync: CompiledSync, context: DiffContext) -> None:

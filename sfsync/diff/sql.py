@@ -175,6 +175,15 @@ def judged(
     )
 
 
+def judged_shape(sync: CompiledSync) -> str:
+    """The columns of `judged` with the types they have in DuckDB, for a table without rows."""
+    columns = {"_key": "VARCHAR", "_source_hash": "UBIGINT", "_record_id": "VARCHAR", "_origin": "VARCHAR"}
+    columns |= {"_gone_at": "TIMESTAMP", "_code": "VARCHAR", "_field": "VARCHAR", "_value": "VARCHAR"}
+    columns |= {"_size": "BIGINT", "_op": "VARCHAR"}
+    columns |= {ident(rule.field + mark): "VARCHAR" for rule in sync.rules for mark in ("", "=")}
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+
+
 def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: frozenset[str]) -> str:
     mine = ", ".join(
         f"p.{ident(rule.field)} AS {ident(rule.field + '=')}, p.{ident(rule.field + '!')} AS {ident(rule.field + '!')}"

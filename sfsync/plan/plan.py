@@ -182,7 +182,12 @@ def _shown(rule: FieldRule, text: str) -> str:
 def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: DuckDB) -> tuple[Sample, ...]:
     sync = changes.sync
     out: list[Sample] = []
-    for operation in Operation:
+    counts = {
+        Operation.UPSERT: changes.upserts,
+        Operation.UPDATE: changes.updates,
+        Operation.DELETE: changes.deletes,
+    }
+    for operation in (operation for operation in Operation if counts.get(operation)):
         table = run_table(operation.value, sync.name)
         if operation is Operation.DELETE:
             rows = db.execute(f"SELECT c._shown FROM {table} AS c ORDER BY c._key LIMIT {SAMPLES}")

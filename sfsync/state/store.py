@@ -172,13 +172,13 @@ class StateStore:
         )
 
     def _version(self, *, fresh_allowed: bool) -> int:
-        tables = self.db.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main'",
-            [CATALOG],
-        )
-        if not tables and fresh_allowed:
-            return 0
-        text = self.meta("version") if ("meta",) in tables else None
+        try:
+            text = self.meta("version")
+        except DuckDBError:  # no such table: a fresh file, or another program's
+            found = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main'"
+            if fresh_allowed and not self.db.value(found, [CATALOG]):
+                return 0
+            text = None
         if text is None or not text.isdigit():
             raise self._not_a_state()
         if int(text) > VERSION:

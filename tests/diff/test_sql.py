@@ -276,6 +276,16 @@ def test_without_a_snapshot_everything_is_new(engine: Engine) -> None:
     ]
 
 
+def test_the_shape_of_judged_rows_is_told_as_it_is(duckdb: Engine) -> None:
+    """What a diff without candidates makes is the table that the statement would have made."""
+    duckdb.table("m", SHAPE, [])
+    first = sql.projection(PROJECTED, "m", duckdb.dialect)
+    duckdb.run("CREATE OR REPLACE TABLE made AS " + sql.judged(PROJECTED, first, None, frozenset()))
+    duckdb.run(f"CREATE OR REPLACE TABLE told ({sql.judged_shape(PROJECTED)})")
+    assert duckdb.rows("DESCRIBE told") == duckdb.rows("DESCRIBE made")
+    duckdb.run("DROP TABLE made; DROP TABLE told")
+
+
 def test_a_field_the_snapshot_has_no_column_for_is_absent(engine: Engine) -> None:
     assert judge(engine, judging(), "a", None, have=False)[:2] == ("update", "a")
     assert judge(engine, judging(), None, None, have=False)[:2] == ("none", None)
