@@ -21,6 +21,7 @@ PACKAGE = ROOT / "sfsync"
 
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 70
+MAX_VERB_LINES = 150  # a file of jobs/ with a command reads as the table of contents of what it does
 
 
 @dataclass(frozen=True)
@@ -371,6 +372,17 @@ def test_files_fit_in_the_head():
     assert not too_long, f"above {MAX_FILE_LINES} lines: {too_long}"
     stale = [path for path in LONG_FILES if sizes.get(path, 0) <= MAX_FILE_LINES]
     assert not stale, f"not long any more, take them off the list: {stale}"
+
+
+def test_a_verb_is_a_table_of_contents():
+    sources = {path: path.read_text(encoding="utf-8") for path in (PACKAGE / "jobs").glob("*.py")}
+    verbs = {
+        path.name: len(text.splitlines())
+        for path, text in sources.items()
+        if re.search(r"^def \w+_command\(", text, re.M)
+    }
+    assert {"plan.py", "run.py", "retry.py"} <= set(verbs)
+    assert not {name: lines for name, lines in verbs.items() if lines > MAX_VERB_LINES}
 
 
 def test_functions_fit_on_a_screen():

@@ -58,6 +58,7 @@ def retry(given: Given, allow: tuple[str, ...], strict: bool) -> int:
 
 def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict: bool) -> int:
     from sfsync.cli.interrupt import stopping
+    from sfsync.jobs.run import RunOptions
     from sfsync.report.plan_values import last_line
     from sfsync.report.run_text import run_text
 
@@ -70,7 +71,7 @@ def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict:
             for warning in plan.warnings:
                 talker.log("warning", warning)
 
-        result = job(options, allow=allow, strict=strict, stop_requested=stop.requested, on_plan=on_plan)
+        result = job(options, RunOptions(allow, strict, stop.requested, on_plan))
     screen = screen_of(sys.stdout)
     write_report(run_text(result, color=screen.color, width=screen.width))
     code: int = result.exit_code

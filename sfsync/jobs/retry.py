@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from sfsync.artifacts import Result
 from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.plan import selected_syncs
-from sfsync.jobs.run import never, run_session
+from sfsync.jobs.run import PLAIN, RunOptions, run_session
 from sfsync.jobs.session import Options, Session
-from sfsync.plan.plan import Plan
 from sfsync.state import contracts, rejected
 
 
-def retry_command(
-    options: Options,
-    *,
-    allow: Sequence[str] = (),
-    strict: bool = False,
-    stop_requested: Callable[[], bool] = never,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
-) -> Result:
+def retry_command(options: Options, how: RunOptions = PLAIN) -> Result:
     """Release the held rows of the selected syncs and run these syncs."""
     with Session(options, "retry") as session:
         session.open_store(write=True)
@@ -32,6 +22,4 @@ def retry_command(
             f"{released:,} held rows are tried again" if released else "no row is held: this is a plain run"
         )
         session.events.log("info", said)
-        return run_session(
-            session, manifest, allow=allow, strict=strict, stop_requested=stop_requested, on_plan=on_plan
-        )
+        return run_session(session, manifest, how)

@@ -21,7 +21,7 @@ import yaml
 from sfsync.artifacts import Result, SyncResult
 from sfsync.jobs.plan import plan_command
 from sfsync.jobs.retry import retry_command
-from sfsync.jobs.run import run_command
+from sfsync.jobs.run import RunOptions, run_command
 from sfsync.jobs.session import Options
 from sfsync.jobs.state_init import state_init_command
 from sfsync.plan.plan import Plan, SyncPlan
@@ -187,7 +187,7 @@ class Team:
         return plan_command(self.options(select), allow=allow)
 
     def run(self, *select: str, **more: Any) -> Result:
-        result = run_command(self.options(select), **more)
+        result = run_command(self.options(select), RunOptions(**more))
         assert all(item.closes for item in result.syncs), result.syncs
         return result
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sfsync.jobs.run import run_command
+from sfsync.jobs.run import RunOptions, run_command
 from tests.jobs.conftest import Team
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def test_during_and_after_a_run(ready: Team) -> None:
     options = ready.options()
     result = run_command(
         type(options)(project_dir=options.project_dir, clock=options.clock, env={}, events=watcher),
-        on_plan=lambda plan: watcher.log("info", ""),
+        RunOptions(on_plan=lambda plan: watcher.log("info", "")),
     )
     assert result.exit_code == 0
     assert {"prod.duckdb", "prod.duckdb.wal", "run.duckdb"} <= set(watcher.seen)

@@ -1,0 +1,63 @@
+"""Hands a plan to the room that pushes it, with the state, the account of calls and the sizes learned before.
+
+Owns:      wiring push's ports to this session, and keeping what the push has learned for the next plan.
+Does not:  decide what is sent (plan) or how it is repeated (push).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from sfsync.compiler.manifest import Manifest
+from sfsync.contract import Contract
+from sfsync.jobs.record import StateRecorder
+from sfsync.jobs.session import Session
+from sfsync.plan.plan import Plan
+from sfsync.push.context import PushContext, PushEnd, Tally, prepare_outcomes
+from sfsync.state import contracts, history, snapshots
+from sfsync.state.store import StateStore
+
+
+def send_plan(
+    session: Session, manifest: Manifest, plan: Plan, stop_requested: Callable[[], bool]
+) -> tuple[PushContext, PushEnd]:
+    """Send what no guard refused; without changes no connection is opened."""
+    store, ledger = session.store, session.ledger
+    pushed = {item.sync.name: item.sync for item in plan.syncs if not item.refusals}
+    sends = any(item.has_changes for item in plan.syncs if not item.refusals)
+    for sync in pushed.values():
+        snapshots.prepare(store, sync)
+    learned = history.learned(store, "collection_rows")
+    context = PushContext(
+        db=session.db,
+        door=session.door if sends else None,  # type: ignore[arg-type]  # nothing is sent without changes
+        clock=session.clock,
+        events=session.events,
+        spool=session.spool,
+        recorder=StateRecorder(store, session.run_id),
+        syncs=pushed,
+        available=lambda: ledger.budget().available,
+        tally=Tally(ledger),
+        stop_requested=stop_requested,
+        jitter=random.random,
+        threads=session.target.threads,
+        refers_to=(contracts.load(store) or Contract(())).reference_to,
+        chunks={name: int(value) for name, value in learned.items()},
+        job_speed=history.learned(store, "job_seconds_per_row"),
+        totals={i.sync.name: i.changes.upserts + i.changes.updates + i.changes.deletes for i in plan.syncs},
+    )
+    if not sends:
+        prepare_outcomes(context)
+        return context, PushEnd(stop_requested(), False, None)
+    from sfsync.push.push import push_plan  # HTTP is only imported by a run that sends
+
+    return context, push_plan(context, plan, manifest.levels)
+
+
+def keep_learned(store: StateStore, context: PushContext) -> None:
+    """How many rows a Collection took without trouble, and how long a job's row took."""
+    for name, rows in context.chunks.items():
+        history.learn(store, name, "collection_rows", rows)
+    for name, seconds in context.job_speed.items():
+        history.learn(store, name, "job_seconds_per_row", seconds)
