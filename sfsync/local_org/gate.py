@@ -2,7 +2,8 @@
 
 Owns:      what is asked of a request before its handler runs, and what is noted after.
 Does not:  know a resource.
-Invariant: a request below /services/data/vNN.0/ is counted once, journaled once, and never answered unsigned.
+Invariant: a request below /services/data/vNN.0/ is counted once, journaled once, and never answered unsigned; its
+           line is in the journal before its client can know that it has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sfsync.local_org.answers import ApiError, not_found, session_expired, to_response
 from sfsync.local_org.faults import Rule
-from sfsync.local_org.journal import Line
+from sfsync.local_org.journal import Journal, Line
 from sfsync.local_org.org import Org
 from sfsync.local_org.transport import cut
 
@@ -50,6 +51,24 @@ def kind_of(method: str, path: str) -> str:
     return "rows" if found == "describe" and method != "GET" else found
 
 
+class _Entry:
+    """A request's line in the journal, written once: before the last byte of its answer, or at the latest at its end."""
+
+    def __init__(self, journal: Journal, number: int, method: str, path: str) -> None:
+        self._journal, self._number, self._method, self._path = journal, number, method, path
+        self._written = False
+        self.status = 0
+        self.counted = False
+
+    def write(self) -> None:
+        if self._written:
+            return
+        self._written = True
+        now = datetime.now(UTC).replace(tzinfo=None)
+        kind = kind_of(self._method, self._path)
+        self._journal.add(Line(self._number, now, self._method, self._path, self.status, kind, self.counted))
+
+
 class Gate:
     """ASGI middleware around the whole app."""
 
@@ -68,29 +87,32 @@ class Gate:
             return
         method = _method(scope)
         scope["org.request"] = number = self.org.journal.next_number()
-        counted = limited = False
-        noted: dict[str, int] = {"status": 0}
+        entry = _Entry(self.org.journal, number, method, path)
+        limited = False
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                noted["status"] = message["status"]
-                if counted or limited:
+                entry.status = message["status"]
+                if entry.counted or limited:
                     message["headers"] = [
                         *message.get("headers", ()),
                         (b"sforce-limit-info", self.org.limits.header().encode()),
                     ]
+            elif not message.get("more_body", False):
+                entry.write()
             await send(message)
 
         try:
             rule = self.org.faults.take(method, path)
             if rule is not None and rule.fault == "lost_before_commit":
+                entry.write()
                 await cut(scope)
                 return
             try:
                 self._admit(scope, rule)
-                counted = _DATA.match(path) is not None
-                if counted and not self.org.limits.calls.take():
-                    counted, limited = False, True
+                entry.counted = _DATA.match(path) is not None
+                if entry.counted and not self.org.limits.calls.take():
+                    entry.counted, limited = False, True
                     raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
             except ApiError as refusal:
                 await to_response(refusal.answer(), {})(scope, receive, noting)
@@ -100,20 +122,12 @@ class Gate:
                 return
             if rule is not None and rule.fault == "lost_after_commit":
                 await self.app(scope, receive, _swallow)
+                entry.write()
                 await cut(scope)
                 return
             await self.app(scope, receive, noting)
         finally:
-            line = Line(
-                number,
-                datetime.now(UTC).replace(tzinfo=None),
-                method,
-                path,
-                noted["status"],
-                kind_of(method, path),
-                counted,
-            )
-            self.org.journal.add(line)
+            entry.write()
 
     def _admit(self, scope: Scope, rule: Rule | None) -> None:
         """Token and version.

@@ -43,6 +43,7 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._waiting: list[Line] = []
         with store.reading() as cursor:
             last = cursor.execute(
@@ -66,11 +67,14 @@ class Journal:
             self._waiting.clear()
 
     def flush(self) -> None:
-        """Put what waits into the file."""
-        with self._lock:
-            lines, self._waiting = self._waiting, []
-        if not lines:
-            return
+        """Put what waits into the file. What another thread is putting there is there, too, when this returns."""
+        with self._flushing:
+            with self._lock:
+                lines, self._waiting = self._waiting, []
+            if lines:
+                self._insert(lines)
+
+    def _insert(self, lines: list[Line]) -> None:
         columns = [
             list(c)
             for c in zip(
