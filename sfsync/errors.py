@@ -10,7 +10,6 @@ Two questions place a class: whose fault it is, and what the runner does next.
       WarehouseError                the user's database refused or cannot be reached
       OrgError                      Salesforce refused or cannot be reached
         AuthError                   sign-in failed
-        AccessError                 a right is missing
         OrgUnavailableError         no answer, or a server error, after all tries
         ApiLimitError               no API call may be spent now
       StateError                    the state is missing, foreign, newer or damaged
@@ -126,10 +125,6 @@ class OrgError(SfsyncError):
 
 class AuthError(OrgError):
     """Sign-in failed."""
-
-
-class AccessError(OrgError):
-    """The user of this connection lacks a right that a sync needs."""
 
 
 class OrgUnavailableError(OrgError):

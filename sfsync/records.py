@@ -44,13 +44,6 @@ class Outcome(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
-class Origin(StrEnum):
-    """Who made a record of the snapshot; only `created` ones are ever deleted unless a sync says otherwise."""
-
-    CREATED = "created"
-    ADOPTED = "adopted"
-
-
 class Send(StrEnum):
     """What a field sends in one situation; modes, write policies and null policies are resolved into it once."""
 

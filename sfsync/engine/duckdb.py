@@ -25,6 +25,11 @@ from sfsync.errors import InterruptedRunError, SfsyncError
 STORAGE_VERSION = "v1.4.0"
 """Files are written so that the oldest DuckDB that sfsync supports can read them."""
 
+CSV_OPTIONS = (
+    "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
+)
+"""LF, UTF-8 without a mark, quotes doubled and only where needed; written in place, not beside and renamed."""
+
 _HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<pid>\d+)\)")
 _NEWER = re.compile(r"newer (version )?of DuckDB|database with (storage )?version number", re.IGNORECASE)
 
@@ -245,10 +250,7 @@ class DuckDB:
         """
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.close(descriptor)
-        options = (
-            "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
-        )
-        return int(self.value(f"COPY ({select}) TO {quote_literal(str(path))} ({options})"))
+        return int(self.value(f"COPY ({select}) TO {quote_literal(str(path))} ({CSV_OPTIONS})"))
 
     def interrupt(self) -> None:
         """Stop the running statement of this session; callable from another thread or a signal handler."""

@@ -23,14 +23,6 @@ from sfsync.local_org import ids
 from sfsync.local_org.identity import Identity
 
 FILE = "records.duckdb"
-SYSTEM_COLUMNS = (
-    "IsDeleted",
-    "CreatedDate",
-    "CreatedById",
-    "LastModifiedDate",
-    "LastModifiedById",
-    "SystemModstamp",
-)
 
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS data",

@@ -109,10 +109,6 @@ class Project:
     warnings: tuple[str, ...] = ()
 
     @cached_property
-    def sync_by_name(self) -> Mapping[str, SyncFile]:
-        return {s.name: s for s in self.syncs}
-
-    @cached_property
     def model_by_name(self) -> Mapping[str, ModelFile]:
         return {m.name: m for m in self.models}
 
@@ -128,11 +124,6 @@ class Project:
     def target_path(self) -> Path:
         """The folder for artifacts."""
         return self.root / self.spec.target_path
-
-    @property
-    def private_path(self) -> Path:
-        """The folder for local state, seeds, spool and caches."""
-        return self.root / ".sfsync"
 
     def where(self, *path: str | int) -> Where:
         """Where a key of sfsync_project.yml stands."""

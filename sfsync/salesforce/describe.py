@@ -6,7 +6,7 @@ Does not:  cache anything (state does) or judge a sync (compiler/fields does).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sfsync.contract import Contract, SObject
@@ -37,14 +37,6 @@ class OrgIdentity:
     edition: str
     instance: str
     instance_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """One entry of the org's limits."""
-
-    maximum: int
-    remaining: int
 
 
 def fetch_contract(door: Door, object_names: Iterable[str], clock: Clock) -> Contract:
@@ -93,19 +85,6 @@ def fetch_org(door: Door) -> OrgIdentity:
         instance=str(record.get("InstanceName") or ""),
         instance_url=door.token.instance_url,
     )
-
-
-def fetch_limits(door: Door) -> Mapping[str, Allowance]:
-    """The org's limits by name, such as DailyApiRequests: one counted call; needs a right that not every user has."""
-    answer = door.call("GET", door.data_path("limits"), kind="limits")
-    body = answer.json()
-    if not isinstance(body, dict):
-        raise unreadable(answer, "is no list of limits")
-    return {
-        name: Allowance(int(entry["Max"]), int(entry["Remaining"]))
-        for name, entry in body.items()
-        if isinstance(entry, dict) and "Max" in entry and "Remaining" in entry
-    }
 
 
 def _describe(door: Door, name: str) -> SObject | None:

@@ -22,8 +22,6 @@ from sfsync.records import FieldRule
 from sfsync.salesforce.limits import MAX_BULK_RECORD_CHARACTERS
 
 CSV_NULL = "#N/A"
-CSV_OPTIONS = "FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR ''"
-"""For ``COPY (csv_select(...)) TO 'file' (...)``: LF, UTF-8 without a mark, quotes doubled and only where needed."""
 
 _NUMBERS = frozenset({"int", "long", "double", "currency", "percent"})
 _RAW = _NUMBERS | {"boolean"}
@@ -53,7 +51,7 @@ def csv_columns(
         rules: the fields the CSV carries, the upsert key included.
         by_id: put "Id" first (update, delete); a delete has no rules.
         clearing: lookups by reference that this CSV clears instead of sets: the relationship column and the Id column
-            of one lookup never stand in one CSV. Rows must satisfy `csv_fits` for the same `clearing`.
+            of one lookup never stand in one CSV, so every row sets or leaves out all other lookups.
         alias: name of the table in the statement, if its columns need one.
     """
     clears = frozenset(clearing)
@@ -69,17 +67,6 @@ def csv_columns(
     return tuple(columns)
 
 
-def csv_fits(rules: Sequence[FieldRule], clearing: Iterable[str] = (), *, alias: str = "") -> str:
-    """SQL condition: each lookup of the row is absent, or does what this form of CSV does (set or clear)."""
-    clears = frozenset(clearing)
-    parts = []
-    for rule in rules:
-        if rule.reference is not None:
-            source = _column(rule.field, alias)
-            parts.append(f"COALESCE({source} {'=' if rule.field in clears else '<>'} '', TRUE)")
-    return " AND ".join(parts) or "TRUE"
-
-
 def needs_json(rules: Sequence[FieldRule], *, alias: str = "") -> str:
     """SQL condition: CSV cannot carry the row, because a text is literally ``#N/A`` or the record is too long."""
     texts = [rule for rule in rules if _json_type(rule) == "string"]
@@ -91,7 +78,7 @@ def needs_json(rules: Sequence[FieldRule], *, alias: str = "") -> str:
 
 
 def csv_select(columns: Sequence[CsvColumn], source: str) -> str:
-    """The SELECT to COPY with `CSV_OPTIONS`. source: everything from FROM on, e.g. ``t WHERE ... ORDER BY ...``."""
+    """The SELECT for `DuckDB.copy_csv`. source: everything from FROM on, e.g. ``t WHERE ... ORDER BY ...``."""
     cells = ", ".join(f"{c.expression} AS {quoted(c.header)}" for c in columns)
     return f"SELECT {cells} FROM {source}"
 

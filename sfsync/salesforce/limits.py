@@ -17,7 +17,6 @@ NEWEST_API_VERSION = 67.0
 
 MAX_COLLECTION_ROWS = 200
 MAX_COMPOSITE_COLLECTIONS = 5
-MAX_COMPOSITE_ROWS = MAX_COLLECTION_ROWS * MAX_COMPOSITE_COLLECTIONS
 MAX_REQUEST_BYTES = 50 * 1024 * 1024
 MAX_MULTIPART_CHARACTERS = 100_000
 """CSV characters in a Bulk job that is created, filled and closed by one request."""
@@ -26,7 +25,6 @@ MAX_BULK_BYTES = 100 * 1000 * 1000
 """CSV bytes a job, as recommended: 150 MB hold after base64."""
 
 MAX_BULK_RECORD_CHARACTERS = 400_000
-MAX_BULK_HEADER_CHARACTERS = 32_000
 BULK_BATCH_ROWS = 10_000
 """Rows that the platform counts as one of the daily Bulk batches."""
 

@@ -93,16 +93,6 @@ def release(store: StateStore, syncs: list[str]) -> int:
     return count
 
 
-def read(store: StateStore, sync: str, limit: int | None = None) -> list[Refused]:
-    """The refused rows of a sync, newest first."""
-    rows = store.db.execute(
-        f"SELECT key, identity, action, code, field, message, attempts, run_id, last_at FROM {TABLE}"
-        f" WHERE sync = ? ORDER BY last_at DESC, key {'' if limit is None else f'LIMIT {limit}'}",
-        [sync],
-    )
-    return [_refused(row) for row in rows]
-
-
 def codes_of_run(store: StateStore, sync: str, run_id: str) -> list[tuple[str, str | None, int]]:
     """(code, field, rows) of what one run found refused, most rows first."""
     return store.db.execute(

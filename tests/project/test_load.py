@@ -97,7 +97,6 @@ def test_a_whole_project(folder):
     ]
     assert project.warnings == ()
     assert project.target_path == folder / "target"
-    assert project.private_path == folder / ".sfsync"
 
 
 def test_the_least_project(tmp_path):

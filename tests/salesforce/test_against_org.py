@@ -8,13 +8,14 @@ import time
 import duckdb
 import pytest
 
+from sfsync.engine.duckdb import CSV_OPTIONS
 from sfsync.errors import AuthError
 from sfsync.ports import SystemClock
 from sfsync.records import Column, FieldRule, Operation, Reference, Send, SourceType
 from sfsync.salesforce import bulk, encode
 from sfsync.salesforce.auth import Login, id18, sign_in
 from sfsync.salesforce.bulk import JobState, ResultFile
-from sfsync.salesforce.describe import fetch_contract, fetch_limits, fetch_org
+from sfsync.salesforce.describe import fetch_contract, fetch_org
 from sfsync.salesforce.door import open_door
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.query import query, soql
@@ -92,9 +93,7 @@ def records_of(db, rules=RULES, by_id=False) -> str:
 
 def csv_of(db, path, rules=RULES, *, by_id=False, clearing=()):
     columns = encode.csv_columns(rules, by_id=by_id, clearing=clearing)
-    db.execute(
-        f"COPY ({encode.csv_select(columns, 't ORDER BY ordinal')}) TO '{path}' ({encode.CSV_OPTIONS})"
-    )
+    db.execute(f"COPY ({encode.csv_select(columns, 't ORDER BY ordinal')}) TO '{path}' ({CSV_OPTIONS})")
     return path
 
 
@@ -309,7 +308,6 @@ def test_records_are_found_whatever_their_key_holds(org, door):
 def test_the_org_itself(org, door):
     found = fetch_org(door)
     assert (found.org_id, found.instance_url, bool(found.name)) == (id18(org.org_id), org.url, True)
-    assert fetch_limits(door)["DailyApiRequests"].maximum == door.usage.maximum
 
 
 # Accounts and faults

@@ -11,7 +11,7 @@ from sfsync.ports import SystemClock
 from sfsync.records import Operation
 from sfsync.salesforce import bulk
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
-from sfsync.salesforce.describe import fetch_contract, fetch_limits, fetch_org, fetch_user
+from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import Usage, parse_usage
 from sfsync.salesforce.query import query, soql
@@ -338,7 +338,7 @@ def test_an_object_the_user_cannot_see_is_left_out(raw, raw_door):
     assert fetch_contract(raw_door, ["Foo__c"], SystemClock()).objects == ()
 
 
-def test_the_org_and_its_limits(raw, raw_door, ledger):
+def test_the_org(raw, raw_door, ledger):
     record = {
         "Name": "Acme",
         "IsSandbox": True,
@@ -347,7 +347,6 @@ def test_the_org_and_its_limits(raw, raw_door, ledger):
     }
     raw.script = [
         http(200, json.dumps({"totalSize": 1, "done": True, "records": [record]})),
-        http(200, '{"DailyApiRequests":{"Max":100,"Remaining":40,"App":{"Max":1,"Remaining":1}},"Odd":7}'),
     ]
     org = fetch_org(raw_door)
     assert (org.name, org.sandbox, org.edition, org.instance, org.org_id) == (
@@ -357,9 +356,7 @@ def test_the_org_and_its_limits(raw, raw_door, ledger):
         "EU1",
         ORG_ID,
     )
-    allowance = fetch_limits(raw_door)["DailyApiRequests"]
-    assert (allowance.maximum, allowance.remaining) == (100, 40)
-    assert ledger.booked == ["query", "limits"]
+    assert ledger.booked == ["query"]
 
 
 USAGES = [  # header, used and maximum
