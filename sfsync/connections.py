@@ -25,6 +25,13 @@ from pydantic import (
 
 from sfsync.yaml_models import fault
 
+OLDEST_API_VERSION = 46.0
+"""The first with all that sfsync asks for. Upsert of a Collection by external id is the youngest of it (Bulk API 2.0 jobs
+came with 41, Collections with 42).
+
+Source: REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trips"; Bulk API 2.0 Developer Guide.
+"""
+
 _SHARED_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
 _PARTITIONS = {"sandbox", "develop", "scratch", "trailblaze", "demo", "patch", "free", "pc", "stmfa"}
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
@@ -55,6 +62,11 @@ def _version(value: Any) -> Any:
         text = text.removeprefix("v")
         if not re.fullmatch(r"\d{2,3}\.0", text):
             raise fault("must be a version of Salesforce's API", fix='for example "67.0"')
+        if float(text) < OLDEST_API_VERSION:
+            raise fault(
+                f"must be {OLDEST_API_VERSION} or newer: older versions have no upsert of many records in one call",
+                fix="leave it out for the newest that the org offers",
+            )
     return text
 
 
@@ -160,7 +172,9 @@ class SalesforceOrg(_Closed):
     ca_file: File | None = Field(
         default=None, description="A certificate to trust: proxy, gateway, org emulator."
     )
-    api_version: Annotated[str, BeforeValidator(_version)] | None = Field(default=None, description='"67.0"')
+    api_version: Annotated[str, BeforeValidator(_version)] | None = Field(
+        default=None, description=f'"67.0"; from {OLDEST_API_VERSION} on.'
+    )
     api_limit: ApiLimit = Field(default_factory=lambda: ApiLimit(), description="Limits of this project.")
 
     @property

@@ -243,6 +243,10 @@ OUTPUTS = [  # the lines of a target, findings
         "ca_file, api_version, api_limit, domain, client_id, client_secret, auth"]),
     (SALES + ", api_version: 67}", None),
     (SALES + ", api_version: v67.0}", None),
+    (SALES + ", api_version: 46}", None),
+    (SALES + ", api_version: '45.0'}", ["profiles.yml:5:119: target 't': org: 'api_version' must be 46.0 or newer: older "
+        "versions have no upsert of many records in one call, found '45.0' | "
+        "leave it out for the newest that the org offers"]),
     (SALES + ", api_version: latest}", ["profiles.yml:5:119: target 't': org: 'api_version' must be a version of "
         "Salesforce's API, found 'latest' | for example \"67.0\""]),
     (SALES + ", api_limit: {keep_free: 500}}", None),

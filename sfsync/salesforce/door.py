@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 import requests
 
 from sfsync import __version__
+from sfsync.connections import OLDEST_API_VERSION
 from sfsync.errors import AuthError, InternalError, OrgError
 from sfsync.ports import CallLedger, Clock
 from sfsync.salesforce.auth import Login, Token, sign_in
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError, refusal_of
-from sfsync.salesforce.limits import NEWEST_API_VERSION, OLDEST_API_VERSION, Usage, parse_usage
+from sfsync.salesforce.limits import NEWEST_API_VERSION, Usage, parse_usage
 from sfsync.salesforce.transport import READ_TIMEOUT_S, Body, Reply, Request, Transport
 
 if TYPE_CHECKING:
@@ -237,18 +238,22 @@ _JSON = {"Accept": "application/json"}
 
 
 def choose_version(offered: tuple[str, ...]) -> str:
-    """The newest version that both the org and this program know.
+    """The newest version that both the org and this program know. offered: oldest first.
 
     Raises:
         OrgError: there is none.
     """
     known = [v for v in offered if OLDEST_API_VERSION <= float(v) <= NEWEST_API_VERSION]
-    if not known:
-        raise OrgError(
-            f"the org offers no API version between {OLDEST_API_VERSION} and {NEWEST_API_VERSION}",
-            fix="set `api_version` in the profile to one the org offers",
-        )
-    return max(known, key=float)
+    if known:
+        return max(known, key=float)
+    found = f"API versions {offered[0]} to {offered[-1]}" if offered else "no API version"
+    newer = bool(offered) and float(offered[0]) > NEWEST_API_VERSION
+    raise OrgError(
+        f"the org offers {found}; sfsync works with {OLDEST_API_VERSION} to {NEWEST_API_VERSION}",
+        fix="install a newer sfsync, or set `api_version` in profiles.yml to one the org offers"
+        if newer
+        else "check that `domain` is a Salesforce org: every one of them offers newer versions",
+    )
 
 
 class _ThroughDoor(requests.Session):

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-OLDEST_API_VERSION = 31.0
 NEWEST_API_VERSION = 67.0
 """The newest version whose behaviour this program was built against."""
 
