@@ -20,6 +20,7 @@ def sfsync(project: str) -> dict[str, int]:
     from sfsync.diff.stage import stage_rows
     from sfsync.jobs.compile import compile_session, known_contract
     from sfsync.jobs.session import Options, Session
+    from sfsync.state.snapshots import inspect
 
     with Session(Options(project_dir=Path(project)), "plan") as session:
         manifest = compile_session(session, known_contract(session, max_age=None))
@@ -27,8 +28,10 @@ def sfsync(project: str) -> dict[str, int]:
     with Session(Options(project_dir=Path(project)), "plan") as session:
         session.open_store(write=False)
         (sync,) = manifest.syncs
-        staged = stage_rows(sync, session.warehouse, session.db)
-        found = diff_sync(sync, staged, DiffContext(session.db, session.store, session.warehouse.dialect, ()))
+        with session.db.uncompressed():
+            staged = stage_rows(sync, session.warehouse, session.db)
+            context = DiffContext(session.db, session.store, session.warehouse.dialect, ())
+            found = diff_sync(sync, staged, inspect(session.store, sync), context)
     return {"create": found.upserts, "update": found.updates, "delete": found.deletes}
 
 

@@ -25,7 +25,7 @@ from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import FieldRule, Send
 from sfsync.state.rejected import TABLE
-from sfsync.state.snapshots import SnapshotInfo, inspect
+from sfsync.state.snapshots import SnapshotInfo
 from sfsync.state.store import StateStore
 
 COMPLETING_FROM = 20
@@ -68,9 +68,8 @@ class DiffContext:
     upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
 
 
-def diff_sync(sync: CompiledSync, staged: Staged, context: DiffContext) -> Changes:
+def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: DiffContext) -> Changes:
     """Compare one sync's staged rows with its snapshot and leave the result in the run's file."""
-    info = inspect(context.store, sync)
     table = info.table if info.exists and (info.rows or info.tombstones) else None
     removed = _find_candidates(sync, staged, info if table is not None else None, context)
     _judge(sync, staged, table, info, context)
@@ -265,7 +264,9 @@ def _count(
     )
     allowed = sync.guards.max_null_keys
     held_back = removed if allowed is not None and null_keys > allowed else 0
-    deletes, adopted, held_deletes = _plan_deletes(sync, info, context, held_back=bool(held_back))
+    deletes, adopted, held_deletes = _plan_deletes(
+        sync, info, context, removed=removed, held_back=bool(held_back)
+    )
     upserts, recreated = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _was_gone) FROM {run_table('upsert', sync.name)}"
     )[0]
@@ -329,12 +330,12 @@ def _completing(sync: CompiledSync, info: SnapshotInfo, db: DuckDB) -> int:
 
 
 def _plan_deletes(
-    sync: CompiledSync, info: SnapshotInfo, context: DiffContext, *, held_back: bool
+    sync: CompiledSync, info: SnapshotInfo, context: DiffContext, *, removed: int, held_back: bool
 ) -> tuple[int, int, int]:
     """Leave `delete:`; return how many, how many of them sfsync did not create, and how many are held."""
     db = context.db
     table = run_table("delete", sync.name)
-    if sync.on_removed is not OnRemoved.DELETE or held_back or not info.exists:
+    if sync.on_removed is not OnRemoved.DELETE or held_back or not removed:
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
         return 0, 0, 0
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"

@@ -16,7 +16,7 @@ from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.records import Batch
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.state import history
-from sfsync.state.snapshots import NEW_NAME, inspect
+from sfsync.state.snapshots import NEW_NAME, SnapshotInfo, inspect
 
 
 def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
@@ -39,23 +39,23 @@ def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, 
 def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Plan:
     """Diff the selected syncs into the run's file and put the plan together."""
     chosen = selected_syncs(session, manifest)
-    found: list[tuple[Changes, tuple[guards.Refusal, ...]]] = []
+    found: list[tuple[Changes, SnapshotInfo, tuple[guards.Refusal, ...]]] = []
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
-        changes = _diff(session, sync, tuple(c.sync for c, _ in found))
-        refusals = (*_changed(session, sync), *guards.check(changes, allow))
+        info = inspect(session.store, sync)
+        changes = _diff(session, sync, info, tuple(c.sync for c, *_ in found))
+        refusals = (*_changed(sync, info), *guards.check(changes, allow))
         if refusals:
             block_creates(sync, session.db)
-        found.append((changes, refusals))
+        found.append((changes, info, refusals))
     session.warehouse.release()
     learned = history.learned(session.store, "collection_rows")
     items: list[SyncPlan] = []
     call = 0
-    for changes, refusals in found:
+    for changes, info, refusals in found:
         chunk = int(learned.get(changes.sync.object, MAX_COLLECTION_ROWS))
         batches = pack_sync(changes.sync, session.db, chunk=chunk, first_call=call)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
-        info = inspect(session.store, changes.sync)
         table = info.table if info.exists else None
         items.append(describe_sync(changes, refusals, batches, table, info.fields, session.db))
     return Plan(
@@ -71,12 +71,11 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
     )
 
 
-def _changed(session: Session, sync: CompiledSync) -> tuple[guards.Refusal, ...]:
+def _changed(sync: CompiledSync, info: SnapshotInfo) -> tuple[guards.Refusal, ...]:
     """The refusal of a sync whose object or identity is not that of its snapshot; the other syncs go on."""
-    why = inspect(session.store, sync).foreign
-    if why is None:
+    if info.foreign is None:
         return ()
-    return (guards.Refusal(sync.name, guards.CHANGED, f"sync '{sync.name}' {why}", NEW_NAME),)
+    return (guards.Refusal(sync.name, guards.CHANGED, f"sync '{sync.name}' {info.foreign}", NEW_NAME),)
 
 
 def _state_warnings(session: Session) -> tuple[str, ...]:
@@ -88,11 +87,13 @@ def _state_warnings(session: Session) -> tuple[str, ...]:
     )
 
 
-def _diff(session: Session, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> Changes:
+def _diff(
+    session: Session, sync: CompiledSync, info: SnapshotInfo, upstream: tuple[CompiledSync, ...]
+) -> Changes:
     dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
     with session.db.uncompressed():
         staged = stage_rows(sync, session.warehouse, session.db)
-        return diff_sync(sync, staged, DiffContext(session.db, session.store, dialect, upstream))
+        return diff_sync(sync, staged, info, DiffContext(session.db, session.store, dialect, upstream))
 
 
 def _budget(session: Session, batches: list[Batch]) -> ApiBudget:

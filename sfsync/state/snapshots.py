@@ -14,7 +14,7 @@ from typing import Protocol
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError
 from sfsync.records import FieldRule, Send
-from sfsync.state.store import CATALOG, CONTROL, SNAPSHOT, StateStore
+from sfsync.state.store import CONTROL, SNAPSHOT, StateStore
 
 COLUMNS = {
     "_key": "VARCHAR",
@@ -85,15 +85,13 @@ def inspect(store: StateStore, sync: SyncShape) -> SnapshotInfo:
         now = f"{sync.object} by {', '.join(json.loads(identity_of(sync)))}"
         why = f"has a snapshot of {was}, but now writes {now}"
         return SnapshotInfo(table, False, 0, 0, frozenset(), foreign=why)
-    columns = {name for (name,) in store.db.execute(_COLUMNS_SQL, [CATALOG, sync.name])}
+    columns = set(_columns(store, table))
     rows, gone = store.db.execute(f"SELECT count(*), count(_gone_at) FROM {table}")[0]
     return SnapshotInfo(table, True, rows - gone, gone, frozenset(columns - set(COLUMNS)))
 
 
-_COLUMNS_SQL = (
-    "SELECT column_name FROM duckdb_columns()"
-    " WHERE database_name = ? AND schema_name = 'snapshot' AND table_name = ?"
-)
+def _columns(store: StateStore, table: str) -> tuple[str, ...]:
+    return tuple(row[0] for row in store.db.execute(f"DESCRIBE {table}"))
 
 
 def prepare(store: StateStore, sync: SyncShape) -> None:
@@ -161,8 +159,7 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     table = table_of(sync.name)
     db = store.db
     sent = {ident(rule.field) for rule in sync.fields}
-    names = [ident(name) for (name,) in db.execute(_COLUMNS_SQL, [CATALOG, sync.name])]
-    columns = [name for name in names if name.strip('"') not in COLUMNS]
+    columns = [ident(name) for name in _columns(store, table) if name not in COLUMNS]
     merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
     # Found by key, fetched by row: of the records that were not sent, nothing but the key is read.
     there = (
