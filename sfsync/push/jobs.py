@@ -301,6 +301,10 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     else:
         _all_others_succeeded(context, job, part)
     context.recorder.record(context.syncs[batch.sync], batch.operation, part)
+    told = f"_op = '{batch.operation}' AND _ord >= {batch.first} AND _ord < {batch.last}"
+    if context.db.value(f"SELECT count(*) FROM {run_table('outcome', batch.sync)} WHERE {told}") == job.rows:
+        context.progress(batch.sync, job.rows)
+        return failed > 0
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     reason = info.error or "the job ended without processing this row"
     left = settle(

@@ -72,7 +72,15 @@ def record_refusals(store: StateStore, sync: str, rows: str, run_id: str) -> Non
 
 def clear(store: StateStore, sync: str, keys: str) -> None:
     """Take out the keys that went through. keys: a relation with `_key`."""
-    store.db.execute(f"DELETE FROM {TABLE} WHERE sync = ? AND key IN (SELECT _key FROM {keys})", [sync])
+    store.db.execute(f"DELETE FROM {TABLE} WHERE sync = ? AND key IN ({_among(keys)})", [sync, sync])
+
+
+def _among(keys: str) -> str:
+    """The refused keys of a sync that are in a relation with `_key`, which may be as large as a first load.
+
+    A plain IN would hold the relation in memory; a join holds its smaller side. One parameter: the sync.
+    """
+    return f"SELECT m.key FROM {TABLE} AS m JOIN {keys} AS k ON k._key = m.key WHERE m.sync = ?"
 
 
 def keep_only(store: StateStore, sync: str, rows: str) -> None:
@@ -122,8 +130,8 @@ def counts(store: StateStore) -> dict[str, int]:
 def forget_others(store: StateStore, sync: str, pending: str) -> None:
     """Drop org-refused rows that are no difference any more. pending: a relation with `_key` of what still is one."""
     store.db.execute(
-        f"DELETE FROM {TABLE} WHERE sync = ? AND decided_by = 'org' AND key NOT IN (SELECT _key FROM {pending})",
-        [sync],
+        f"DELETE FROM {TABLE} WHERE sync = ? AND decided_by = 'org' AND key NOT IN ({_among(pending)})",
+        [sync, sync],
     )
 
 
