@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -319,8 +318,8 @@ def test_types_that_postgres_refuses_to_hash_go_as_text(server_rows: Rows, value
     assert isinstance(server_rows(f"SELECT {made} FROM (SELECT {value} AS c) AS t")[0][0], int)
 
 
-def test_projection_stays_near_its_floor(local: DuckDB) -> None:
-    """A guard against accidents such as a slow cast, not a benchmark: 100,000 rows of eight fields in seconds."""
+def test_no_row_of_many_is_refused_or_lost(local: DuckDB) -> None:
+    """Every vector of a long column, not only its first."""
     columns = {
         "s": ("string", "'  name ' || i"),
         "n": ("double", "CAST(i / 7.0 AS DECIMAL(18,6))"),
@@ -350,7 +349,5 @@ def test_projection_stays_near_its_floor(local: DuckDB) -> None:
         )
         made = wire.project(rule_of(group, name), DUCKDB, timezone=group.timezone)
         texts += [f"COUNT({made.text})", f"COUNT({made.code or 'NULL'})"]
-    begun = time.process_time()
     counts = local.execute(f"SELECT {', '.join(texts)} FROM many")[0]
     assert counts == (100_000, 0) * len(columns)
-    assert time.process_time() - begun < 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -557,13 +556,7 @@ def big_project(root: Path) -> Path:
     return write(root, files)
 
 
-def test_a_thousand_models_load_quickly(tmp_path):
-    root = big_project(tmp_path)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        project = load_project(root)
-        times.append(time.perf_counter() - start)
+def test_a_thousand_models_load(tmp_path):
+    project = load_project(big_project(tmp_path))
     assert isinstance(project, Project)
     assert (len(project.models), len(project.syncs)) == (1000, 20)
-    assert min(times) < 0.3
