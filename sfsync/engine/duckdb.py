@@ -134,7 +134,7 @@ class DuckDB:
             InterruptedRunError: `interrupt` was called meanwhile.
         """
         try:
-            with _PRIVATE:
+            with _private():
                 self._connection.execute(sql, list(params) if params else None)
             rows: list[tuple[Any, ...]] = self._connection.fetchall() if self._connection.description else []
         except (self._module.Error, RuntimeError) as error:
@@ -258,7 +258,7 @@ class DuckDB:
 
     def close(self) -> None:
         """Close the session; the last one closes the database and its files."""
-        with _PRIVATE:
+        with _private():
             self._connection.close()
 
     @property
@@ -275,27 +275,43 @@ def _load() -> Any:
 
 class _PrivateFiles:
     """DuckDB makes files (write-ahead logs too, whenever it needs one) with the process's umask and has no option for
-    their mode. The umask is the whole process's: the first thread in narrows it, the last one out puts it back."""
+    their mode; a chmod afterwards would leave a moment, or after a kill a file, that others may read.
+
+    The umask is the whole process's: the first thread in narrows it, the last one out puts it back. What another thread
+    creates meanwhile is more private than it asked for, never less. Ctrl-C may come between any two steps here, so
+    threads are remembered by name and not counted: what an interrupted one left behind, its next statement mends.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._inside = 0
-        self._before = 0
+        self._inside: set[int] = set()
+        self._found: list[int] = []  # what the umask was; the first is everybody else's
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
         with self._guard:
-            if self._inside == 0:
-                self._before = os.umask(0o077)
-            self._inside += 1
+            self._inside.add(threading.get_ident())
+            self._found.extend(
+                map(os.umask, (0o077,))
+            )  # set and remembered by one call: no signal comes between
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
         with self._guard:
-            self._inside -= 1
-            if self._inside == 0:
-                os.umask(self._before)
+            self._inside.discard(threading.get_ident())
+            if self._found and not self._inside:
+                os.umask(self._found[0])
+                self._found.clear()
 
 
 _PRIVATE = _PrivateFiles()
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    try:
+        _PRIVATE.enter()
+        yield
+    finally:
+        _PRIVATE.leave()
 
 
 def _file_error(path: Path, error: DuckDBError) -> DuckDBError:

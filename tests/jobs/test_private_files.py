@@ -7,12 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sfsync.engine.duckdb import DuckDB
 from sfsync.jobs.run import RunOptions, run_command
 from tests.jobs.conftest import Team
 
@@ -99,3 +101,57 @@ def test_after_a_kill(ready: Team) -> None:
     assert "prod.duckdb.wal" in left
     assert set(left.values()) == {"0o600"}
     assert ready.run().exit_code == 0
+
+
+INTERRUPTED = """
+import os, random, signal, sys
+from pathlib import Path
+from sfsync.engine.duckdb import DuckDB
+from sfsync.errors import InterruptedRunError
+
+os.umask(0o022)
+db = DuckDB(temp_directory=Path(sys.argv[1]))
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+came = 0
+for _ in range(3000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
+        while True:
+            db.execute("SELECT 1")
+    except (KeyboardInterrupt, InterruptedRunError):
+        came += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+db.execute("SELECT 1")
+print(came, oct(os.umask(0)))
+"""
+
+
+def test_ctrl_c_at_any_step_leaves_no_narrow_umask(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "3000 0o22\n", done.stderr
+
+
+def test_threads_share_the_umask_until_the_last_is_out(tmp_path: Path) -> None:
+    db = DuckDB(temp_directory=tmp_path / "spill", threads=1)
+    db.attach(tmp_path / "a.duckdb", "a")
+
+    def write(number: int) -> None:
+        session = db.cursor()
+        session.execute(f"CREATE TABLE a.t{number} AS SELECT * FROM range(10)")
+        for _ in range(50):
+            session.execute(f"INSERT INTO a.t{number} VALUES (1)")
+        session.close()
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert modes(tmp_path) == {"a.duckdb": "0o600", "a.duckdb.wal": "0o600"}
+    db.close()
