@@ -92,7 +92,8 @@ def _find_candidates(
         return 0
     candidate = run_table("candidate", sync.name)
     keys = staged.relation if staged.projected else f"({sql.keys(sync, staged.relation, context.dialect)})"
-    db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, info.table, context.dialect)}")
+    with db.build_right():
+        db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, info.table, context.dialect)}")
     row = context.dialect.row_id
     there = f" AND _known_row NOT IN (SELECT {row} FROM {info.table} WHERE _gone_at IS NOT NULL)"
     db.execute(

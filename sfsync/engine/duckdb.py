@@ -202,6 +202,18 @@ class DuckDB:
             self.execute("SET force_compression = 'auto'")
 
     @contextmanager
+    def build_right(self) -> Iterator[DuckDB]:
+        """Within the block, a join holds its right side in memory and streams its left one, as the statement says.
+
+        DuckDB would hold the side with fewer rows, however wide, and falls from one to the other as the counts change.
+        """
+        self.execute("SET disabled_optimizers = 'build_side_probe_side'")
+        try:
+            yield self
+        finally:
+            self.execute("SET disabled_optimizers = ''")
+
+    @contextmanager
     def transaction(self) -> Iterator[DuckDB]:
         """Commit at the end of the block; roll back on any exception. Writes may touch one attached file only."""
         self.execute("BEGIN TRANSACTION")
