@@ -48,6 +48,26 @@ class _Answered:
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class _AnsweredPiece:
+    """A piece, the reference its request had, and what the answer to it is like; None: there is none, or two."""
+
+    piece: Piece
+    reference: str
+    answer: _Answered | None
+
+    @property
+    def refused(self) -> bool:
+        return self.answer is not None and self.answer.status >= 300
+
+    @property
+    def fits(self) -> bool:
+        """Whether the answer can be read: an error for the whole request, or a result for each row."""
+        if self.answer is None or not self.answer.items:
+            return False
+        return self.refused or self.answer.items == self.piece.rows
+
+
 class LimitReachedError(Exception):
     """No API call may be spent any more; rows without an outcome are deferred."""
 
@@ -130,11 +150,18 @@ def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) ->
     answered = _load(context, answer, single=len(pieces) == 1)
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
         part = context.next_part()
-        for number, piece in enumerate(pieces):
-            if (piece.sync, piece.operation) == (sync, operation):
-                _read_answer(context, piece, f"r{number}", answered.get(f"r{number}"), part)
+        mine = [
+            _AnsweredPiece(piece, f"r{number}", answered.get(f"r{number}"))
+            for number, piece in enumerate(pieces)
+            if (piece.sync, piece.operation) == (sync, operation)
+        ]
+        _read_answers(context, [item for item in mine if item.fits], part)
+        for item in mine:
+            if not item.fits:
+                items = item.answer.items if item.answer is not None else 0
+                _in_doubt(context, item.piece, part, f"{items} results for {item.piece.rows} rows")
         context.recorder.record(context.syncs[sync], operation, part)
-        context.progress(sync, sum(p.rows for p in pieces if (p.sync, p.operation) == (sync, operation)))
+        context.progress(sync, sum(item.piece.rows for item in mine))
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
 
 
@@ -263,32 +290,32 @@ def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collect
     )
 
 
-def _read_answer(
-    context: PushContext, piece: Piece, reference: str, answered: _Answered | None, part: int
-) -> None:
-    """Turn one answered request into outcomes."""
-    if answered is None or not answered.items or (answered.status < 300 and answered.items != piece.rows):
-        items = answered.items if answered is not None else 0
-        _in_doubt(context, piece, part, f"{items} results for {piece.rows} rows")
+def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int) -> None:
+    """Turn the answered requests of one sync and operation into outcomes."""
+    if not items:
         return
-    table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
+    sync, operation = items[0].piece.sync, items[0].piece.operation
+    table, outcomes = run_table(operation.value, sync), run_table("outcome", sync)
     # A refused request has one error for all its rows.
-    matched = "a.n = t.n" if answered.status < 300 else "a.n = 1"
+    asked = " UNION ALL ".join(
+        f'SELECT rowid AS _ord, _key, "Id" AS _own, {"1" if item.refused else "row_number() OVER (ORDER BY rowid)"} AS n,'
+        f" '{item.reference}' AS ref FROM {table} WHERE {item.piece.where}"
+        for item in items
+    )
     read = (
         "SELECT t._ord, t._key, coalesce(a.id, t._own) AS _record_id, a.ok, a.made, a.code, a.message, a.fields"
-        ' FROM (SELECT rowid AS _ord, _key, "Id" AS _own, row_number() OVER (ORDER BY rowid) AS n'
-        f" FROM {table} WHERE {piece.where}) AS t JOIN sfsync_answer AS a ON {matched} AND a.ref = ?"
+        f" FROM ({asked}) AS t JOIN sfsync_answer AS a ON a.ref = t.ref AND a.n = t.n"
     )
-    operation, action = f"'{piece.operation}'", "NULL"
-    if answered.failed:
+    action = "NULL"
+    if any(item.answer is not None and item.answer.failed for item in items):
         error = ErrorColumns("q.code", "coalesce(q.message, '')", "q.fields")
-        action = f"CASE WHEN ok THEN NULL ELSE {lookup_sql(context.status_codes(), operation, error)} END"
+        looked_up = lookup_sql(context.status_codes(), f"'{operation}'", error)
+        action = f"CASE WHEN ok THEN NULL ELSE {looked_up} END"
     context.db.execute(
-        f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, _record_id, made,"
-        f" {outcome_sql(piece.operation, 'ok', 'made', 'action')}, action, CASE WHEN NOT ok THEN coalesce(code, 'UNKNOWN') END,"
+        f"INSERT INTO {outcomes} SELECT '{operation}', _ord, _key, _record_id, made,"
+        f" {outcome_sql(operation, 'ok', 'made', 'action')}, action, CASE WHEN NOT ok THEN coalesce(code, 'UNKNOWN') END,"
         f" CASE WHEN NOT ok THEN fields END, CASE WHEN NOT ok THEN message END, {part}"
-        f" FROM (SELECT *, {action} AS action FROM ({read}) AS q) AS w",
-        [reference],
+        f" FROM (SELECT *, {action} AS action FROM ({read}) AS q) AS w"
     )
 
 

@@ -97,9 +97,11 @@ class StateLedger:
         """Keep the last seen usage and drop what is older than two windows. At the end of a command."""
         with self._guard:
             if self._store.writable:
-                self._save_usage()
                 before = self._store.clock.now() - 2 * WINDOW
-                self._store.db.execute(f"DELETE FROM {CONTROL}.ledger WHERE minute < ?", [before])
+                db = self._cursor()
+                with db.transaction():
+                    self._save_usage(db)
+                    db.execute(f"DELETE FROM {CONTROL}.ledger WHERE minute < ?", [before])
 
     def close(self) -> None:
         """Flush, and close the ledger's own session."""
@@ -113,14 +115,10 @@ class StateLedger:
         db = self._cursor()
         with db.transaction():
             db.execute(f"INSERT INTO {CONTROL}.ledger VALUES (?, ?, ?, ?)", [now, self._run_id, kind, calls])
-        if self._seen is not None:
-            self._save_usage()
+            self._save_usage(db)
 
-    def _save_usage(self) -> None:
-        if self._seen is None:
-            return
-        db = self._cursor()
-        with db.transaction():
+    def _save_usage(self, db: DuckDB) -> None:
+        if self._seen is not None:
             db.execute(f"DELETE FROM {CONTROL}.usage")
             db.execute(f"INSERT INTO {CONTROL}.usage VALUES (?, ?, ?)", list(self._seen))
 
@@ -133,22 +131,16 @@ class StateLedger:
         # Threads that book never touch the session of the thread that records.
         db = self._cursor() if self._store.writable else self._store.db
         now = self._store.clock.now()
-        spent = db.value(
-            f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [now - WINDOW]
-        )
         seen = self._seen
         if seen is None:
             rows = db.execute(f"SELECT seen_at, used, maximum FROM {CONTROL}.usage")
             seen = (utc(rows[0][0]), *rows[0][1:]) if rows else None
-        return make_budget(self._limits, int(spent), seen, self._since(db, seen))
-
-    @staticmethod
-    def _since(db: DuckDB, seen: tuple[datetime, int, int] | None) -> int:
-        if seen is None:
-            return 0
-        return int(
-            db.value(f"SELECT coalesce(sum(calls), 0) FROM {CONTROL}.ledger WHERE minute > ?", [seen[0]])
-        )
+        spent, since = db.execute(
+            f"SELECT coalesce(sum(calls), 0), coalesce(sum(calls) FILTER (WHERE minute > ?), 0) FROM {CONTROL}.ledger"
+            " WHERE minute > ?",
+            [seen[0] if seen else now, now - WINDOW],
+        )[0]
+        return make_budget(self._limits, int(spent), seen, int(since) if seen else 0)
 
 
 def make_budget(limits: Limits, spent: int, seen: tuple[datetime, int, int] | None, since: int) -> Budget:
