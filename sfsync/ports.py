@@ -71,8 +71,8 @@ class NoEvents:
 class CallLedger(Protocol):
     """The account of API calls that the door asks before each request and tells after it."""
 
-    def reserve(self, kind: str, calls: int = 1) -> None:
-        """Book calls before they are sent.
+    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None:
+        """Book calls before they are sent, and the Bulk batches that the org will make of what they carry.
 
         Raises:
             ApiLimitError: the project's budget or the org's free share would be passed; nothing was booked.
@@ -87,7 +87,7 @@ class CallLedger(Protocol):
 class UncountedLedger:
     """Books nothing: for commands that have no state to book in."""
 
-    def reserve(self, kind: str, calls: int = 1) -> None: ...
+    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None: ...
 
     def observe(self, used: int, maximum: int) -> None: ...
 
