@@ -165,6 +165,8 @@ class StatusResult:
     left_in_org: int | None
     maximum: int | None
     seen_at: datetime | None
+    batches: int = 0  # Bulk batches started in the last 24 hours
+    batches_allowed: int | None = None
 
 
 def metadata(run_id: str, kind: str, version: int, at: datetime) -> dict[str, object]:

@@ -81,7 +81,7 @@ class _NoState:
     def __init__(self) -> None:
         self.calls = 0
 
-    def reserve(self, kind: str, calls: int = 1) -> None:
+    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None:
         self.calls += calls
 
     def observe(self, used: int, maximum: int) -> None: ...

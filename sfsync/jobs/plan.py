@@ -12,6 +12,7 @@ from sfsync.jobs.compile import compile_for_sending, selected_names
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
+from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.records import Batch
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
@@ -109,6 +110,8 @@ def _budget(session: Session, batches: list[Batch]) -> ApiBudget:
         left_in_org=budget.left_in_org,
         seen_at=budget.seen_at,
         planning_calls=session.ledger.calls,
+        batches=sum(batches_of(batch) for batch in batches),
+        batches_allowed=budget.available_batches,
     )
 
 

@@ -75,14 +75,18 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
 
 def _refuse_over_limit(plan: Plan) -> None:
     """`on_limit: refuse`: nothing is begun that the budget cannot finish."""
-    if plan.api.allowed is None or plan.api.calls <= plan.api.allowed:
-        return
+    api = plan.api
     names = [item.sync.name for item in plan.syncs if item.sync.on_limit is OnLimit.REFUSE and item.batches]
-    if names:
+    says = f"{', '.join(names)} says on_limit: refuse"
+    if names and api.allowed is not None and api.calls > api.allowed:
         raise RefusedError(
-            f"the plan needs {plan.api.calls:,} API calls and {plan.api.allowed:,} are allowed now;"
-            f" {', '.join(names)} says on_limit: refuse",
+            f"the plan needs {api.calls:,} API calls and {api.allowed:,} are allowed now; {says}",
             fix="wait, raise api_limit in profiles.yml, or select fewer syncs",
+        )
+    if names and api.batches_allowed is not None and api.batches > api.batches_allowed:
+        raise RefusedError(
+            f"the plan needs {api.batches:,} Bulk batches and {api.batches_allowed:,} are allowed now; {says}",
+            fix="wait, select fewer syncs, or send by Collections (push.api: collections)",
         )
 
 

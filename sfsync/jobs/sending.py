@@ -38,6 +38,7 @@ def send_plan(
         recorder=StateRecorder(store, session.run_id),
         syncs=pushed,
         available=lambda: ledger.budget().available,
+        available_batches=lambda: ledger.budget().available_batches,
         tally=Tally(ledger),
         stop_requested=stop_requested,
         jitter=random.random,

@@ -48,6 +48,8 @@ class Options:
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    daily_batches: int | None = None
+    """Bulk batches this project may start in any 24 hours; None: a quarter of what the platform allows."""
     clock: Clock = field(default_factory=SystemClock)
     events: Events = field(default_factory=NoEvents)
 
@@ -224,12 +226,18 @@ class Session:
 
     @cached_property
     def ledger(self) -> StateLedger:
-        """The account of API calls in the state."""
-        from sfsync.state.ledger import Limits, StateLedger
+        """The account of API calls and Bulk batches in the state."""
+        from sfsync.salesforce.limits import MAX_BULK_BATCHES_PER_DAY
+        from sfsync.state.ledger import DEFAULT_SHARE, Limits, StateLedger
 
         target = self.target
+        batches = self.options.daily_batches
+        if batches is None:
+            batches = int(MAX_BULK_BATCHES_PER_DAY * DEFAULT_SHARE)
         limits = (
-            Limits() if target.is_local else Limits(target.daily_calls, target.keep_calls, target.keep_share)
+            Limits(daily_batches=batches)
+            if target.is_local
+            else Limits(target.daily_calls, target.keep_calls, target.keep_share, batches)
         )
         ledger = StateLedger(self.store, limits, self.run_id)
         self._stack.callback(ledger.close)

@@ -41,4 +41,6 @@ def status_command(options: Options) -> StatusResult:
             left_in_org=budget.left_in_org,
             maximum=budget.maximum,
             seen_at=budget.seen_at,
+            batches=budget.batches,
+            batches_allowed=budget.batches_allowed,
         )

@@ -13,8 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfsync.compiler.manifest import Api
-from sfsync.records import Operation, Way
-from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS, MAX_MULTIPART_CHARACTERS
+from sfsync.records import Batch, Operation, Way
+from sfsync.salesforce.limits import (
+    MAX_COLLECTION_ROWS,
+    MAX_COMPOSITE_COLLECTIONS,
+    MAX_MULTIPART_CHARACTERS,
+    bulk_batches,
+)
 
 POLLS = 2
 """Polls a job is priced at. Push waits for what a job is expected to take before it asks."""
@@ -51,6 +56,11 @@ def result_files(operation: Operation) -> int:
 def job_calls(way: Way, operation: Operation) -> int:
     """Calls of one Bulk job: create, upload and close (one request when multipart), polls, results."""
     return (1 if way is Way.MULTIPART else 3) + POLLS + result_files(operation)
+
+
+def batches_of(batch: Batch) -> int:
+    """Daily Bulk batches that a batch of the plan counts as; none when it goes by Collections."""
+    return 0 if batch.way is Way.COLLECTIONS else bulk_batches(batch.rows)
 
 
 def price_collections(rows: int, chunk: int) -> Price:

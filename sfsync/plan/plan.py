@@ -93,6 +93,8 @@ class ApiBudget:
     left_in_org: int | None
     seen_at: datetime | None
     planning_calls: int = 0  # spent by planning itself
+    batches: int = 0  # Bulk batches of the day that the plan's jobs count as
+    batches_allowed: int | None = None  # what this project may still start now; None: no limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,10 @@ class _AnsweredPiece:
 
 
 class LimitReachedError(Exception):
-    """No API call may be spent any more; rows without an outcome are deferred."""
+    """No API call may be spent, or no Bulk batch started, any more; rows without an outcome are deferred."""
+
+    def __init__(self, reason: str = "the API limit of this run is reached") -> None:
+        super().__init__(reason)
 
 
 class StopPushError(Exception):

@@ -52,8 +52,8 @@ class Tally:
         self._ledger = ledger
         self._own = threading.local()
 
-    def reserve(self, kind: str, calls: int = 1) -> None:
-        self._ledger.reserve(kind, calls)
+    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None:
+        self._ledger.reserve(kind, calls, batches)
         self._own.calls = self.mine() + calls
 
     def observe(self, used: int, maximum: int) -> None:
@@ -79,6 +79,7 @@ class PushContext:
     tally: Tally  # what the door books in
     stop_requested: Callable[[], bool]
     jitter: Callable[[], float]  # 0..1
+    available_batches: Callable[[], int | None] = lambda: None  # Bulk batches that may still be started
     threads: int = 1  # requests to the org at one time
     refers_to: RefersTo = lambda object_, field: ()
     chunks: dict[str, int] = field(default_factory=dict)  # object -> rows per Collections request

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce import bulk, encode
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-from sfsync.salesforce.limits import MAX_BULK_BYTES, MAX_MULTIPART_CHARACTERS
+from sfsync.salesforce.limits import BULK_BATCH_ROWS, MAX_BULK_BYTES, MAX_MULTIPART_CHARACTERS, bulk_batches
 from sfsync.salesforce.status_codes import ErrorColumns, lookup_sql
 
 QUICKEST_JOB_S = 0.6
@@ -35,6 +36,8 @@ DEFAULT_SPEED_S = 1 / 25_000
 """Seconds a row before an object's own speed is learned. The model of an unknown org, not a promise."""
 
 LONGEST_PAUSE_S = 60.0
+
+NO_BATCHES = "the Bulk batches that this project may start in 24 hours are used up"
 
 T = TypeVar("T")
 
@@ -54,8 +57,10 @@ class OpenJob:
 def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[None]:
     """Write the CSV and hand it to the org; adds to `jobs`, twice when the file turns out larger than planned.
 
+    Where the day's Bulk batches do not suffice, as many rows as they carry go before the limit is told.
+
     Raises:
-        LimitReachedError, StopPushError: nothing more can be sent; this batch was not.
+        LimitReachedError, StopPushError: nothing more can be sent; of this batch no more than `jobs` tells.
     """
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     path, rows = _write_csv(context, batch, where)
@@ -72,8 +77,15 @@ def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[N
     if room is not None and room < batch.calls:
         path.unlink()
         raise LimitReachedError
+    batches, bulk_room = bulk_batches(rows), context.available_batches()
+    if bulk_room is not None and bulk_room < batches:
+        path.unlink()
+        if bulk_room:
+            first, most = batch.first, bulk_room * BULK_BATCH_ROWS
+            yield from start_job(context, _part(batch, first, min(batch.last, first + most)), jobs)
+        raise LimitReachedError(NO_BATCHES)
     try:
-        info = yield from _open(context, batch, path)
+        info = yield from _open(context, batch, path, batches)
     finally:
         path.unlink(missing_ok=True)
     if info is None:
@@ -156,7 +168,7 @@ def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, in
     return path, rows
 
 
-def _open(context: PushContext, batch: Batch, path: Path) -> Talk[JobInfo | None]:
+def _open(context: PushContext, batch: Batch, path: Path, batches: int) -> Talk[JobInfo | None]:
     """Create, upload and close; None when the org refused the job for good (its rows are settled)."""
     sync = context.syncs[batch.sync]
     key = sync.identity[0].field if batch.operation is Operation.UPSERT else None
@@ -166,13 +178,17 @@ def _open(context: PushContext, batch: Batch, path: Path) -> Talk[JobInfo | None
             yield from _patiently(
                 context,
                 batch,
-                lambda: bulk.create_multipart(door, batch.operation, batch.object, path, key),
+                lambda: bulk.create_multipart(
+                    door, batch.operation, batch.object, path, key, batches=batches
+                ),
                 begins=True,
             )
         )
 
+    due = chain((batches,), repeat(0))  # however often a job is made for these rows, only one is closed
+
     def create() -> JobInfo:
-        return bulk.create_job(door, batch.operation, batch.object, key)
+        return bulk.create_job(door, batch.operation, batch.object, key, batches=next(due))
 
     job = yield from _patiently(context, batch, create, begins=True)
     if job is None:
@@ -233,7 +249,9 @@ def _patiently(
         try:
             return (yield from call(batch.sync, run, begins=begins))
         except ApiLimitError:
-            raise LimitReachedError from None
+            calls = context.available()
+            # One call was refused though calls are left: another lane took the batches since this job was begun.
+            raise (LimitReachedError if calls == 0 else LimitReachedError(NO_BATCHES)) from None
         except (NoAnswerError, SalesforceError) as error:
             decision = retry.after_call(error, batch.operation, attempt, batch.rows, context.jitter())
             context.events.log(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push import order
 from sfsync.push.collections import LimitReachedError, StopPushError, push_call
@@ -35,8 +36,8 @@ def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]])
             _push_step(context, items, deletes=deletes)
             if context.stop_requested():
                 break
-    except LimitReachedError:
-        limit_reached, reason = True, "the API limit of this run is reached"
+    except LimitReachedError as error:
+        limit_reached, reason = True, str(error)
     except StopPushError as error:
         reason = str(error)
     except (NoAnswerError, SalesforceError) as error:
@@ -55,12 +56,14 @@ def _push_step(context: PushContext, items: list[SyncPlan], *, deletes: bool) ->
 
 
 def _one_by_one(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> bool:
-    """Where API calls are scarce, priority alone decides who gets them."""
-    room = context.available()
-    needed = sum(
-        batch.calls for item in items for call in order.calls_of(item, deletes=deletes) for batch in call
+    """Where API calls or Bulk batches are scarce, priority alone decides who gets them."""
+    batches = [batch for item in items for call in order.calls_of(item, deletes=deletes) for batch in call]
+    room, bulk_room = context.available(), context.available_batches()
+    return (
+        context.threads == 1
+        or (room is not None and room < sum(batch.calls for batch in batches))
+        or (bulk_room is not None and bulk_room < sum(batches_of(batch) for batch in batches))
     )
-    return context.threads == 1 or (room is not None and room < needed)
 
 
 def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk[None]:

@@ -33,6 +33,8 @@ def plan_json(plan: Plan) -> str:
             "left_in_org": api.left_in_org,
             "seen_at": None if api.seen_at is None else api.seen_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "planning_calls": api.planning_calls,
+            "bulk_batches": api.batches,
+            "bulk_batches_allowed": api.batches_allowed,
         },
         "guards": [
             {"sync": r.sync, "name": r.name, "message": r.what, "allow": r.allow} for r in plan.refusals

@@ -71,6 +71,9 @@ def _head(plan: Plan) -> str:
     ways = plan_values.calls_by_way(plan)
     if ways:
         lines += [f"API calls by kind: {ways}.", ""]
+    bulk = plan_values.bulk_batches(plan)
+    if bulk:
+        lines += [f"{bulk}.", ""]
     for note in plan_values.budget_notes(plan):
         lines += [note, ""]
     return "\n".join(lines) + "\n"

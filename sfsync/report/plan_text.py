@@ -46,6 +46,9 @@ def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> 
     ways = plan_values.calls_by_way(plan)
     if ways:
         page.wrapped(f"API calls by kind: {ways}", hang="  ", style=Style.QUIET)
+    bulk = plan_values.bulk_batches(plan)
+    if bulk:
+        page.wrapped(bulk, hang="  ", style=Style.QUIET)
     for note in plan_values.budget_notes(plan):
         page.wrapped(note, hang="  ", style=Style.WARN if "allowed now" in note else Style.QUIET)
     page.line()

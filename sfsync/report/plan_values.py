@@ -74,16 +74,18 @@ def budget_notes(plan: Plan) -> list[str]:
     """Sentences about a budget that is too small, and about calls that planning itself made."""
     api = plan.api
     notes = []
-    if api.allowed is not None and api.calls > api.allowed:
-        refusing = [i.sync.name for i in plan.syncs if str(i.sync.on_limit) == "refuse" and i.batches]
-        ends = (
-            f"run would refuse: {', '.join(refusing)} says on_limit: refuse"
-            if refusing
-            else "run would send by priority up to the limit and defer the rest to the next run"
-        )
-        notes.append(
-            f"The plan needs {plural(api.calls, 'API call')} and {number(api.allowed)} are allowed now; {ends}."
-        )
+    refusing = [i.sync.name for i in plan.syncs if str(i.sync.on_limit) == "refuse" and i.batches]
+    ends = (
+        f"run would refuse: {', '.join(refusing)} says on_limit: refuse"
+        if refusing
+        else "run would send by priority up to the limit and defer the rest to the next run"
+    )
+    needs = (("API call", api.calls, api.allowed), ("Bulk batch", api.batches, api.batches_allowed))
+    for noun, count, allowed in needs:
+        if allowed is not None and count > allowed:
+            notes.append(
+                f"The plan needs {plural(count, noun)} and {number(allowed)} are allowed now; {ends}."
+            )
     if api.planning_calls:
         notes.append(f"Planning itself made {plural(api.planning_calls, 'API call')}.")
     return notes
@@ -92,6 +94,14 @@ def budget_notes(plan: Plan) -> list[str]:
 def calls_by_way(plan: Plan) -> str:
     """``2 collections, 5 bulk``."""
     return ", ".join(f"{number(calls)} {way}" for way, calls in plan.api.by_way if calls)
+
+
+def bulk_batches(plan: Plan) -> str:
+    """``Bulk batches: 5; 3,737 allowed``; nothing for a plan without Bulk jobs."""
+    api = plan.api
+    if not api.batches:
+        return ""
+    return f"Bulk batches: {number(api.batches)}; {'any' if api.batches_allowed is None else number(api.batches_allowed)} allowed"
 
 
 def fields_text(item: SyncPlan) -> str:

@@ -94,6 +94,8 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
             style=Style.WARN,
         )
     page.wrapped(_budget(result), hang="  ", style=Style.TITLE)
+    if result.batches:
+        page.wrapped(_batches(result), hang="  ", style=Style.TITLE)
     return page.text()
 
 
@@ -103,6 +105,11 @@ def _budget(result: StatusResult) -> str:
     maximum = "" if result.maximum is None else f" of {number(result.maximum)}"
     seen = f" (seen {moment(result.seen_at)})" if result.left_in_org is not None and result.seen_at else ""
     return f"API: {plural(result.spent, 'call')} of {allowed} in the last 24 hours; {left}{maximum} left in the org{seen}."
+
+
+def _batches(result: StatusResult) -> str:
+    limit = "" if result.batches_allowed is None else f" of {number(result.batches_allowed)}"
+    return f"Bulk: {plural(result.batches, 'batch')}{limit} in the last 24 hours."
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

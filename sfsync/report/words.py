@@ -114,9 +114,11 @@ def number(count: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 call``, ``7 calls``."""
+    """``1 call``, ``7 calls``, ``7 batches``."""
     if count == 1:
         return f"1 {noun}"
+    if noun.endswith("ch"):
+        return f"{count:,} {noun}es"
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 

@@ -84,8 +84,15 @@ class JobInfo:
         )
 
 
-def create_job(door: Door, operation: Operation, object_name: str, external_id: str | None = None) -> JobInfo:
-    """Open a job that waits for its CSV."""
+def create_job(
+    door: Door,
+    operation: Operation,
+    object_name: str,
+    external_id: str | None = None,
+    *,
+    batches: int = 0,
+) -> JobInfo:
+    """Open a job that waits for its CSV. batches: what its rows will count as, booked now (`limits.bulk_batches`)."""
     return _job(
         door.call(
             "POST",
@@ -93,14 +100,21 @@ def create_job(door: Door, operation: Operation, object_name: str, external_id: 
             kind="bulk",
             body=_job_body(operation, object_name, external_id),
             timeout_s=_CONTROL_S,
+            batches=batches,
         )
     )
 
 
 def create_multipart(
-    door: Door, operation: Operation, object_name: str, csv: bytes | Path, external_id: str | None = None
+    door: Door,
+    operation: Operation,
+    object_name: str,
+    csv: bytes | Path,
+    external_id: str | None = None,
+    *,
+    batches: int = 0,
 ) -> JobInfo:
-    """Create, fill and close a job in one call: at most 100,000 characters of CSV."""
+    """Create, fill and close a job in one call: at most 100,000 characters of CSV. batches: as for `create_job`."""
     data = csv.read_bytes() if isinstance(csv, Path) else csv
     characters = len(data.decode())
     if characters > MAX_MULTIPART_CHARACTERS:
@@ -116,7 +130,7 @@ def create_multipart(
     )
     body = head.encode() + data + f"\r\n--{mark}--\r\n".encode()
     headers = {"Content-Type": f"multipart/form-data; boundary={mark}"}
-    return _job(door.call("POST", _path(door), kind="bulk", body=body, headers=headers))
+    return _job(door.call("POST", _path(door), kind="bulk", body=body, headers=headers, batches=batches))
 
 
 def upload(door: Door, job_id: str, csv: Path) -> None:

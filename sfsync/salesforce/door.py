@@ -145,6 +145,7 @@ class Door:
         headers: Mapping[str, str] | None = None,
         to_file: Path | None = None,
         timeout_s: float = READ_TIMEOUT_S,
+        batches: int = 0,
     ) -> Answer:
         """Send one counted request.
 
@@ -154,6 +155,7 @@ class Door:
             body: text and bytes are sent as they are, a file is streamed.
             timeout_s: longest silence before and inside the answer; the default outlasts the platform's own limit.
             to_file: where a successful body goes (mode 0600); it exists only once it is complete.
+            batches: daily Bulk batches that the request leads to, booked with it.
 
         Raises:
             ApiLimitError: the budget does not allow it; nothing was sent.
@@ -165,7 +167,8 @@ class Door:
         if body is not None:
             sent.setdefault("Content-Type", "application/json; charset=UTF-8")
         for attempt in (1, 2):
-            self._ledger.reserve(kind)
+            # A request whose token had expired did nothing, so the repeat starts no further batches.
+            self._ledger.reserve(kind, 1, batches if attempt == 1 else 0)
             sent["Authorization"] = f"Bearer {token.access_token}"
             try:
                 return self._answer(

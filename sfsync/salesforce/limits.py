@@ -28,6 +28,8 @@ BULK_BATCH_ROWS = 10_000
 """Rows that the platform counts as one of the daily Bulk batches."""
 
 MAX_BULK_BATCHES_PER_DAY = 15_000
+"""In any 24 hours, of the whole org, Bulk API 1.0 and 2.0 together. No answer's header tells how many are used."""
+
 CALL_TIMEOUT_S = 600
 """The platform ends a call after ten minutes."""
 
@@ -41,6 +43,11 @@ class Usage:
     used: int
     maximum: int
     seen_at: datetime
+
+
+def bulk_batches(rows: int) -> int:
+    """Daily Bulk batches that a job of so many rows is counted as."""
+    return -(-rows // BULK_BATCH_ROWS)
 
 
 def parse_usage(header: str | None, seen_at: datetime) -> Usage | None:

@@ -1,8 +1,11 @@
-"""The account of API calls: what this project spent in any rolling 24 hours, and what the org said it has left.
+"""The account of API calls and Bulk batches: what this project spent in any rolling 24 hours, and what the org has left.
 
 Owns:      the tables ledger and usage, the project's allowance, the refusal of a call that would pass it.
 Does not:  send anything, or decide what is deferred (push does, by asking `allowance` first).
 Invariant: a call is booked before it is sent; what finishes work already begun is booked but never refused.
+
+The org tells with each answer how many calls all its users have spent, but nothing of Bulk batches: of these only the
+project's own are governed.
 """
 
 from __future__ import annotations
@@ -25,11 +28,12 @@ FINISHING = frozenset({"poll", "result", "close", "upload"})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The target's `api_limit`; None means the default share of the org's maximum."""
+    """The target's `api_limit`; None means the default share of the org's maximum. daily_batches: None is no limit."""
 
     daily_calls: int | None = None
     keep_free_calls: int | None = None
     keep_free_share: float | None = None
+    daily_batches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class Budget:
     maximum: int | None
     keep_free: int | None
     seen_at: datetime | None
+    batches: int = 0  # Bulk batches this project started in the last 24 hours
+    batches_allowed: int | None = None  # this project's ceiling for 24 hours
+
+    @property
+    def available_batches(self) -> int | None:
+        """Bulk batches that may still be started now; None: no limit."""
+        return None if self.batches_allowed is None else max(0, self.batches_allowed - self.batches)
 
     @property
     def available(self) -> int | None:
@@ -73,14 +84,13 @@ class StateLedger:
         with self._guard:
             return dict(self._kinds)
 
-    def reserve(self, kind: str, calls: int = 1) -> None:
+    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None:
         with self._guard:
             budget = self._budget()
-            room = budget.available
-            if room is not None and calls > room and kind not in FINISHING:
-                raise ApiLimitError(_refusal(budget, calls), fix=_FIX)
+            if kind not in FINISHING:
+                _check(budget, calls, batches)
             self._store.write()
-            self._book(kind, calls)
+            self._book(kind, calls, batches)
             self.calls += calls
             self._kinds[kind] = self._kinds.get(kind, 0) + calls
 
@@ -110,11 +120,14 @@ class StateLedger:
             self._db.close()
             self._db = None
 
-    def _book(self, kind: str, calls: int) -> None:
+    def _book(self, kind: str, calls: int, batches: int) -> None:
         now = self._store.clock.now()
         db = self._cursor()
         with db.transaction():
-            db.execute(f"INSERT INTO {CONTROL}.ledger VALUES (?, ?, ?, ?)", [now, self._run_id, kind, calls])
+            db.execute(
+                f"INSERT INTO {CONTROL}.ledger (minute, run_id, kind, calls, batches) VALUES (?, ?, ?, ?, ?)",
+                [now, self._run_id, kind, calls, batches],
+            )
             self._save_usage(db)
 
     def _save_usage(self, db: DuckDB) -> None:
@@ -135,15 +148,17 @@ class StateLedger:
         if seen is None:
             rows = db.execute(f"SELECT seen_at, used, maximum FROM {CONTROL}.usage")
             seen = (utc(rows[0][0]), *rows[0][1:]) if rows else None
-        spent, since = db.execute(
-            f"SELECT coalesce(sum(calls), 0), coalesce(sum(calls) FILTER (WHERE minute > ?), 0) FROM {CONTROL}.ledger"
-            " WHERE minute > ?",
+        spent, since, batches = db.execute(
+            "SELECT coalesce(sum(calls), 0), coalesce(sum(calls) FILTER (WHERE minute > ?), 0),"
+            f" coalesce(sum(batches), 0) FROM {CONTROL}.ledger WHERE minute > ?",
             [seen[0] if seen else now, now - WINDOW],
         )[0]
-        return make_budget(self._limits, int(spent), seen, int(since) if seen else 0)
+        return make_budget(self._limits, int(spent), seen, int(since) if seen else 0, int(batches))
 
 
-def make_budget(limits: Limits, spent: int, seen: tuple[datetime, int, int] | None, since: int) -> Budget:
+def make_budget(
+    limits: Limits, spent: int, seen: tuple[datetime, int, int] | None, since: int, batches: int = 0
+) -> Budget:
     """Work out the account from the settings, our own 24 hours, and the org's last word (when, used, maximum)."""
     maximum = seen[2] if seen else None
     allowed = limits.daily_calls
@@ -154,13 +169,26 @@ def make_budget(limits: Limits, spent: int, seen: tuple[datetime, int, int] | No
         share = DEFAULT_SHARE if limits.keep_free_share is None else limits.keep_free_share
         keep_free = int(maximum * share)
     left = None if seen is None else max(0, seen[2] - seen[1] - since)
-    return Budget(spent, allowed, left, maximum, keep_free, seen[0] if seen else None)
+    at = seen[0] if seen else None
+    return Budget(spent, allowed, left, maximum, keep_free, at, batches, limits.daily_batches)
 
 
 _FIX = (
     "wait: the window is the last 24 hours, not midnight; or raise `api_limit` of the target in profiles.yml"
     " (daily_calls, keep_free)"
 )
+
+
+def _check(budget: Budget, calls: int, batches: int) -> None:
+    room, batch_room = budget.available, budget.available_batches
+    if room is not None and calls > room:
+        raise ApiLimitError(_refusal(budget, calls), fix=_FIX)
+    if batch_room is not None and batches > batch_room:
+        raise ApiLimitError(
+            f"the Bulk limit of this project is reached: {budget.batches:,} of {budget.batches_allowed:,} batches"
+            f" were used in the last 24 hours, and {batches:,} more are needed",
+            fix="wait: the window is the last 24 hours, not midnight; or send by Collections (push.api: collections)",
+        )
 
 
 def _refusal(budget: Budget, calls: int) -> str:

@@ -34,7 +34,12 @@ def _m1_control_tables(db: DuckDB, schema: str) -> None:
         db.execute(statement.format(s=schema, c=schema.split(".", 1)[0]))
 
 
-MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables,)
+def _m2_bulk_batches(db: DuckDB, schema: str) -> None:
+    """Bulk batches beside calls. What older versions started is not known; their last 24 hours soon pass."""
+    db.execute(f"ALTER TABLE {schema}.ledger ADD COLUMN batches BIGINT DEFAULT 0")
+
+
+MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables, _m2_bulk_batches)
 VERSION = len(MIGRATIONS)
 
 

@@ -98,7 +98,7 @@ class Team:
     def __init__(self, folder: Path, org: Any) -> None:
         self.folder, self.org = folder, org
         self.clock = TestClock()
-        self.limit: dict[str, Any] = {}
+        self.daily_batches: int | None = None
         self.logged: list[tuple[str, str]] = []
         self._syncs = {name: {**spec, "fields": dict(spec["fields"])} for name, spec in SYNCS.items()}
         (folder / "models").mkdir(parents=True)
@@ -172,7 +172,13 @@ class Team:
 
     def options(self, select: Sequence[str] = (), **more: Any) -> Options:
         return Options(
-            project_dir=self.folder, select=tuple(select), clock=self.clock, events=self, env={}, **more
+            project_dir=self.folder,
+            select=tuple(select),
+            clock=self.clock,
+            events=self,
+            env={},
+            daily_batches=self.daily_batches,
+            **more,
         )
 
     def log(self, level: str, message: str, **fields: Any) -> None:

@@ -116,6 +116,8 @@ def plan_of(*syncs, calls=0, by_way=(), allowed=20_000, left=84_200, seen=True, 
             left_in_org=left,
             seen_at=datetime(2026, 7, 22, 9, 14, tzinfo=UTC) if seen else None,
             planning_calls=planning,
+            batches=sum(way == "bulk" for way, _ in by_way),
+            batches_allowed=3_737,
         ),
         warnings=warnings,
     )

@@ -92,6 +92,22 @@ def test_a_budget_that_is_too_small(plans, on_limit, allowed, said):
         assert said in text
 
 
+@pytest.mark.parametrize(("allowed", "short"), [(2, False), (1, True), (0, True)])
+def test_too_few_bulk_batches(plans, allowed, short):
+    busy = plans.busy()
+    text = plan_text(
+        replace(busy, api=replace(busy.api, batches=2, batches_allowed=allowed)), color=False, width=0
+    )
+    assert f"Bulk batches: 2; {allowed} allowed\n" in text
+    assert (f"needs 2 Bulk batches and {allowed} are allowed now" in text) == short
+
+
+def test_a_plan_without_bulk_jobs_does_not_speak_of_batches(plans):
+    busy = plans.busy()
+    text = plan_text(replace(busy, api=replace(busy.api, batches=0)), color=False, width=0)
+    assert "Bulk" not in text
+
+
 def test_a_seen_time_of_another_day_has_its_date(plans):
     from datetime import timedelta
 

@@ -117,6 +117,7 @@ def test_duration(seconds, expected):
 def test_numbers_and_lists():
     assert plural(1, "call") == "1 call"
     assert plural(1200, "call") == "1,200 calls"
+    assert (plural(1, "Bulk batch"), plural(2, "Bulk batch")) == ("1 Bulk batch", "2 Bulk batches")
     assert listed("abcd", 2) == "a, b and 2 more"
     assert listed("ab", 2) == "a, b"
 

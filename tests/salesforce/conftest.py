@@ -174,16 +174,18 @@ class CountingLedger:
     def __init__(self, allowed: int = 10**9) -> None:
         self.allowed = allowed
         self.booked: list[str] = []
+        self.batches: list[int] = []
         self.observed: list[tuple[int, int]] = []
         self.lock = threading.Lock()
 
-    def reserve(self, kind: str, calls: int = 1) -> None:
+    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None:
         from sfsync.errors import ApiLimitError
 
         with self.lock:
             if len(self.booked) + calls > self.allowed:
                 raise ApiLimitError("no calls left")
             self.booked += [kind] * calls
+            self.batches += [batches] if batches else []
 
     def observe(self, used: int, maximum: int) -> None:
         self.observed.append((used, maximum))

@@ -13,7 +13,7 @@ from sfsync.salesforce import bulk
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
 from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-from sfsync.salesforce.limits import Usage, parse_usage
+from sfsync.salesforce.limits import Usage, bulk_batches, parse_usage
 from sfsync.salesforce.query import query, soql
 from sfsync.salesforce.rest import Collection, ReferenceInTextError, send_collection, send_composite
 from sfsync.salesforce.status_codes import Action, classify_call
@@ -212,7 +212,8 @@ def test_the_life_of_a_bulk_job(raw, raw_door, ledger, tmp_path):
 def test_a_multipart_job_is_one_call(raw, raw_door, ledger):
     csv = "Id,LastName\n003A,Zoë\r\n".encode()
     raw.script = [http(200, json.dumps(JOB | {"state": "UploadComplete", "operation": "update"}))]
-    assert bulk.create_multipart(raw_door, UPDATE, "Contact", csv).state is JobState.UPLOAD_COMPLETE
+    made = bulk.create_multipart(raw_door, UPDATE, "Contact", csv, batches=1)
+    assert made.state is JobState.UPLOAD_COMPLETE
     seen = raw.calls[0]
     mark = seen.headers["content-type"].removeprefix("multipart/form-data; boundary=")
     first, second = seen.body.split(f"--{mark}\r\n".encode())[1:]
@@ -221,7 +222,19 @@ def test_a_multipart_job_is_one_call(raw, raw_door, ledger):
     assert json.loads(first.split(b"\r\n\r\n")[1])["operation"] == "update"
     assert b'name="content"; filename="content.csv"\r\nContent-Type: text/csv' in second
     assert second.split(b"\r\n\r\n", 1)[1] == csv + f"\r\n--{mark}--\r\n".encode()
-    assert ledger.booked == ["bulk"]
+    assert (ledger.booked, ledger.batches) == (["bulk"], [1])
+
+
+def test_batches_are_booked_with_the_job_and_not_again_after_a_new_token(raw, raw_door, ledger):
+    expired = [{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]
+    raw.script = [http(401, json.dumps(expired)), http(200, json.dumps(JOB))]
+    bulk.create_job(raw_door, UPSERT, "Contact", "Ext__c", batches=bulk_batches(25_000))
+    assert (ledger.booked, ledger.batches) == (["bulk", "bulk"], [3])
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(0, 0), (1, 1), (10_000, 1), (10_001, 2), (150_000, 15)])
+def test_every_ten_thousand_rows_are_a_batch(rows, batches):
+    assert bulk_batches(rows) == batches
 
 
 def test_all_jobs_are_listed_page_by_page(raw, raw_door):

@@ -1,14 +1,17 @@
-"""The account of API calls: 24 hours that roll, other people's use, what is kept free, and what is never refused."""
+"""The account of API calls and Bulk batches: 24 hours that roll, other people's use, what is kept free, and what is never refused."""
 
 from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from sfsync.engine.duckdb import DuckDB
 from sfsync.errors import ApiLimitError
 from sfsync.state.ledger import Limits, StateLedger, make_budget
+from sfsync.state.migrations import MIGRATIONS, VERSION
 from tests.state.conftest import HandClock, Open
 
 SEEN = datetime(2026, 7, 22, 9, 0, tzinfo=UTC)
@@ -135,6 +138,80 @@ def test_old_calls_are_dropped_but_none_of_the_window(opened: Open, clock: HandC
     ledger.flush()
     assert ledger.budget().spent == 7
     assert store.db.execute("SELECT sum(calls) FROM sfsync_state.main.ledger") == [(7,)]
+    ledger.close()
+
+
+def test_batches_have_a_window_and_a_limit_of_their_own(opened: Open, clock: HandClock) -> None:
+    store = opened()
+    ledger = StateLedger(store, Limits(daily_calls=100, daily_batches=5), "r1")
+    ledger.reserve("bulk", batches=4)
+    clock.move(hours=12)
+    with pytest.raises(
+        ApiLimitError, match="4 of 5 batches were used in the last 24 hours, and 2 more"
+    ) as caught:
+        ledger.reserve("bulk", batches=2)
+    assert "push.api: collections" in (caught.value.fix or "")
+    assert (ledger.budget().spent, ledger.budget().batches) == (1, 4), "neither the call nor the batches"
+    ledger.reserve("bulk", batches=1)
+    ledger.reserve("collections", 3)  # calls that start no batch are as free as before
+    budget = ledger.budget()
+    assert (budget.available, budget.available_batches) == (95, 0)
+    clock.move(hours=12)
+    ledger.flush()
+    budget = ledger.budget()
+    assert (budget.available, budget.available_batches) == (96, 4), (
+        "the first call and its batches are a day old"
+    )
+    row = store.db.execute(
+        "SELECT kind, calls, batches FROM sfsync_state.main.ledger ORDER BY minute LIMIT 1"
+    )
+    assert row == [("bulk", 1, 4)], "in one row"
+    ledger.close()
+
+
+def test_without_a_limit_batches_are_counted_and_free(opened: Open) -> None:
+    ledger = StateLedger(opened(), NOTHING, "r1")
+    ledger.reserve("bulk", batches=100_000)
+    assert (ledger.budget().batches, ledger.budget().available_batches) == (100_000, None)
+    ledger.close()
+
+
+def test_threads_never_start_more_batches_together(opened: Open) -> None:
+    ledger = StateLedger(opened(), Limits(daily_batches=7), "r1")
+    refused: list[str] = []
+
+    def spend() -> None:
+        for _ in range(3):
+            try:
+                ledger.reserve("bulk", batches=2)
+            except ApiLimitError as error:
+                refused.append(error.what)
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (ledger.budget().batches, len(refused), ledger.calls) == (6, 9, 3)
+    ledger.close()
+
+
+def test_a_state_of_the_first_version_keeps_its_account(
+    opened: Open, db: DuckDB, path: Path, clock: HandClock
+) -> None:
+    path.parent.mkdir(parents=True)
+    db.attach(path, "old")
+    MIGRATIONS[0](db, "old.main")
+    db.execute("INSERT INTO old.main.meta VALUES ('version', '1'), ('org_id', '00Dxx0000001gPL')")
+    db.execute("INSERT INTO old.main.ledger VALUES (?, 'r0', 'bulk', 9)", [clock.now()])
+    db.detach("old")
+    store = opened(write=False)
+    ledger = StateLedger(store, Limits(daily_calls=10, daily_batches=2), "r1")
+    budget = ledger.budget()
+    assert (store.meta("version"), store.meta("org_id")) == (str(VERSION), "00Dxx0000001gPL")
+    assert (budget.available, budget.batches, budget.available_batches) == (1, 0, 2)
+    ledger.reserve("bulk", batches=2)
+    assert ledger.budget().available_batches == 0
     ledger.close()
 
 
