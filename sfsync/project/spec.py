@@ -144,7 +144,7 @@ class SyncOptions(BaseModel):
         default="recreate", description="A known record is not there any more."
     )
     on_limit: Literal["defer", "refuse"] = Field(
-        default="defer", description="The run would pass the API limit."
+        default="defer", description="The run would pass the limit of API calls or of Bulk batches."
     )
     delete_adopted: bool = Field(
         default=False, description="Also delete records that this sync did not create."
