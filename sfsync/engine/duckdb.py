@@ -268,6 +268,14 @@ class DuckDB:
         """Stop the running statement of this session; callable from another thread or a signal handler."""
         self._connection.interrupt()
 
+    def discard(self) -> None:
+        """Close the database without folding write-ahead logs into files that are still attached.
+
+        For a run's own file, which is thrown away next; files that are kept are detached or checkpointed before.
+        """
+        self.execute("PRAGMA disable_checkpoint_on_shutdown")
+        self.close()
+
     def close(self) -> None:
         """Close the session; the last one closes the database and its files."""
         with _private():

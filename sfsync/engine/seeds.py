@@ -64,6 +64,7 @@ def load(db: DuckDB, file: Path, seeds: Sequence[Seed], *, force: bool = False) 
     for name in set(have) - set(wanted):
         db.execute(f"DROP TABLE IF EXISTS {relation(name)}")
         db.execute(f"DELETE FROM {_DIGESTS} WHERE name = ?", [name])
+    db.execute(f"CHECKPOINT {CATALOG}")  # the next command reads the file without a log
     return tuple(loaded)
 
 

@@ -172,7 +172,7 @@ class Session:
         spool = self.spool
         limit = self.target.memory_limit or MEMORY_LIMIT
         db = DuckDB(memory_limit=limit, temp_directory=spool / "spill")
-        self._stack.callback(db.close)
+        self._stack.callback(db.discard)
         db.attach(spool / "run.duckdb", RUN)
         return db
 
