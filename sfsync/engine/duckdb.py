@@ -15,7 +15,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,29 +189,30 @@ class DuckDB:
         return other
 
     @contextmanager
-    def uncompressed(self) -> Iterator[DuckDB]:
-        """Within the block, tables are written as they are: half the CPU of a write, two to three times the disk.
-
-        For tables that are read a few times and thrown away. The setting is the whole database's, so nothing else may
-        be written meanwhile.
-        """
-        self.execute("SET force_compression = 'uncompressed'")
+    def _set(self, name: str, value: str, normal: str) -> Iterator[DuckDB]:
+        """Another value of a setting of the whole database within a block; not inside a transaction."""
+        self.execute(f"SET {name} = {quote_literal(value)}")
         try:
             yield self
-        finally:
-            self.execute("SET force_compression = 'auto'")
+        except BaseException:
+            with suppress(SfsyncError):  # the first error is the one to tell
+                self.execute(f"SET {name} = {quote_literal(normal)}")
+            raise
+        self.execute(f"SET {name} = {quote_literal(normal)}")
 
-    @contextmanager
-    def build_right(self) -> Iterator[DuckDB]:
+    def uncompressed(self) -> AbstractContextManager[DuckDB]:
+        """Within the block, tables are written as they are: half the CPU of a write, two to three times the disk.
+
+        For tables that are read a few times and thrown away; nothing that is kept may be written meanwhile.
+        """
+        return self._set("force_compression", "uncompressed", "auto")
+
+    def build_right(self) -> AbstractContextManager[DuckDB]:
         """Within the block, a join holds its right side in memory and streams its left one, as the statement says.
 
         DuckDB would hold the side with fewer rows, however wide, and falls from one to the other as the counts change.
         """
-        self.execute("SET disabled_optimizers = 'build_side_probe_side'")
-        try:
-            yield self
-        finally:
-            self.execute("SET disabled_optimizers = ''")
+        return self._set("disabled_optimizers", "build_side_probe_side", "")
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDB]:
@@ -273,8 +274,10 @@ class DuckDB:
 
         For a run's own file, which is thrown away next; files that are kept are detached or checkpointed before.
         """
-        self.execute("PRAGMA disable_checkpoint_on_shutdown")
-        self.close()
+        try:
+            self.execute("PRAGMA disable_checkpoint_on_shutdown")
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the session; the last one closes the database and its files."""

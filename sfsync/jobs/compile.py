@@ -71,8 +71,13 @@ def compile_session(
     if key is None:
         return _compile(session, around)
     found = None if anew else read_kept(KeptManifest, session.private, name)
-    if found is not None and found.holds(key, around.env) and _answers_stand(session, found):
-        return found.manifest
+    if found is not None and found.holds(key, around.env):
+        if found.env or session.options.vars:
+            _ = (
+                session.profile
+            )  # what a model took from there may be a secret: registered before anything is shown
+        if _answers_stand(session, found):
+            return found.manifest
     env, columns_of = AskedEnv(around.env), AskedColumns(around.columns_of)
     manifest = _compile(session, replace(around, env=env, columns_of=columns_of))
     salt = new_salt()

@@ -2,7 +2,7 @@
 
 Owns:      TargetFacts, keeping them beside what they were made of, and when they may be used.
 Does not:  check profiles.yml (profiles); whoever signs in reads it whole.
-Invariant: no secret is kept, nor a digest of one; of a variable that feeds only secrets it is kept whether it is blank.
+Invariant: no secret is kept, nor a digest of one alone (profiles.yml and --vars are, each as a whole); of a variable that feeds only secrets it is kept whether it is blank.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sfsync.diff.stage import run_table
+from sfsync.engine.duckdb import DuckDBError
 from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
@@ -150,7 +151,10 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
 
 def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) -> None:
     """Outcomes of one answered call. Never yields: `sfsync_answer` is shared by all lanes."""
-    answered = _load(context, answer, single=len(pieces) == 1)
+    try:
+        answered = _load(context, answer, single=len(pieces) == 1)
+    except DuckDBError:
+        answered = {}  # JSON of no shape that an org sends: nobody knows what became of the rows
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
         part = context.next_part()
         mine = [
@@ -240,7 +244,7 @@ def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _A
     requests = "SELECT 'r0' AS ref, 200 AS status, CAST(? AS JSON) AS body"
     if not single:
         requests = (
-            "SELECT r->>'$.referenceId' AS ref, CAST(r->>'$.httpStatusCode' AS INTEGER) AS status, r->'$.body' AS body"
+            "SELECT r->>'$.referenceId' AS ref, TRY_CAST(r->>'$.httpStatusCode' AS INTEGER) AS status, r->'$.body' AS body"
             " FROM (SELECT unnest(from_json(CAST(? AS JSON)->'$.compositeResponse', '[\"JSON\"]')) AS r) AS c"
         )
     items = (
@@ -259,14 +263,16 @@ def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _A
     db.execute(
         "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT ref, n, id, ok, made,"
         " error->>CASE WHEN status < 300 THEN '$.statusCode' ELSE '$.errorCode' END AS code, error->>'$.message' AS message,"
-        f" array_to_string(CAST(error->'$.fields' AS VARCHAR[]), ',') AS fields FROM ({told}) AS t"
+        f" array_to_string(TRY_CAST(error->'$.fields' AS VARCHAR[]), ',') AS fields FROM ({told}) AS t"
     )
     found = db.execute(
         "SELECT r.ref, any_value(r.status), count(DISTINCT r.rowid), count(a.n), count(a.n) FILTER (WHERE NOT a.ok)"
         " FROM sfsync_requests AS r LEFT JOIN sfsync_answer AS a ON a.ref = r.ref GROUP BY r.ref"
     )
     return {
-        ref: _Answered(status, items, failed) for ref, status, times, items, failed in found if times == 1
+        ref: _Answered(status, items, failed)
+        for ref, status, times, items, failed in found
+        if times == 1 and status is not None
     }
 
 

@@ -104,7 +104,7 @@ class PushContext:
 
             rows = status_codes.rows()
             marks = ", ".join("(?, ?, ?, ?, ?, ?, ?)" for _ in rows)
-            self.db.execute(f"CREATE TABLE {_STATUS_TABLE} ({status_codes.TABLE_COLUMNS})")
+            self.db.execute(f"CREATE OR REPLACE TABLE {_STATUS_TABLE} ({status_codes.TABLE_COLUMNS})")
             cells = [cell for row in rows for cell in row]
             self.db.execute(f"INSERT INTO {_STATUS_TABLE} VALUES {marks}", cells)
             self.has_status_codes = True

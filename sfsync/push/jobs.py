@@ -310,8 +310,8 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     part = context.next_part()
     elapsed = context.clock.monotonic() - job.started
     context.job_speed[batch.object] = max(0.0, (elapsed - QUICKEST_JOB_S) / max(job.rows, 1))
-    if failed:
-        yield from _read_results(context, job, ResultFile.FAILED, part)
+    if failed and not (yield from _read_results(context, job, ResultFile.FAILED, part)):
+        return False  # every row is settled already
     complete = processed == job.rows
     if batch.operation is Operation.UPSERT or not complete:
         if processed > failed:
@@ -319,7 +319,8 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     else:
         _all_others_succeeded(context, job, part)
     context.recorder.record(context.syncs[batch.sync], batch.operation, part)
-    told = f"_op = '{batch.operation}' AND _ord >= {batch.first} AND _ord < {batch.last}"
+    # Children that wait for a parent have an outcome too, and are no part of the job.
+    told = f"_op = '{batch.operation}' AND outcome <> 'waiting' AND _ord >= {batch.first} AND _ord < {batch.last}"
     if context.db.value(f"SELECT count(*) FROM {run_table('outcome', batch.sync)} WHERE {told}") == job.rows:
         context.progress(batch.sync, job.rows)
         return failed > 0
@@ -341,14 +342,15 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     return failed > 0
 
 
-def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> Talk[None]:
+def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> Talk[bool]:
+    """Turn one result file into outcomes; False when it could not be had, and the job's rows are settled without it."""
     batch, db = job.batch, context.db
     path = context.spool / f"{job.info.id}-{kind}.csv"
     got = yield from _patiently(
         context, batch, lambda: bulk.download_results(context.door, job.info.id, kind, path)
     )
     if got is None:
-        return
+        return False
     by_id = batch.operation is not Operation.UPSERT
     key = "Id" if by_id else context.syncs[batch.sync].identity[0].field
     error = kind is ResultFile.FAILED
@@ -377,6 +379,7 @@ def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: in
             f" NULL, NULL, NULL, NULL, {part} FROM ({joined}) AS j"
         )
     path.unlink(missing_ok=True)
+    return True
 
 
 def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -> None:

@@ -453,6 +453,31 @@ def test_files_are_private_and_hold_no_value_of_the_environment(lab: Lab) -> Non
     assert b"123454321" not in lab.kept()["targets/dev.json"]
 
 
+def test_a_secret_that_a_model_took_is_hidden_on_a_hit_too(lab: Lab) -> None:
+    """A value is known as secret once profiles.yml is read; a kept compile whose models hold the value reads it too."""
+    lab.edit(
+        "profiles.yml",
+        "org: {type: local}}\n    other",
+        "org: {type: salesforce, domain: acme, auth: client_credentials, client_id: a,"
+        " client_secret: \"{{ env_var('S') }}\"}}\n    other",
+    )
+    lab.edit("models/dim.sql", "env_var('REGION', 'none')", "env_var('S')")
+    lab.env["S"] = "hush-hush-4713"
+    lab.compile()
+    shown = (
+        "import sys; from pathlib import Path; from sfsync.contract import from_json; from sfsync.errors import SfsyncError\n"
+        "import json, sfsync; from sfsync.jobs.compile import compile_session; from sfsync.jobs.session import Options, Session\n"
+        "org = from_json((Path(sfsync.__file__).parent / 'local_org' / 'schema.json').read_text('utf-8'))\n"
+        "with Session(Options(Path(sys.argv[1]), env=json.loads(sys.argv[2])), 'plan') as session:\n"
+        "    compile_session(session, org, asked=True)\n"
+        "print('sqlglot' in sys.modules, SfsyncError('the value hush-hush-4713 does not fit'))\n"
+    )
+    command = [sys.executable, "-c", shown, str(lab.root), json.dumps(lab.env)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("False "), "what was kept was used"
+    assert "hush-hush-4713" not in said
+
+
 def test_a_secret_that_went_away_is_missed_at_once(lab: Lab) -> None:
     lab.edit(
         "profiles.yml",
