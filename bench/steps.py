@@ -30,7 +30,8 @@ def sfsync(project: str) -> dict[str, int]:
         (sync,) = manifest.syncs
         with session.db.uncompressed():
             staged = stage_rows(sync, session.warehouse, session.db)
-            context = DiffContext(session.db, session.store, session.warehouse.dialect, ())
+            dialect, memory = session.warehouse.dialect, session.db.memory_limit
+            context = DiffContext(session.db, session.store, dialect, (), memory)
             found = diff_sync(sync, staged, inspect(session.store, sync), context)
     return {"create": found.upserts, "update": found.updates, "delete": found.deletes}
 

@@ -39,20 +39,24 @@ def projection(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
     return f"SELECT {key} AS _key, _source_hash, {_judgeable(sync)} FROM ({texts}) AS _p"
 
 
-def keys(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
-    """SELECT of key, hash, and the columns as they stand (`_c0`, ...): what step one reads of every row."""
+def keys(sync: CompiledSync, relation: str, dialect: Dialect, *, narrow: bool = False) -> str:
+    """SELECT of key, hash, and columns as they stand (`_c0`, ...): what step one reads of every row.
+
+    narrow: carry the identity's columns alone, enough for `found_again`.
+    """
     key = wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], dialect)
     texts = _texts(sync, sync.identity, _source(sync, relation, dialect), dialect)
-    columns = ", ".join(_source_names(sync).values())
-    return f"SELECT {key} AS _key, _source_hash, {columns} FROM ({texts}) AS _t"
+    carried = _identity_names(sync) if narrow else _source_names(sync)
+    return f"SELECT {key} AS _key, _source_hash, {', '.join(carried.values())} FROM ({texts}) AS _t"
 
 
 def candidates(staged: str, snapshot: str, dialect: Dialect) -> str:
     """Step one: rows whose key is new, removed, or whose hash moved. Unequal hashes only select; text decides later.
 
     Args:
-        staged: a relation with `_key, _source_hash` and whatever step two needs: it passes the join on the side that
-            is streamed, so all it costs is to be read. A null key is always a candidate.
+        staged: a relation with `_key, _source_hash` and whatever is to be carried: it passes the join on the side that
+            is streamed, so all it costs is to be read, as long as the other side fits in memory; when it does not, both
+            sides are spilled, and each column costs as much again as all of the join. A null key is always a candidate.
         snapshot: a snapshot table; `_known_row` finds a record in it again without another search by key. Only what
             the join needs is read of it: this side is held in memory, and at ten million rows each column tells.
     """
@@ -60,6 +64,41 @@ def candidates(staged: str, snapshot: str, dialect: Dialect) -> str:
         f"SELECT n.*, s._key AS _known_key, s.{dialect.row_id} AS _known_row"
         f" FROM {staged} AS n FULL JOIN {snapshot} AS s ON n._key = s._key"
         " WHERE (n._source_hash IS DISTINCT FROM s._source_hash) OR (s._source_hash IS NULL)"
+    )
+
+
+def found_again(sync: CompiledSync, relation: str, candidate: str) -> str:
+    """The model's rows that have the identity, as it stands there, of a narrow candidate.
+
+    There may be more of them (a column may hold unlike texts for equal, and rows without an identity are all taken)
+    but never fewer: `widened` chooses among them.
+    """
+    names = _identity_names(sync)
+    own = [f"m.{ident(column)}" for column in names]
+    read = ", ".join(f"m.{ident(column)}" for column in _source_names(sync))
+    there = " AND ".join(f"{name} IS NOT NULL" for name in names.values())
+    wanted = f"SELECT {', '.join(names.values())} FROM {candidate} AS w WHERE {there}"
+    missing = " OR ".join(f"{column} IS NULL" for column in own)
+    return f"SELECT {read} FROM {relation} AS m WHERE ({', '.join(own)}) IN ({wanted}) OR {missing}"
+
+
+def widened(rows: str, candidate: str) -> str:
+    """Narrow candidates with all their columns, removed records included: the shape that wide ones have at once.
+
+    Args:
+        rows: a relation of wide `keys`, of at least the rows that are candidates.
+        candidate: a table of narrow candidates.
+
+    Whether a row is a candidate follows from its key and hash, so those who share both with one are those.
+    """
+    known = "_key, _source_hash, _known_key, _known_row"
+    # A row without a key is always a candidate and has nothing to be matched by.
+    matched = (
+        f"SELECT DISTINCT {known} FROM {candidate} AS c WHERE _key IS NOT NULL OR _known_key IS NOT NULL"
+    )
+    return (
+        f"SELECT n.*, w._known_key, w._known_row FROM {rows} AS n FULL JOIN ({matched}) AS w"
+        " ON n._key = w._key AND n._source_hash = w._source_hash WHERE n._key IS NULL OR w._key IS NOT NULL"
     )
 
 
@@ -73,6 +112,12 @@ def project_candidates(sync: CompiledSync, candidate: str, dialect: Dialect) -> 
 def _source_names(sync: CompiledSync) -> dict[str, str]:
     """What each column a sync reads is called inside a projection: no name of the model's own can then be in the way."""
     return {column.name: f"_c{number}" for number, column in enumerate(used_columns(sync))}
+
+
+def _identity_names(sync: CompiledSync) -> dict[str, str]:
+    """Of `_source_names`, those of the identity."""
+    names = _source_names(sync)
+    return {rule.column.name: names[rule.column.name] for rule in sync.identity}
 
 
 def _source(sync: CompiledSync, relation: str, dialect: Dialect) -> str:

@@ -34,6 +34,9 @@ _HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<pid>\d+)\)")
 _NEWER = re.compile(r"newer (version )?of DuckDB|database with (storage )?version number", re.IGNORECASE)
 
 
+_UNITS = {"bytes": 0, "byte": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4, "PiB": 5}
+
+
 class DuckDBError(SfsyncError):
     """DuckDB refused a statement or a file.
 
@@ -285,9 +288,20 @@ class DuckDB:
             self._connection.close()
 
     @property
+    def memory_limit(self) -> int:
+        """Bytes that DuckDB may use before it spills."""
+        return _bytes(str(self.value("SELECT current_setting('memory_limit')")))
+
+    @property
     def version(self) -> str:
         """DuckDB's own version."""
         return str(self._module.__version__)
+
+
+def _bytes(size: str) -> int:
+    """A size as DuckDB tells it, such as "244.1 MiB", in bytes."""
+    number, unit = size.split()
+    return int(float(number) * 1024 ** _UNITS[unit])
 
 
 def _load() -> Any:

@@ -94,7 +94,8 @@ def _diff(
     dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
     with session.db.uncompressed():
         staged = stage_rows(sync, session.warehouse, session.db)
-        return diff_sync(sync, staged, info, DiffContext(session.db, session.store, dialect, upstream))
+        context = DiffContext(session.db, session.store, dialect, upstream, session.db.memory_limit)
+        return diff_sync(sync, staged, info, context)
 
 
 def _budget(session: Session, batches: list[Batch]) -> ApiBudget:

@@ -327,7 +327,7 @@ def test_a_bad_value_is_refused_only_where_it_would_be_sent(engine: Engine) -> N
 # ------------------------------------------------------------ both steps, as one engine runs them
 
 
-def both_steps(engine: Engine) -> set[tuple[Any, ...]]:
+def both_steps(engine: Engine, *, narrow: bool) -> set[tuple[Any, ...]]:
     """A snapshot made by a first load of LINES, then a model that moved: candidates, truth by text."""
     texts = {rule.field: "VARCHAR" for rule in PROJECTED.rules}
     engine.table("m", SHAPE, LINES)
@@ -346,8 +346,14 @@ def both_steps(engine: Engine) -> set[tuple[Any, ...]]:
     changed = [("c1", "Ito", "1980-01-31", "2", True, "B;A", "2026-03-29 03:00:00"), *LINES[2:], LINES[-1]]
     engine.table("m", SHAPE, [line for line in changed if line[0] != "C2"])
     engine.run("DROP TABLE IF EXISTS c")
-    keys = f"({sql.keys(PROJECTED, 'm', engine.dialect)})"
+    keys = f"({sql.keys(PROJECTED, 'm', engine.dialect, narrow=narrow)})"
     engine.run(f"CREATE TEMP TABLE c AS {sql.candidates(keys, 's', engine.dialect)}")
+    if narrow:
+        engine.run("DROP TABLE IF EXISTS thin")
+        engine.run("ALTER TABLE c RENAME TO thin")
+        again = f"({sql.found_again(PROJECTED, 'm', 'thin')})"
+        wide = sql.widened(f"({sql.keys(PROJECTED, again, engine.dialect)})", "thin")
+        engine.run(f"CREATE TEMP TABLE c AS {wide}")
     judged = sql.judged(
         PROJECTED,
         sql.project_candidates(PROJECTED, "c", engine.dialect),
@@ -365,9 +371,10 @@ def both_steps(engine: Engine) -> set[tuple[Any, ...]]:
 
 
 @pytest.mark.postgres
-def test_both_engines_find_the_same_changes(duckdb: Engine, postgres: Engine) -> None:
-    found = both_steps(duckdb)
-    assert found == both_steps(postgres)
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+def test_both_engines_find_the_same_changes(duckdb: Engine, postgres: Engine, narrow: bool) -> None:
+    found = both_steps(duckdb, narrow=narrow)
+    assert found == both_steps(postgres, narrow=narrow)
     ops = {(row[0], row[1], row[2]) for row in found}
     assert ops == {
         ("c1", "update", None),

@@ -223,3 +223,15 @@ def test_csv_keeps_the_order_asked_for(db: DuckDB, tmp_path: Path) -> None:
     db.copy_csv("SELECT i FROM (SELECT range AS i FROM range(300000)) ORDER BY hash(i)", path)
     written = path.read_text().splitlines()[1:]
     assert written == [str(r[0]) for r in db.execute("SELECT range FROM range(300000) ORDER BY hash(range)")]
+
+
+@pytest.mark.parametrize(
+    ("given", "most"), [("512KB", 512_000), ("256MB", 256e6), ("1GB", 1e9), ("3TiB", 3 * 1024**4)]
+)
+def test_the_memory_limit_in_bytes(tmp_path: Path, given: str, most: float) -> None:
+    """DuckDB tells it with one digit after the point."""
+    db = DuckDB(memory_limit=given, temp_directory=tmp_path)
+    try:
+        assert most * 0.999 <= db.memory_limit <= most * 1.001
+    finally:
+        db.close()
