@@ -28,6 +28,8 @@ from bench.contest import Contest
 from bench.measure import Cost, in_turn, median, run
 
 PARTS = ("run", "ten", "calls", "start", "org")
+TEN_MEMORY = "800MB"
+"""DuckDB's limit for both programs where the whole process is to stay below 1 GB: Python and code come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +129,21 @@ def _changed(contest: Contest, name: str) -> Iterator[Line]:
 
 
 def part_ten(folder: Path, rows: int, times: int) -> Iterator[Line]:
-    """Ten times the rows through the diff, in a 1 GB limit; the state is made by SQL, not by a first load."""
+    """Ten times the rows through the diff, in a process of 1 GB; the state is made by SQL, not by a first load."""
     found: dict[int, tuple[Cost, Cost]] = {}
     for size in (rows, 10 * rows):
         contest = Contest(folder / str(size), size)
-        contest.prepare("1GB")
+        contest.prepare(TEN_MEMORY)
         contest.use("v2")
-        found[size] = _steps(contest, times, memory="1GB")
+        found[size] = _steps(contest, times, memory=TEN_MEMORY)
         shutil.rmtree(contest.folder)
     ours, theirs = found[10 * rows]
-    yield ratio(f"diff alone, {sizes(10 * rows)}, 1 GB limit", ours.cpu_s, theirs.cpu_s, 1.3)
+    yield ratio(f"diff alone, {sizes(10 * rows)}, 1 GB", ours.cpu_s, theirs.cpu_s, 1.3)
     yield ratio(
         f"diff, time of {sizes(10 * rows)} by {sizes(rows)}", ours.wall_s, found[rows][0].wall_s, 11, "s"
     )
     yield limit(
-        f"diff, {sizes(10 * rows)}: peak (baseline {theirs.peak_mb:.0f} MB)", ours.peak_mb, 1250, "MB"
+        f"diff, {sizes(10 * rows)}: peak (baseline {theirs.peak_mb:.0f} MB)", ours.peak_mb, 1000, "MB"
     )
 
 
