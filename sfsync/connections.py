@@ -23,14 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from sfsync.records import OLDEST_API_VERSION
 from sfsync.yaml_models import fault
-
-OLDEST_API_VERSION = 46.0
-"""The first with all that sfsync asks for. Upsert of a Collection by external id is the youngest of it (Bulk API 2.0 jobs
-came with 41, Collections with 42).
-
-Source: REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trips"; Bulk API 2.0 Developer Guide.
-"""
 
 _SHARED_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
 _PARTITIONS = {"sandbox", "develop", "scratch", "trailblaze", "demo", "patch", "free", "pc", "stmfa"}
@@ -105,6 +99,13 @@ File = Annotated[Path, BeforeValidator(_path)]
 
 class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Who signs in, secrets in clear."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        found = {n: v.get_secret_value() for n, v in values.items() if isinstance(v, SecretStr)}
+        return found | {name: values[name] for name in ("client_id", "username") if name in values}
 
 
 class DuckDBSettings(_Closed):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # pydantic and the models of all connections: to look for the
     from sfsync.connections import Org, Warehouse
 
 PROFILES_FILE = "profiles.yml"
-_SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})
+SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})
+_NAMES = frozenset({"client_id", "username"})
 TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
 _Model = TypeVar("_Model", bound="BaseModel")
 
@@ -43,6 +44,11 @@ class Profile:
     places: Document = field(repr=False)  # where keys stand; holds no values
     asked: Mapping[str, bool] = field(default_factory=dict, repr=False)
     """Each environment variable that the target reads, and whether it is read for secrets only."""
+    sources: Mapping[str, str] | None = field(default=None, repr=False)
+    """Which variable's value each secret is: ``org.client_secret`` -> its name; also of users' and clients' names.
+
+    None: one of them is put together of variables, or a secret stands in the file.
+    """
 
     def where(self, *path: str | int) -> Where:
         """Where a key of the target stands, e.g. ``where("org", "ca_file")``."""
@@ -84,7 +90,7 @@ def load_profile(
     data = {profile_name: {"outputs": {chosen: rendered}}}
     checked = Document(document.path, data, document.keys, document.values)
     profile = _check_output(checked, loc, path, root)
-    return replace(profile, asked=values.asked)
+    return replace(profile, asked=values.asked, sources=values.sources(rendered, loc))
 
 
 def find_profiles(project_root: Path, *, profiles_dir: Path | None, env: Environment) -> Path:
@@ -166,6 +172,18 @@ class _Values:
     def __init__(self, document: Document, env: Environment, variables: Mapping[str, Any]) -> None:
         self._document, self._env, self._vars = document, env, variables
         self.asked: dict[str, bool] = {}
+        self._asked_at: dict[Loc, set[str]] = {}
+
+    def sources(self, rendered: Any, loc: Loc) -> dict[str, str] | None:
+        """`Profile.sources` of the output below `loc`."""
+        found: dict[str, str] = {}
+        for place, value in _filled(rendered, SECRETS | _NAMES):
+            names = self._asked_at.get((*loc, *place), set())
+            if len(names) == 1 and self._env.get(min(names)) == value:
+                found[".".join(place)] = min(names)
+            elif names or place[-1] in SECRETS:
+                return None
+        return found
 
     def render(self, value: Any, loc: Loc) -> Any:
         if isinstance(value, dict):
@@ -174,15 +192,15 @@ class _Values:
             return [self.render(v, (*loc, i)) for i, v in enumerate(value)]
         if not isinstance(value, str) or ("{{" not in value and "{%" not in value):
             return value
-        secret = loc[-1] in _SECRETS
-        return self._render_text(value, self._document.value_where(*loc), secret=secret)
+        return self._render_text(value, loc)
 
-    def _render_text(self, text: str, where: Where, *, secret: bool) -> str:
+    def _render_text(self, text: str, loc: Loc) -> str:
         from jinja2 import StrictUndefined, TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         def env_var(name: str, default: str | None = None) -> str:
-            self.asked[name] = secret and self.asked.get(name, True)
+            self.asked[name] = loc[-1] in SECRETS and self.asked.get(name, True)
+            self._asked_at.setdefault(loc, set()).add(name)
             found = self._env.get(name, default)
             if found is None:
                 raise ProfileError(
@@ -202,6 +220,7 @@ class _Values:
                 raise ProfileError(f"the variable '{name}' is not set", where=where, fix=fix)
             return found
 
+        where = self._document.value_where(*loc)
         jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         try:
             return jinja.from_string(text, globals={"env_var": env_var, "var": var}).render()
@@ -214,14 +233,21 @@ class _Values:
             raise ProfileError(what, where=where, fix="write {{ env_var('NAME') }}") from None
 
 
+def _filled(value: Any, names: frozenset[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every filled setting of these names in an output with its place, whatever else is wrong with the output."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if key not in names or isinstance(item, dict | list):
+            for place, found in _filled(item, names):
+                yield (str(key), *place), found
+        elif item is not None and item != "":
+            yield (str(key),), str(item)
+
+
 def _register(value: Any, *, templates: bool) -> None:
-    """Register every secret of an output, whatever else is wrong with it. templates: it may hold Jinja."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key not in _SECRETS or isinstance(item, dict | list):
-                _register(item, templates=templates)
-            elif item is not None and not (templates and "{{" in str(item)):
-                register_secret(str(item))
+    """Register every secret of an output. templates: it may hold Jinja, which is no secret yet."""
+    for _, secret in _filled(value, SECRETS):
+        if not (templates and "{{" in secret):
+            register_secret(secret)
 
 
 def _check_output(document: Document, loc: Loc, path: Path, root: Path) -> Profile:

@@ -1,6 +1,7 @@
 """The values that travel from compile to push: pure, frozen, and free of any engine or connection.
 
-Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Batch.
+Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Batch, and the oldest
+           API version.
 Does not:  read specs, build SQL, or talk to an org.
 Invariant: three states of a wire text everywhere: absent (SQL NULL, not sent), null ('', clears the field), text.
 """
@@ -9,6 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+OLDEST_API_VERSION = 46.0
+"""The first with all that sfsync asks for. Upsert of a Collection by external id is the youngest of it (Bulk API 2.0 jobs
+came with 41, Collections with 42).
+
+Source: REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trips"; Bulk API 2.0 Developer Guide.
+"""
 
 
 class Operation(StrEnum):

@@ -74,8 +74,8 @@ def compile_session(
     if found is not None and found.holds(key, around.env):
         if found.env or session.options.vars:
             _ = (
-                session.profile
-            )  # what a model took from there may be a secret: registered before anything is shown
+                session.credentials
+            )  # what a model took from there may be one: registered before anything is shown
         if _answers_stand(session, found):
             return found.manifest
     env, columns_of = AskedEnv(around.env), AskedColumns(around.columns_of)
@@ -88,11 +88,9 @@ def compile_session(
 
 
 def _compile(session: Session, around: Surroundings) -> Manifest:
-    from sfsync.compiler.compile import (
-        compile_project,
-    )  # late: Jinja, SQL parser and specs are a second to import
+    from sfsync.compiler.compile import compile_project  # late: Jinja and parsers are a second to import
 
-    _ = session.profile  # its secrets are registered before an error can show what a model wrote
+    _ = session.credentials  # registered before an error can show what a model wrote
     return compile_project(session.project, around)
 
 

@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sfsync.diff.stage import RUN
-from sfsync.errors import InternalError
+from sfsync.errors import register_secret
 from sfsync.jobs.kept import find_facts, read_facts
 from sfsync.jobs.target import Asked, TargetFacts, find_target, keep_target
 from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
+from sfsync.profiles import SECRETS
 
 if TYPE_CHECKING:
     from sfsync.compiler.stored import KeptFacts
@@ -133,7 +134,7 @@ class Session:
 
     @property
     def profile(self) -> Profile:
-        """The chosen target with its secrets, registered from now on: for who signs in, or shows what users wrote."""
+        """The chosen target with all its settings and secrets; the secrets are registered from now on."""
         return self._keyed_profile[1]
 
     @cached_property
@@ -141,6 +142,21 @@ class Session:
         """The chosen target without its secrets."""
         found = find_target(self._asked, self.private)
         return found or keep_target(self._asked, self.private, *self._keyed_profile)
+
+    @cached_property
+    def credentials(self) -> Mapping[str, str]:
+        """Who signs in to the org, by settings; from now on all secrets of the target are registered."""
+        target, env = self.target, self.options.env
+        if target.sources is None:
+            return self.profile.org.credentials
+        found = dict(target.sign_in.names) if target.sign_in is not None else {}
+        for place, variable in target.sources.items():
+            part, setting = place.split(".")
+            if setting in SECRETS:
+                register_secret(env[variable])
+            if part == "org":
+                found[setting] = env[variable]
+        return found
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -257,8 +273,8 @@ class Session:
     @property
     def connection(self) -> str:
         """Which org the target leads to, as far as its settings tell without a call; holds no secret."""
-        if self.target.login_url is not None:
-            return self.target.login_url
+        if self.target.sign_in is not None:
+            return self.target.sign_in.login_url
         from sfsync.local_org import control
 
         return f"local {control.org_id(self.org_folder)}"
@@ -276,29 +292,32 @@ class Session:
 
     def open_door(self) -> Door:
         """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""
-        from sfsync.connections import LocalOrg, SalesforceOrg  # late: only who signs in needs all settings
-        from sfsync.salesforce.auth import Login, login_of
+        from sfsync.salesforce.auth import Login
         from sfsync.salesforce.door import open_door
 
-        org = self.profile.org
-        if isinstance(org, LocalOrg):
+        given = self.target.sign_in
+        if given is None:
             from sfsync.local_org import control
 
-            local = control.start(self.org_folder, schema=org.schema_)
+            schema = self.target.org_schema
+            local = control.start(self.org_folder, schema=Path(schema) if schema is not None else None)
             login = Login(
                 "client_credentials", local.url, client_id=local.client_id, client_secret=local.client_secret
             )
-            ca_file: Path | None = Path(local.ca_file)
+            ca_file: str | None = str(local.ca_file)
             version = None
-        elif isinstance(org, SalesforceOrg):
-            login, ca_file, version = login_of(org), org.ca_file, org.api_version
         else:
-            raise InternalError(f"no way to connect to {type(org).__name__}")
+            login = Login(
+                given.auth,
+                given.login_url,
+                **self.credentials,
+            )
+            ca_file, version = given.ca_file, given.api_version
         door = open_door(
             login,
             ledger=UncountedLedger(),
             clock=self.clock,
-            ca_file=ca_file,
+            ca_file=Path(ca_file) if ca_file is not None else None,
             threads=self.target.threads,
             api_version=version,
         )

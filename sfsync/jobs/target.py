@@ -1,8 +1,9 @@
 """The chosen target without its secrets: what a command asks of profiles.yml before it connects to anything.
 
 Owns:      TargetFacts, keeping them beside what they were made of, and when they may be used.
-Does not:  check profiles.yml (profiles); whoever signs in reads it whole.
-Invariant: no secret is kept, nor a digest of one alone (profiles.yml and --vars are, each as a whole); of a variable that feeds only secrets it is kept whether it is blank.
+Does not:  check profiles.yml (profiles), or sign in.
+Invariant: no secret is kept, nor a digest of one alone (profiles.yml and --vars are, each as a whole); of a variable that
+           feeds only secrets it is kept which secret that is, and whether it is blank.
 """
 
 from __future__ import annotations
@@ -16,13 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsync.compiler.stored import build, env_digests, new_salt, plain
-from sfsync.errors import InternalError
 from sfsync.jobs.kept import read_kept, write_kept
 from sfsync.profiles import TARGET_NAME, find_profiles
 
 if TYPE_CHECKING:
     from sfsync.ports import Environment
     from sfsync.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How to sign in to a Salesforce org, but for the secrets."""
+
+    auth: str
+    login_url: str
+    names: Mapping[str, str]  # client_id and username, where profiles.yml itself has them
+    ca_file: str | None
+    api_version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +47,18 @@ class TargetFacts:
     memory_limit: str | None
     warehouse: str  # duckdb | postgres
     database: str | None  # the DuckDB file
-    is_local: bool  # the embedded org
-    login_url: str | None  # of a Salesforce org
+    org_schema: str | None  # the file of the embedded org's objects
+    sign_in: SignIn | None  # None: the embedded org
     daily_calls: int | None
     keep_calls: int | None  # api_limit.keep_free as calls, or as a share
     keep_share: float | None
+    sources: Mapping[str, str] | None
+    """The variable that a setting is the value of, by its place, e.g. ``org.client_secret``; None: read profiles.yml."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the org is the embedded one."""
+        return self.sign_in is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +134,25 @@ def keep_target(asked: Asked, private: Path, key: str | None, profile: Profile) 
 
 def facts_of(profile: Profile) -> TargetFacts:
     """A profile without its secrets."""
-    from sfsync.connections import DuckDBSettings, LocalOrg, SalesforceOrg
+    from sfsync.connections import DuckDBSettings, LocalOrg
 
     org, warehouse = profile.org, profile.warehouse
-    login_url, daily, keep = None, None, None
-    if isinstance(org, SalesforceOrg):
-        login_url, daily, keep = org.login_url, org.api_limit.daily_calls, org.api_limit.keep_free
-    elif not isinstance(org, LocalOrg):
-        raise InternalError(f"no facts of {type(org).__name__}")
-    database = warehouse.path if isinstance(warehouse, DuckDBSettings) else None
+    sign_in, daily, keep, schema = None, None, None, None
+    if isinstance(org, LocalOrg):
+        schema = org.schema_
+    else:
+        sources = profile.sources
+        written = (
+            {} if sources is None else {n: v for n, v in org.credentials.items() if f"org.{n}" not in sources}
+        )
+        sign_in = SignIn(
+            auth=org.auth,
+            login_url=org.login_url,
+            names=written,
+            ca_file=_text(org.ca_file),
+            api_version=org.api_version,
+        )
+        daily, keep = org.api_limit.daily_calls, org.api_limit.keep_free
     return TargetFacts(
         profile=profile.name,
         target=profile.target,
@@ -132,10 +160,15 @@ def facts_of(profile: Profile) -> TargetFacts:
         threads=profile.threads,
         memory_limit=profile.memory_limit,
         warehouse=warehouse.type,
-        database=str(database) if database is not None else None,
-        is_local=login_url is None,
-        login_url=login_url,
+        database=_text(warehouse.path) if isinstance(warehouse, DuckDBSettings) else None,
+        org_schema=_text(schema),
+        sign_in=sign_in,
         daily_calls=daily,
         keep_calls=None if isinstance(keep, float) else keep,
         keep_share=keep if isinstance(keep, float) else None,
+        sources=profile.sources,
     )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,6 +1,6 @@
-"""Signing in: from settings of the profile to a token, by OAuth alone.
+"""Signing in: from a Login to a token, by OAuth alone.
 
-Owns:      the three ways to sign in, the words for each way they fail, and ids in their 18 character form.
+Owns:      Login, the three ways to sign in, the words for each way they fail, and ids in their 18 character form.
 Does not:  keep, refresh or share a token (door does), or use SOAP `login()`, which current API versions lack.
 Invariant: no secret and no token appears in an error or in a repr.
 """
@@ -11,13 +11,10 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from sfsync.connections import AccessTokenOrg, ClientCredentialsOrg, PasswordOrg, SalesforceOrg
-from sfsync.errors import AuthError, InternalError, register_secret
-from sfsync.ports import Clock
+from sfsync.errors import AuthError, register_secret
 from sfsync.salesforce.failures import NoAnswerError, shorten
 from sfsync.salesforce.transport import Reply, Request, Transport
 
@@ -52,30 +49,9 @@ class Token:
     instance_url: str  # an origin, without a trailing slash
     org_id: str
     user_id: str
-    issued_at: datetime
 
 
-def login_of(org: SalesforceOrg) -> Login:
-    """What a profile's `org` says about signing in."""
-    if isinstance(org, AccessTokenOrg):
-        return Login("access_token", org.login_url, access_token=org.access_token.get_secret_value())
-    if isinstance(org, PasswordOrg):
-        return Login(
-            "password",
-            org.login_url,
-            client_id=org.client_id,
-            client_secret=org.client_secret.get_secret_value(),
-            username=org.username,
-            password=org.password.get_secret_value(),
-            security_token=org.security_token.get_secret_value(),
-        )
-    if isinstance(org, ClientCredentialsOrg):
-        secret = org.client_secret.get_secret_value()
-        return Login("client_credentials", org.login_url, client_id=org.client_id, client_secret=secret)
-    raise InternalError(f"no way to sign in with {type(org).__name__}")
-
-
-def sign_in(login: Login, transport: Transport, clock: Clock) -> Token:
+def sign_in(login: Login, transport: Transport) -> Token:
     """Get a token, or find out whose the given one is.
 
     Raises:
@@ -83,7 +59,7 @@ def sign_in(login: Login, transport: Transport, clock: Clock) -> Token:
         NoAnswerError: no connection to the host.
     """
     if login.auth == "access_token":
-        return _inspect(login, transport, clock)
+        return _inspect(login, transport)
     form = {"grant_type": login.auth}
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     if login.auth == "password":
@@ -103,7 +79,7 @@ def sign_in(login: Login, transport: Transport, clock: Clock) -> Token:
         raise _refused(
             login, reply.status, str(body.get("error", "")), str(body.get("error_description", ""))
         )
-    return _token(body, login, clock)
+    return _token(body, login)
 
 
 def id18(record_id: str) -> str:
@@ -113,7 +89,7 @@ def id18(record_id: str) -> str:
     return first + "".join(_SUFFIX[sum(1 << k for k, c in enumerate(g) if "A" <= c <= "Z")] for g in groups)
 
 
-def _token(body: dict[str, Any], login: Login, clock: Clock) -> Token:
+def _token(body: dict[str, Any], login: Login) -> Token:
     access_token = str(body["access_token"])
     register_secret(access_token)
     org_id, user_id = _ids(str(body.get("id", "")))
@@ -123,10 +99,10 @@ def _token(body: dict[str, Any], login: Login, clock: Clock) -> Token:
             f"{_host(login)} answered a token without a usable 'instance_url' or 'id'",
             fix="check that `domain` is a Salesforce host and no gateway rewrites its answers",
         )
-    return Token(access_token, instance, org_id, user_id, clock.now())
+    return Token(access_token, instance, org_id, user_id)
 
 
-def _inspect(login: Login, transport: Transport, clock: Clock) -> Token:
+def _inspect(login: Login, transport: Transport) -> Token:
     """A token handed to us carries no ids we may rely on: the org says whose it is."""
     headers = {"Authorization": f"Bearer {login.access_token}", "Accept": "application/json"}
     url = f"{login.login_url}/services/oauth2/userinfo"
@@ -141,7 +117,7 @@ def _inspect(login: Login, transport: Transport, clock: Clock) -> Token:
     org_id, user_id = _id(body.get("organization_id")), _id(body.get("user_id"))
     if reply.status != 200 or org_id is None or user_id is None:
         raise _not_oauth(login, reply)
-    return Token(login.access_token, login.login_url, org_id, user_id, clock.now())
+    return Token(login.access_token, login.login_url, org_id, user_id)
 
 
 def _ids(identity_url: str) -> tuple[str | None, str | None]:

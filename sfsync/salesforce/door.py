@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import requests
 
 from sfsync import __version__
-from sfsync.connections import OLDEST_API_VERSION
 from sfsync.errors import AuthError, InternalError, OrgError
 from sfsync.ports import CallLedger, Clock
+from sfsync.records import OLDEST_API_VERSION
 from sfsync.salesforce.auth import Login, Token, sign_in
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError, refusal_of
 from sfsync.salesforce.limits import NEWEST_API_VERSION, Usage, parse_usage
@@ -227,7 +227,7 @@ class Door:
         with self._lock:
             if self._token is not None and self._token is not stale:
                 return self._token
-            token = sign_in(self._login, self._transport, self._clock)
+            token = sign_in(self._login, self._transport)
             if stale is not None and token.org_id != stale.org_id:
                 raise AuthError(
                     f"signing in again led to org {token.org_id} instead of {stale.org_id}",

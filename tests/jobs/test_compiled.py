@@ -435,7 +435,8 @@ def test_files_are_private_and_hold_no_value_of_the_environment(lab: Lab) -> Non
     )
     lab.env |= {"S": secret, "APP": "the-app-id", "LEVEL": "123454321"}
     with lab.session() as session:
-        assert session.target.login_url == "https://acme.my.salesforce.com"
+        assert session.target.sign_in is not None
+        assert session.target.sign_in.login_url == "https://acme.my.salesforce.com"
         session.open_store(write=False, starts_empty=True)
         compile_session(session, ORG, asked=True)
     kept = lab.kept()
@@ -489,7 +490,8 @@ def test_a_secret_that_went_away_is_missed_at_once(lab: Lab) -> None:
 
     def login() -> str | None:
         with lab.session() as session:
-            return session.target.login_url
+            assert session.target.sign_in is not None
+            return session.target.sign_in.login_url
 
     assert login() == login() == "https://acme.my.salesforce.com"
     before = lab.kept()["profile.json"]

@@ -121,13 +121,13 @@ def run_job(door, path, operation=UPSERT, external_id="Customer_Id__c"):
 
 
 def test_three_ways_to_sign_in_lead_to_the_same_org(org, login):
-    transport, clock = Transport(ca_file=org.ca_file), SystemClock()
-    by_app = sign_in(login, transport, clock)
+    transport = Transport(ca_file=org.ca_file)
+    by_app = sign_in(login, transport)
     password = Login(
         "password", org.url, org.client_id, org.client_secret, org.username, org.password, org.security_token
     )
-    by_user = sign_in(password, transport, clock)
-    by_token = sign_in(Login("access_token", org.url, access_token=by_user.access_token), transport, clock)
+    by_user = sign_in(password, transport)
+    by_token = sign_in(Login("access_token", org.url, access_token=by_user.access_token), transport)
     assert {by_app.org_id, by_user.org_id, by_token.org_id} == {id18(org.org_id)}
     assert by_user.user_id == by_token.user_id
     transport.close()
@@ -152,7 +152,7 @@ def test_wrong_credentials(org, changes, message):
     }
     transport = Transport(ca_file=org.ca_file)
     with pytest.raises(AuthError, match=message):
-        sign_in(Login("password", org.url, **(right | changes)), transport, SystemClock())
+        sign_in(Login("password", org.url, **(right | changes)), transport)
     transport.close()
 
 

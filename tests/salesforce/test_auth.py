@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
-from sfsync.connections import AccessTokenOrg, ClientCredentialsOrg, PasswordOrg
 from sfsync.errors import AuthError
-from sfsync.ports import SystemClock
-from sfsync.salesforce.auth import Login, id18, login_of, sign_in
+from sfsync.salesforce.auth import Login, id18, sign_in
 from sfsync.salesforce.failures import NoAnswerError
 from sfsync.salesforce.transport import Transport
 
@@ -42,7 +39,7 @@ def password_login(url: str) -> Login:
 
 
 def test_the_password_flow_glues_the_security_token_on(raw, wire):
-    token = sign_in(password_login(raw.url), wire, SystemClock())
+    token = sign_in(password_login(raw.url), wire)
     assert (token.org_id, token.user_id, token.instance_url) == (ORG_ID, USER_ID, raw.url)
     assert token.access_token == "00D5g00000AbCdE!token1"
     request = raw.seen[0]
@@ -57,7 +54,7 @@ def test_the_password_flow_glues_the_security_token_on(raw, wire):
 
 
 def test_client_credentials_travel_by_basic_and_not_in_the_body(raw, wire):
-    sign_in(Login("client_credentials", raw.url, "3MVG9.key", "s3cret"), wire, SystemClock())
+    sign_in(Login("client_credentials", raw.url, "3MVG9.key", "s3cret"), wire)
     request = raw.seen[0]
     assert request.body == b"grant_type=client_credentials"
     assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"3MVG9.key:s3cret"
@@ -72,7 +69,7 @@ def test_an_access_token_is_asked_whose_it_is(raw, wire):
         connection.sendall(http(200, json.dumps(body)))
 
     raw.script = [userinfo]
-    token = sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), wire, SystemClock())
+    token = sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), wire)
     assert (token.org_id, token.user_id, token.access_token) == (ORG_ID, USER_ID, "00Dgiven!token")
     assert raw.seen[0].path == "/services/oauth2/userinfo"
 
@@ -81,7 +78,7 @@ def test_an_access_token_is_asked_whose_it_is(raw, wire):
 def test_an_access_token_that_expired(raw, wire, status):
     raw.script = [http(status, "Bad_OAuth_Token", "text/html")]
     with pytest.raises(AuthError, match="has expired or was revoked") as caught:
-        sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), wire, SystemClock())
+        sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), wire)
     assert "client_credentials" in caught.value.fix
 
 
@@ -170,7 +167,7 @@ FAILURES = [  # id, answer, part of the message, part of the fix
 def test_each_failure_has_its_own_words(raw, wire, answer, message, fix):
     raw.token_step = answer
     with pytest.raises(AuthError, match=message) as caught:
-        sign_in(password_login(raw.url), wire, SystemClock())
+        sign_in(password_login(raw.url), wire)
     assert (caught.value.fix is None) if fix is None else (fix in caught.value.fix)
     for secret in ("s3cret&", "hünter 22", "tok3n"):
         assert secret not in str(caught.value)
@@ -179,57 +176,4 @@ def test_each_failure_has_its_own_words(raw, wire, answer, message, fix):
 def test_a_server_error_is_no_verdict_on_the_credentials(raw, wire):
     raw.token_step = http(503, "<html>maintenance</html>", "text/html")
     with pytest.raises(NoAnswerError, match="answered the sign-in with HTTP 503"):
-        sign_in(password_login(raw.url), wire, SystemClock())
-
-
-LOGINS = [  # id, profile, login
-    (
-        "client_credentials",
-        ClientCredentialsOrg(
-            type="salesforce",
-            domain="acme",
-            auth="client_credentials",
-            client_id="key",
-            client_secret="s3cret-9x",
-        ),
-        Login("client_credentials", "https://acme.my.salesforce.com", "key", "s3cret-9x"),
-    ),
-    (
-        "password",
-        PasswordOrg(
-            type="salesforce",
-            domain="test",
-            auth="password",
-            username="ops@acme.example",
-            password="p4ss-9x",
-            security_token="t0ken-9x",
-            client_id="key",
-            client_secret="s3cret-9x",
-            ca_file=Path("ca.pem"),
-        ),
-        Login(
-            "password",
-            "https://test.salesforce.com",
-            "key",
-            "s3cret-9x",
-            "ops@acme.example",
-            "p4ss-9x",
-            "t0ken-9x",
-        ),
-    ),
-    (
-        "access_token",
-        AccessTokenOrg(
-            type="salesforce",
-            auth="access_token",
-            instance_url="https://acme.my.salesforce.com/",
-            access_token="00D!x",
-        ),
-        Login("access_token", "https://acme.my.salesforce.com", access_token="00D!x"),
-    ),
-]
-
-
-@pytest.mark.parametrize(("profile", "login"), [c[1:] for c in LOGINS], ids=[c[0] for c in LOGINS])
-def test_a_profile_says_how_to_sign_in(profile, login):
-    assert login_of(profile) == login
+        sign_in(password_login(raw.url), wire)
