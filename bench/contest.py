@@ -14,7 +14,6 @@ from bench import data
 from bench.measure import SFSYNC, Cost, run
 from sfsync.local_org import control
 
-SECRET = "BENCH_SECRET"
 _BASELINE = [sys.executable, str(Path(__file__).with_name("baseline.py"))]
 
 
@@ -29,6 +28,7 @@ class Contest:
         self.warehouse = folder / "warehouse.duckdb"
         self.use("v1")
         self.orgs: dict[str, control.LocalOrg] = {}
+        self.secrets: dict[str, str] = {}  # of the orgs, which may be closed meanwhile
 
     def use(self, version: str) -> None:
         """Let the warehouse be this version of the table."""
@@ -42,12 +42,12 @@ class Contest:
             control.load(self._org(name), self.folder / "Account.csv")
             control.call(org, "PUT", "/_local/limits", {"max": 1_000_000})
             self.orgs[name] = org
+            self.secrets[data.SECRETS[name]] = org.client_secret
         org = self.orgs["sfsync"]
         facts = {
             "url": org.url,
             "ca_file": str(org.ca_file),
             "client_id": org.client_id,
-            "client_secret": org.client_secret,
         }
         data.make_project(self.project, self.warehouse, facts, memory_limit)
         self.sfsync("state", "init", "--empty")
@@ -77,8 +77,8 @@ class Contest:
 
     @property
     def env(self) -> dict[str, str]:
-        """The baseline's secret."""
-        return {SECRET: self.orgs["baseline"].client_secret} if self.orgs else {}
+        """The variable of each program with the secret of its org."""
+        return self.secrets
 
     def sfsync_command(self, *args: str) -> list[str]:
         return [*SFSYNC, *args, "--project-dir", str(self.project)]
@@ -93,7 +93,7 @@ class Contest:
         return [*_BASELINE, verb, str(self.warehouse), str(self.folder / "baseline.duckdb"), *where, *more]
 
     def sfsync(self, *args: str, codes: tuple[int, ...] = (0,)) -> Cost:
-        return run(self.sfsync_command(*args), codes=codes)
+        return run(self.sfsync_command(*args), codes=codes, env=self.env)
 
     def baseline(self, verb: str, *more: str) -> Cost:
         return run(self.baseline_command(verb, *more), env=self.env)

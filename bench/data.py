@@ -16,6 +16,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+SECRETS = {"sfsync": "BENCH_SFSYNC_SECRET", "baseline": "BENCH_SECRET"}
+"""The environment variable from which each program takes the secret of its org."""
+
 ACCOUNTS = 1000
 CREATED, UPDATED, DELETED = 500, 100, 1000
 """One row in so many."""
@@ -148,7 +151,7 @@ def make_project(folder: Path, warehouse: Path, org: dict[str, str], memory_limi
             "ca_file": org["ca_file"],
             "auth": "client_credentials",
             "client_id": org["client_id"],
-            "client_secret": org["client_secret"],
+            "client_secret": f"{{{{ env_var('{SECRETS["sfsync"]}') }}}}",
         },
     }
     if memory_limit is not None:
