@@ -151,7 +151,7 @@ def make_project(folder: Path, warehouse: Path, org: dict[str, str], memory_limi
             "ca_file": org["ca_file"],
             "auth": "client_credentials",
             "client_id": org["client_id"],
-            "client_secret": f"{{{{ env_var('{SECRETS["sfsync"]}') }}}}",
+            "client_secret": "{{ env_var('" + SECRETS["sfsync"] + "') }}",
         },
     }
     if memory_limit is not None:
