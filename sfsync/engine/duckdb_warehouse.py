@@ -84,19 +84,21 @@ class DuckDBWarehouse:
         """Tables and views of the file."""
         if self._alias is None:
             return Catalog(default_schema="main", database=None)
-        rows = self._local.execute(
-            "SELECT c.schema_name, c.table_name, list(c.column_name ORDER BY c.column_index),"
-            " bool_or(v.view_name IS NOT NULL)"
-            " FROM duckdb_columns() AS c LEFT JOIN duckdb_views() AS v ON v.database_name = c.database_name"
-            " AND v.schema_name = c.schema_name AND v.view_name = c.table_name"
-            " WHERE c.database_name = ? AND NOT c.internal GROUP BY ALL ORDER BY ALL",
+        # Two questions: a join of these functions takes ten times as long as both.
+        tables = self._local.execute(
+            "SELECT schema_name, table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"
+            " WHERE database_name = ? AND NOT internal GROUP BY ALL ORDER BY ALL",
+            [self._alias],
+        )
+        views = self._local.execute(
+            "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
             [self._alias],
         )
         return Catalog(
             default_schema="main",
             database=self._alias,
-            tables={(schema, table): tuple(columns) for schema, table, columns, _ in rows},
-            views=frozenset((schema, table) for schema, table, _, is_view in rows if is_view),
+            tables={(schema, table): tuple(columns) for schema, table, columns in tables},
+            views=frozenset((schema, view) for schema, view in views),
         )
 
     def columns(self, select: str) -> tuple[Column, ...]:

@@ -88,9 +88,10 @@ def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
     """Send the batches of one planned call, split further where the object has proved slow, and retry single rows."""
     pieces = [piece for batch in batches for piece in _pieces(context, batch)]
     allowance = [retry.MAX_HALVINGS]
+    smooth = True
     for group in _groups(pieces):
-        yield from _send(context, group, allowance)
-    for batch in batches:
+        smooth &= yield from _send(context, group, allowance)
+    for batch in () if smooth else batches:
         yield from _retry_rows(
             context, batch.sync, batch.operation, f"_ord >= {batch.first} AND _ord < {batch.last}"
         )
@@ -118,8 +119,8 @@ def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield pieces[start : start + MAX_COMPOSITE_COLLECTIONS]
 
 
-def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Talk[None]:
-    """Send one call; on failure do what retry decides, down to single rows.
+def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Talk[bool]:
+    """Send one call; on failure do what retry decides, down to single rows. Returns whether every row went through.
 
     Args:
         allowance: how often the planned call may still be split, shared by its parts.
@@ -143,14 +144,14 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
             )
         if decision.next is not retry.Next.AGAIN:
             yield from _give_up(context, pieces, decision, allowance)
-            return
+            return False
         yield Pause(decision.pause_s)
         attempt += 1
-    _record_answer(context, pieces, answer)
+    return _record_answer(context, pieces, answer)
 
 
-def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) -> None:
-    """Outcomes of one answered call. Never yields: `sfsync_answer` is shared by all lanes."""
+def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) -> bool:
+    """Outcomes of one answered call; whether all are successes. Never yields: all lanes share `sfsync_answer`."""
     try:
         answered = _load(context, answer, single=len(pieces) == 1)
     except DuckDBError:
@@ -170,6 +171,8 @@ def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) ->
         context.recorder.record(context.syncs[sync], operation, part)
         context.progress(sync, sum(item.piece.rows for item in mine))
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
+    read = [answered.get(f"r{number}") for number in range(len(pieces))]
+    return all(item is not None and not item.failed for item in read)
 
 
 def _give_up(
@@ -223,7 +226,7 @@ def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
     room = context.available()
     if room is not None and room < 1:
         raise LimitReachedError
-    requests = [_request(context, piece, f"r{number}") for number, piece in enumerate(pieces)]
+    requests = _requests(context, pieces)
 
     def run() -> Answer:
         if len(requests) == 1:
@@ -276,25 +279,38 @@ def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _A
     }
 
 
-def _request(context: PushContext, piece: Piece, reference: str) -> rest.Collection:
-    sync = context.syncs[piece.sync]
-    table = run_table(piece.operation.value, piece.sync)
+def _requests(context: PushContext, pieces: list[Piece]) -> list[rest.Collection]:
+    """One request a piece, named by its place; the texts of all pieces of a table are made by one statement."""
+    texts: dict[int, str] = {}
+    for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
+        table = run_table(operation.value, sync)
+        rows = " UNION ALL ".join(
+            f"SELECT {number} AS _piece, rowid AS _ord, * FROM {table} WHERE {piece.where}"
+            for number, piece in enumerate(pieces)
+            if (piece.sync, piece.operation) == (sync, operation)
+        )
+        spec = context.syncs[sync]
+        text = "string_agg(\"Id\", ',' ORDER BY _ord)"
+        if operation is not Operation.DELETE:
+            by_id = operation is Operation.UPDATE
+            record = encode.json_record(spec.object, sent_rules(spec, operation), by_id=by_id)
+            text = encode.json_array(record, "_ord")
+        texts |= dict(context.db.execute(f"SELECT _piece, {text} FROM ({rows}) AS p GROUP BY _piece"))
+    return [_request(context, piece, number, texts[number]) for number, piece in enumerate(pieces)]
+
+
+def _request(context: PushContext, piece: Piece, number: int, text: str) -> rest.Collection:
+    sync, reference = context.syncs[piece.sync], f"r{number}"
     if piece.operation is Operation.DELETE:
-        ids = context.db.value(
-            f"SELECT string_agg(\"Id\", ',' ORDER BY rowid) FROM {table} WHERE {piece.where}"
-        )
         return rest.Collection(
-            piece.operation, sync.object, piece.rows, ids=tuple(ids.split(",")), reference_id=reference
+            piece.operation, sync.object, piece.rows, ids=tuple(text.split(",")), reference_id=reference
         )
-    upsert = piece.operation is Operation.UPSERT
-    record = encode.json_record(sync.object, sent_rules(sync, piece.operation), by_id=not upsert)
-    text = context.db.value(f"SELECT {encode.json_array(record, 'rowid')} FROM {table} WHERE {piece.where}")
     return rest.Collection(
         piece.operation,
         sync.object,
         piece.rows,
         records=text,
-        external_id=sync.identity[0].field if upsert else None,
+        external_id=sync.identity[0].field if piece.operation is Operation.UPSERT else None,
         reference_id=reference,
     )
 

@@ -22,6 +22,9 @@ WINDOW = timedelta(hours=24)
 DEFAULT_SHARE = 0.25
 """Without settings the project uses a quarter of the org's daily maximum and leaves a quarter free for everybody."""
 
+READ_AGAIN = timedelta(minutes=1)
+"""After this long the account is summed up anew."""
+
 FINISHING = frozenset({"poll", "result", "close", "upload"})
 """Kinds of calls that finish a job already begun; refusing them would waste what was spent."""
 
@@ -65,6 +68,17 @@ class Budget:
         return max(0, min(rooms)) if rooms else None
 
 
+@dataclass(slots=True)
+class _Account:
+    """What the table says, and what was booked here since it was read."""
+
+    read_at: datetime
+    held: bool  # read while nobody else could write
+    spent: int
+    since: int  # calls since the org's last word
+    batches: int
+
+
 class StateLedger:
     """A `CallLedger` kept in the state. Safe to use from several threads."""
 
@@ -74,6 +88,7 @@ class StateLedger:
         self._run_id = run_id
         self._guard = threading.Lock()
         self._seen: tuple[datetime, int, int] | None = None
+        self._account: _Account | None = None
         self._db: DuckDB | None = None
         self.calls = 0
         self._kinds: dict[str, int] = {}
@@ -97,6 +112,8 @@ class StateLedger:
     def observe(self, used: int, maximum: int) -> None:
         with self._guard:
             self._seen = (self._store.clock.now(), used, maximum)
+            if self._account is not None:
+                self._account.since = 0
 
     def budget(self) -> Budget:
         """The account now."""
@@ -129,6 +146,10 @@ class StateLedger:
                 [now, self._run_id, kind, calls, batches],
             )
             self._save_usage(db)
+        if self._account is not None:
+            self._account.spent += calls
+            self._account.since += calls
+            self._account.batches += batches
 
     def _save_usage(self, db: DuckDB) -> None:
         if self._seen is not None:
@@ -141,19 +162,26 @@ class StateLedger:
         return self._db
 
     def _budget(self) -> Budget:
+        now = self._store.clock.now()
+        account = self._account
+        # Meanwhile only what gets older than the window drops out of it.
+        if account is None or not account.held or abs(now - account.read_at) >= READ_AGAIN:
+            account = self._account = self._read(now)
+        since = account.since if self._seen is not None else 0
+        return make_budget(self._limits, account.spent, self._seen, since, account.batches)
+
+    def _read(self, now: datetime) -> _Account:
         # Threads that book never touch the session of the thread that records.
         db = self._cursor() if self._store.writable else self._store.db
-        now = self._store.clock.now()
-        seen = self._seen
-        if seen is None:
+        if self._seen is None:
             rows = db.execute(f"SELECT seen_at, used, maximum FROM {CONTROL}.usage")
-            seen = (utc(rows[0][0]), *rows[0][1:]) if rows else None
-        spent, since, batches = db.execute(
+            self._seen = (utc(rows[0][0]), *rows[0][1:]) if rows else None
+        found = db.execute(
             "SELECT coalesce(sum(calls), 0), coalesce(sum(calls) FILTER (WHERE minute > ?), 0),"
             f" coalesce(sum(batches), 0) FROM {CONTROL}.ledger WHERE minute > ?",
-            [seen[0] if seen else now, now - WINDOW],
-        )[0]
-        return make_budget(self._limits, int(spent), seen, int(since) if seen else 0, int(batches))
+            [self._seen[0] if self._seen else now, now - WINDOW],
+        )
+        return _Account(now, self._store.writable, *(int(value) for value in found[0]))
 
 
 def make_budget(
