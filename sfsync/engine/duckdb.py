@@ -22,8 +22,12 @@ from typing import Any
 from sfsync.engine.dialect import quote_ident, quote_literal
 from sfsync.errors import InterruptedRunError, SfsyncError
 
-STORAGE_VERSION = "v1.4.0"
-"""Files are written so that the oldest DuckDB that sfsync supports can read them."""
+STORAGE_VERSION = "v1.2.0"
+"""Files are written so that the oldest DuckDB that sfsync supports can read them, and reads them right: 1.4.0 to 1.4.2
+take `IS NULL` for false in a whole block of null texts that was packed as v1.3.0 and later do (DICT_FSST).
+
+Source: tried with 1.4.0, 1.4.1, 1.4.2 (wrong) and 1.4.5, 1.5.0, 2.0.0 (right), each with files of v1.0.0 to v1.4.0.
+"""
 
 CSV_OPTIONS = (
     "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
@@ -70,8 +74,6 @@ def _classify(name: str, message: str) -> tuple[str, str | None]:
         return "not_a_database", None
     if _NEWER.search(message):
         return "newer", "install a newer duckdb: pip install -U duckdb"
-    if "cannot initialize database with storage version" in message:
-        return "storage", None
     if "database does not exist" in message or "No such file" in message:
         return "missing", None
     if "No space left" in message or "max_temp_directory_size" in message:
@@ -162,8 +164,10 @@ class DuckDB:
             raise DuckDBError(f"{path} does not exist", kind="missing")
         if fresh:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        option = "READ_ONLY" if read_only else f"STORAGE_VERSION {quote_literal(STORAGE_VERSION)}"
-        sql = f"ATTACH {quote_literal(str(path))} AS {quote_ident(alias)} ({option})"
+        option = f" (STORAGE_VERSION {quote_literal(STORAGE_VERSION)})" if fresh else ""
+        if read_only:
+            option = " (READ_ONLY)"
+        sql = f"ATTACH {quote_literal(str(path))} AS {quote_ident(alias)}{option}"
         try:
             self.execute(sql)
         except DuckDBError as error:

@@ -140,8 +140,6 @@ class StateStore:
             if error.kind == "locked":
                 holder = None if self._lock is not None else current_holder(path)
                 raise locked_error(path, holder) from None
-            if error.kind == "storage":
-                raise self._not_a_state() from None
             fix = "put a copy of it back, or move it away and run `sfsync state init --empty`"
             raise StateError(
                 f"the state {error.what}", fix=error.fix if error.kind == "newer" else fix

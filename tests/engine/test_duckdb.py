@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def make(path: Path, what: str) -> None:
         path.touch()
     elif what == "text":
         path.write_text("hello\n" * 2000)
+
+
+@pytest.mark.parametrize(
+    "cell", ["CAST(NULL AS VARCHAR)", "CASE WHEN i = 0 THEN 'x' END", "CASE WHEN i % 3 = 0 THEN 'x' END"]
+)
+def test_nulls_are_found_in_blocks_of_nothing_else(tmp_path: Path, cell: str) -> None:
+    """DuckDB 1.4.0 to 1.4.2 lose them in files of a newer form: whole rows would silently not be sent."""
+    with closing(DuckDB(temp_directory=tmp_path / "spill")) as db:
+        db.attach(tmp_path / "state.duckdb", "s")
+        db.execute(f"CREATE TABLE s.main.t AS SELECT {cell} AS c FROM range(300000) AS r(i)")
+        for _ in range(2):
+            blank, all_rows, filled = db.execute(
+                "SELECT (SELECT count(*) FROM s.main.t WHERE c IS NULL), count(*), count(c) FROM s.main.t"
+            )[0]
+            assert blank == all_rows - filled > 0
+            db.detach("s")  # and again from the file
+            db.attach(tmp_path / "state.duckdb", "s", read_only=True)
 
 
 @pytest.mark.parametrize(
