@@ -28,10 +28,9 @@ from click.testing import CliRunner
 
 from sfsync.cli.main import cli
 from sfsync.local_org.certificate import ensure
-from tests.jobs.conftest import Team
+from tests.jobs.conftest import STATE, WAREHOUSE, Team
 
 GOLDEN = Path(__file__).parent / "golden" / "bad_input"
-STATE = ".sfsync/prod.duckdb"
 
 
 @dataclass(frozen=True)
@@ -393,26 +392,25 @@ CASES = [*PROJECT, *PROFILES, *MODELS, *SEEDS, *SYNCS, *STATES, *ORGS, *WAREHOUS
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory, running_org: Any) -> dict[str, Path]:
-    """A state file bound to the org, and one after a first run; each test gets a copy."""
+    """A warehouse, a state file bound to the org, and one after a first run; each test gets copies."""
     folder = tmp_path_factory.mktemp("states")
     running_org.begin()
-    team = sound(Team(folder / "team", running_org))
+    team = Team(folder / "team", running_org)
+    team.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
+    team.contacts([{"id": "C1", "last": "Ito", "account": "A1"}, {"id": "C2", "last": "Müller"}])
+    shutil.copy(team.folder / WAREHOUSE, folder / "warehouse")
     team.init_state()
     shutil.copy(team.folder / STATE, folder / "empty")
     team.run()
     shutil.copy(team.folder / STATE, folder / "ran")
-    return {name: folder / name for name in ("empty", "ran")}
-
-
-def sound(team: Team) -> Team:
-    team.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
-    team.contacts([{"id": "C1", "last": "Ito", "account": "A1"}, {"id": "C2", "last": "Müller"}])
-    return team
+    return {name: folder / name for name in ("warehouse", "empty", "ran")}
 
 
 @pytest.fixture
-def team(tmp_path: Path, org: Any) -> Team:
-    return sound(Team(tmp_path / "team", org))
+def team(tmp_path: Path, states: dict[str, Path], org: Any) -> Team:
+    team = Team(tmp_path / "team", org)
+    shutil.copy(states["warehouse"], team.folder / WAREHOUSE)
+    return team
 
 
 def give_state(team: Team, states: dict[str, Path], name: str | None) -> None:

@@ -556,14 +556,14 @@ def play(org: Any, script: tuple[Chosen, list[dict[str, Any]], list[list[tuple[A
         shutil.rmtree(folder, ignore_errors=True)
 
 
-LONG = int(os.environ.get("SFSYNC_EXAMPLES", "15"))
+LONG = int(os.environ.get("SFSYNC_EXAMPLES", "8"))
 """Examples of the slow test; a night can afford hundreds."""
 
 CALM = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large)
 
 
 @given(script=SCRIPT)
-@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=CALM)
+@settings(max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=CALM)
 def test_the_org_holds_what_the_model_says(running_org: Any, script: Any) -> None:
     play(running_org, script)
 

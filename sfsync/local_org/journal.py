@@ -57,6 +57,11 @@ class Journal:
             self._number += 1
             return self._number
 
+    @property
+    def last(self) -> int:
+        """The number of the newest request."""
+        return self._number
+
     def add(self, line: Line) -> None:
         with self._lock:
             self._waiting.append(line)

@@ -75,9 +75,10 @@ def records(request: Request) -> Response:
 
 
 def reset(request: Request) -> Response:
-    """POST /_local/reset"""
-    _org(request).reset()
-    return JSONResponse({"reset": True})
+    """POST /_local/reset: last is the number of the newest request, from which the journal goes on."""
+    org = _org(request)
+    org.reset()
+    return JSONResponse({"reset": True, "last": org.journal.last})
 
 
 async def faults(request: Request) -> Response:

@@ -300,7 +300,8 @@ def _listen(folder: Path) -> socket.socket:
     remembered = folder / "port"
     wanted = [int(remembered.read_text())] if remembered.exists() and remembered.read_text().isdigit() else []
     for port in (*wanted, 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # The protocol is named, or asyncio leaves Nagle's algorithm on and small answers wait 40 ms for an ACK.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))

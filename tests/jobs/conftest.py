@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +30,10 @@ from sfsync.jobs.state_init import state_init_command
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.records import Outcome
 
+WAREHOUSE = "team.duckdb"
+STATE = ".sfsync/prod.duckdb"
+
+ACCOUNT_COLUMNS = {"id": "VARCHAR", "name": "VARCHAR", "phone": "VARCHAR"}
 CONTACT_COLUMNS = {
     "id": "VARCHAR",
     "last": "VARCHAR",
@@ -107,8 +114,7 @@ class Team:
         self.write("models/dim_accounts.sql", "select * from raw.accounts")
         self.write("models/dim_contacts.sql", "select * from raw.contacts")
         self.profile()
-        self.accounts([])
-        self.contacts([])
+        (folder / WAREHOUSE).write_bytes(empty_warehouse())
         self.save()
 
     def write(self, name: str, text: str) -> Path:
@@ -148,23 +154,21 @@ class Team:
             self.write(f"syncs/{name}.yml", yaml.safe_dump({"version": 1, "syncs": [{"name": name, **spec}]}))
 
     def sql(self, *statements: str) -> None:
-        with duckdb.connect(str(self.folder / "team.duckdb")) as connection:
+        with duckdb.connect(str(self.folder / WAREHOUSE)) as connection:
             connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
             for statement in statements:
                 connection.execute(statement)
 
     def accounts(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """rows: (id, name[, phone])."""
-        self._table("accounts", {"id": "VARCHAR", "name": "VARCHAR", "phone": "VARCHAR"}, rows)
+        self._table("accounts", ACCOUNT_COLUMNS, rows)
 
     def contacts(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._table("contacts", CONTACT_COLUMNS, [tuple(row.get(c) for c in CONTACT_COLUMNS) for row in rows])
 
     def _table(self, name: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        with duckdb.connect(str(self.folder / "team.duckdb")) as connection:
-            connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
-            shape = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-            connection.execute(f"CREATE OR REPLACE TABLE raw.{name} ({shape})")
+        with duckdb.connect(str(self.folder / WAREHOUSE)) as connection:
+            make_table(connection, name, columns)
             marks = ", ".join("?" for _ in columns)
             for row in rows:
                 values = [*row, *([None] * (len(columns) - len(row)))]
@@ -205,14 +209,31 @@ class Team:
         return sum(1 for request in self.org.requests() if request["counted"])
 
 
+def make_table(connection: Any, name: str, columns: Mapping[str, str]) -> None:
+    """An empty table of the warehouse, in place of one of that name."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+    shape = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+    connection.execute(f"CREATE OR REPLACE TABLE raw.{name} ({shape})")
+
+
+@functools.cache
+def empty_warehouse() -> bytes:
+    """A DuckDB file with both tables, made once: every team begins with a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / WAREHOUSE
+        with duckdb.connect(str(path)) as connection:
+            make_table(connection, "accounts", ACCOUNT_COLUMNS)
+            make_table(connection, "contacts", CONTACT_COLUMNS)
+        return path.read_bytes()
+
+
 @pytest.fixture
 def team(tmp_path: Path, org: Any) -> Team:
     return Team(tmp_path / "team", org)
 
 
-@pytest.fixture
-def ready(team: Team) -> Team:
-    """A team with two accounts, three contacts, and an empty state."""
+def fill(team: Team) -> Team:
+    """Two accounts and three contacts."""
     team.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
     team.contacts(
         [
@@ -221,7 +242,30 @@ def ready(team: Team) -> Team:
             {"id": "C3", "last": "Okafor"},
         ]
     )
+    return team
+
+
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory, running_org: Any) -> Path:
+    """The folder of a team that is filled and whose state was made, once for all tests; copy its files.
+
+    The org is reset for each test and forgets the calls of the past, so the state's account of them is emptied, too.
+    """
+    running_org.begin()
+    team = fill(Team(tmp_path_factory.mktemp("initialised") / "team", running_org))
     team.init_state()
+    with duckdb.connect(str(team.folder / STATE)) as connection:
+        connection.execute("DELETE FROM ledger")
+        connection.execute("DELETE FROM usage")
+    return team.folder
+
+
+@pytest.fixture
+def ready(initialised: Path, team: Team) -> Team:
+    """A team with two accounts, three contacts, and an empty state."""
+    (team.folder / STATE).parent.mkdir(mode=0o700)
+    for name in (WAREHOUSE, STATE):
+        shutil.copy(initialised / name, team.folder / name)
     return team
 
 

@@ -16,9 +16,16 @@ import pytest
 
 from sfsync.engine.duckdb import DuckDB
 from sfsync.jobs.run import RunOptions, run_command
-from tests.jobs.conftest import Team
+from tests.jobs.conftest import Team, fill
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def ready(team: Team) -> Team:
+    """As everywhere, but its state is no copy: its modes are what is looked at."""
+    fill(team).init_state()
+    return team
 
 
 @pytest.fixture(autouse=True)

@@ -249,11 +249,17 @@ COSTS = [
     pytest.param(100_000, 7, 6, marks=pytest.mark.slow),
     pytest.param(1_000_000, 7, 6, marks=pytest.mark.slow),  # short rows: one job of 90 MB holds them all
 ]
+BUT_NAME_AND_TITLE = (
+    *("FirstName", "Email", "AccountId", "Birthdate", "Last_Login__c"),
+    *("Lifetime_Value__c", "Is_Champion__c", "Interests__c"),
+)
 
 
 @pytest.mark.parametrize(("rows", "creates", "updates"), COSTS)
 def test_api_calls(ready: Team, rows: int, creates: int, updates: int) -> None:
     """Counted by the org itself, the describe being cached; one call more is allowed for the run."""
+    if rows == 1_000_000:
+        ready.sync("contacts", fields=dict.fromkeys(BUT_NAME_AND_TITLE))
     ready.run("accounts")
     many(ready, rows)
     before = ready.calls()
