@@ -29,8 +29,11 @@ def _error(error: str, description: str, status: int = 400) -> Answer:
 class Auth:
     """The sign-in desk of one org."""
 
-    def __init__(self, identity: Identity, now: Callable[[], float]) -> None:
-        self._identity, self._now = identity, now
+    def __init__(
+        self, identity: Identity, now: Callable[[], float], off_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """off_s: by how much the time that is shown differs from `now`."""
+        self._identity, self._now, self._off_s = identity, now, off_s
         self._tokens: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -78,7 +81,7 @@ class Auth:
         token = f"{self._identity.org_id[:15]}!{tail}"
         with self._lock:
             self._tokens[token] = self._now()
-        issued = str(int(self._now() * 1000))
+        issued = str(int((self._now() + self._off_s()) * 1000))
         url = self.identity_url(origin)
         signature = hmac.new(self._identity.client_secret.encode(), (url + issued).encode(), hashlib.sha256)
         return {

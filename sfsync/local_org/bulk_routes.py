@@ -28,8 +28,9 @@ from sfsync.local_org.answers import Answer, ApiError, not_found, to_response
 from sfsync.local_org.bulk_csv import DELIMITERS, LINE_ENDINGS
 from sfsync.local_org.bulk_intake import MAX_ONE_REQUEST, IntakeError, read_file, receive, split_multipart
 from sfsync.local_org.bulk_jobs import Job, Jobs, job_json
-from sfsync.local_org.bulk_rest import UPLOAD, result_file
+from sfsync.local_org.bulk_rest import UPLOAD
 from sfsync.local_org.bulk_worker import BulkWorker
+from sfsync.local_org.fault_results import gone, info_json, served
 from sfsync.local_org.org import Org
 from sfsync.local_org.store import Store
 
@@ -54,11 +55,11 @@ class Bulk:
 _OPEN: WeakKeyDictionary[Store, Bulk] = WeakKeyDictionary()
 
 
-def start(org: Org, clock: Callable[[], float] = time.time) -> Bulk:
+def start(org: Org, clock: Callable[[], float] | None = None) -> Bulk:
     """Read the org's jobs and start the worker; jobs that a former process left are settled first."""
-    jobs = Jobs(org.store, clock)
+    jobs = Jobs(org.store, clock or org.now)
     jobs.tidy()
-    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults.locked_share)
+    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults)
     org.store.on_reset.append(jobs.clear)
     worker.start()
     _OPEN[org.store] = Bulk(jobs, worker)
@@ -93,8 +94,9 @@ def _guarded(handler: Handler) -> Handler:
 
 
 def _job_of(request: Request) -> Job:
+    org: Org = request.app.state.org
     job = bulk_of(request).jobs.get(request.path_params["job"])
-    if job is None:
+    if job is None or gone(org.faults, job):
         raise not_found()
     return job
 
@@ -169,7 +171,7 @@ def _settings(org: Org, asked: Any) -> dict[str, Any]:
             "INVALIDOPERATION" if operation else "INVALIDJOB",
             f"operation is {operation!r}; it is one of {', '.join(_OPERATIONS)}",
         )
-    sobject = org.contract.object(str(asked.get("object") or ""))
+    sobject = org.seen.object(str(asked.get("object") or ""))
     if sobject is None:
         name = asked.get("object")
         raise ApiError(400, "INVALIDENTITY", f"Entity '{name}' is not supported by the Bulk API.")
@@ -287,7 +289,9 @@ def _now(bulk: Bulk, job: Job) -> str:
 @_guarded
 async def info(request: Request) -> Response:
     """``GET jobs/ingest/{id}``."""
-    return to_response(Answer(200, job_json(_job_of(request), full=True)), request.headers)
+    job, org = _job_of(request), request.app.state.org
+    bulk_of(request).worker.polled(job.id)
+    return to_response(Answer(200, info_json(org.faults, job)), request.headers)
 
 
 @_guarded
@@ -311,7 +315,8 @@ async def result(request: Request) -> Response:
         re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", request.headers.get("accept-encoding", ""))
         is not None
     )
-    path = result_file(bulk.jobs.folder(job.id), kind)
+    org: Org = request.app.state.org
+    path = await run_in_threadpool(served, org.store, org.faults, bulk.jobs.folder(job.id), job, kind)
     headers = {"Content-Encoding": "gzip"} if zipped else {"Content-Length": str(path.stat().st_size)}
     return StreamingResponse(read_file(path, zipped=zipped), media_type=CSV, headers=headers)
 
@@ -326,7 +331,9 @@ async def listed(request: Request) -> Response:
     locator = query.get("queryLocator", "")
     if locator and not locator.isdigit():
         raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-    found = bulk_of(request).jobs.all() if kind in (None, "V2Ingest") and chunking != "true" else []
+    faults = request.app.state.org.faults
+    ours = bulk_of(request).jobs.all() if kind in (None, "V2Ingest") and chunking != "true" else []
+    found = [job for job in ours if not gone(faults, job)]
     first = int(locator or 0)
     page = found[first : first + PAGE]
     more = first + PAGE < len(found)

@@ -33,6 +33,8 @@ from sfsync.local_org.bulk_rest import (
     write_headers,
 )
 from sfsync.local_org.call import Call
+from sfsync.local_org.fault_rules import Rule
+from sfsync.local_org.faults import Faults
 from sfsync.local_org.store import Store, quoted
 from sfsync.local_org.write import apply, forget
 
@@ -56,8 +58,7 @@ _LOG = logging.getLogger(__name__)
 TakeBatch = Callable[[], bool]
 """Take one batch from the daily allocation; False: used up."""
 
-LockedShare = Callable[[str], float]
-"""The share of an object's rows that a fault makes fail with UNABLE_TO_LOCK_ROW, asked once per transaction."""
+_UNKNOWN = "InternalServerError : the job could not be finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,17 @@ class _Run:
     raw: str  # the table of uploaded cells
     nulls: bool  # may a cell be `#N/A`?
     begun: float  # monotonic
+    fault: Rule | None  # what stops it on the way
 
 
 class BulkWorker:
     """One thread; jobs run one after the other, batches too."""
 
-    def __init__(self, store: Store, jobs: Jobs, take_batch: TakeBatch, locked_share: LockedShare) -> None:
+    def __init__(self, store: Store, jobs: Jobs, take_batch: TakeBatch, faults: Faults) -> None:
         self._store, self._jobs = store, jobs
-        self._take_batch, self._locked_share = take_batch, locked_share
+        self._take_batch, self._faults = take_batch, faults
+        self._held: dict[str, int | None] = {}  # stuck jobs: polls until they go on, None: never
+        self._freed: set[str] = set()
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._facts: dict[str, Facts] = {}
         self._files = threading.Lock()
@@ -115,11 +119,26 @@ class BulkWorker:
         """Is the worker still at this job, whatever state it has by now?"""
         return self._current == job_id
 
+    def polled(self, job_id: str) -> None:
+        """Somebody has asked for a job: one that is stuck may go on after enough of that."""
+        with self._files:
+            left = self._held.get(job_id)
+            if left is None:
+                return
+            self._held[job_id] = left - 1
+            if left > 1:
+                return
+            del self._held[job_id]
+            self._freed.add(job_id)
+        self._queue.put(job_id)
+
     def settle_files(self, job: Job) -> None:
-        """Make the result files of a job that ended before it ran."""
+        """Make the result files of a job that was ended before it ran, or while it was stuck."""
         with self._files:
             folder = self._jobs.folder(job.id)
-            if not result_file(folder, results.UNPROCESSED).exists():
+            was_stuck = job.id in self._held
+            self._held.pop(job.id, None)
+            if was_stuck or not result_file(folder, results.UNPROCESSED).exists():
                 folder.mkdir(parents=True, exist_ok=True)
                 list_rest(self._store, folder, job)
 
@@ -130,7 +149,8 @@ class BulkWorker:
                 return
             self._current = job_id
             try:
-                job = self._jobs.move(job_id, {states.UPLOADED}, state=states.RUNNING)
+                waiting = {states.UPLOADED} | ({states.RUNNING} if job_id in self._freed else set())
+                job = self._jobs.move(job_id, waiting, state=states.RUNNING)
                 if job is not None:
                     self._run(job)
             except Exception as error:  # the shell of this thread: the job fails, the worker lives on
@@ -156,7 +176,7 @@ class BulkWorker:
         begun = time.monotonic()
         folder = self._jobs.folder(job.id)
         raw = f"{STAGE}.{quoted(job.id)}"
-        sobject = self._store.contract.object(job.object)
+        sobject = self._faults.seen(self._store.contract).object(job.object)
         with self._store.reading() as cursor:
             try:
                 facts = self._facts.pop(job.id, None) or facts_of(folder / UPLOAD)
@@ -175,31 +195,55 @@ class BulkWorker:
                 return
             if sobject is None:
                 return
-            write_headers(folder, job, names)
+            if job.processed == 0:
+                write_headers(folder, job, names)
+            fault = None
+            if job.id not in self._freed:
+                fault = self._faults.of_job(job.id, sobject.name, "job_stuck", "job_failed", "job_aborted")
+            run = _Run(job.id, sobject, names, raw, facts.nulls, begun, fault)
             try:
-                self._batches(_Run(job.id, sobject, names, raw, facts.nulls, begun), total)
+                self._batches(run, job.processed, total)
             finally:
                 cursor.execute(f"DROP TABLE IF EXISTS {raw}")
 
-    def _batches(self, run: _Run, total: int) -> None:
+    def _batches(self, run: _Run, first: int, total: int) -> None:
         """Save stretch after stretch until the rows, the allocation, or the client's patience end."""
-        first = 0
-        while first < total and not self._stopping.is_set():
-            last = self._allowed(first, min(first + SAVE, total))
+        end = total if run.fault is None else int(total * run.fault.share)
+        while first < end and not self._stopping.is_set():
+            last = self._allowed(first, min(first + SAVE, end))
             if last == first:
                 self._finish(
                     run.job_id, states.FAILED, "ExceededQuota : ApiBatchItems Limit exceeded.", run.begun
                 )
                 return
             if not self._save(run, first, last):
-                job = self._jobs.get(run.job_id)
-                if job is not None:
-                    list_rest(self._store, self._jobs.folder(job.id), job)
+                self._list_rest(run.job_id)
                 return
             first = last
             time.sleep(_HAND_OVER_S)
-        if first == total:
+        if first < end:
+            return
+        if run.fault is None:
             self._finish(run.job_id, states.COMPLETE, None, run.begun)
+        else:
+            self._stop_here(run, run.fault)
+
+    def _stop_here(self, run: _Run, fault: Rule) -> None:
+        """A fault ends the job in the middle, or lets it hang."""
+        if fault.fault == "job_stuck":
+            with self._files:
+                self._held[run.job_id] = fault.polls
+            return
+        self._list_rest(run.job_id)
+        if fault.fault == "job_aborted":
+            self._finish(run.job_id, states.ABORTED, None, run.begun)
+        else:
+            self._finish(run.job_id, states.FAILED, fault.message or _UNKNOWN, run.begun)
+
+    def _list_rest(self, job_id: str) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None:
+            list_rest(self._store, self._jobs.folder(job_id), job)
 
     def _allowed(self, first: int, last: int) -> int:
         """Take the batches of rows [first, last) from the allocation; where the rows end that it pays for."""
@@ -227,7 +271,7 @@ class BulkWorker:
                 "incoming",
                 external_id=job.external_id,
                 request=job.request,
-                locked_share=self._locked_share(run.sobject.name),
+                faults=self._faults.of_write(run.sobject.name),
                 journal=False,
             )
             result = apply(self._store, cursor, call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfsync.contract import SObject
+from sfsync.local_org.fault_rows import NONE, RowFaults
 
 CHUNK = 200
 """Rows of one save: the platform looks for keys that stand twice inside one chunk."""
@@ -26,5 +27,5 @@ class Call:
     request: int = 0  # number of the HTTP request, for the journal
     user_id: str | None = None  # None: the org's administrator
     strict: bool = False  # JSON: a value of the wrong type refuses the whole request
-    locked_share: float = 0.0  # fault: this share of rows answers UNABLE_TO_LOCK_ROW
+    faults: RowFaults = NONE
     journal: bool = True

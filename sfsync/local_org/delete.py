@@ -42,21 +42,20 @@ def judge_deletes(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call, n
     raw = quoted(next(h for h in headers if h.lower() == "id"))
     prefix = literal(sobject.key_prefix or "")
     malformed = fail("MALFORMED_ID", f"{literal('bad id ')} || s.id", "Id")
-    right = "false" if sobject.deletable else "true"
-    share = call.locked_share
-    locked = f"floor((s._row + 1) * {share}) > floor(s._row * {share})" if share > 0 else "false"
-    lock = "unable to obtain exclusive access to this record or 1 records: "
+    forbidden = not sobject.deletable or "delete" in call.faults.lost_rights
+    right = "true" if forbidden else "false"
+    faults = ", ".join([*call.faults.sql(["id"], "Id", "id", CHUNK), "NULL::VARCHAR"])
     cursor.execute(
         f"""CREATE TEMP TABLE {judged} AS
             SELECT s._row, s.id, s.id AS target, CASE
               WHEN s.id IS NULL OR s.id = '' THEN {fail("MISSING_ARGUMENT", "'Id not specified'", "Id")}
               WHEN {right} THEN {fail("INSUFFICIENT_ACCESS_OR_READONLY", "'insufficient access rights on object id'")}
-              WHEN {locked} THEN {fail("UNABLE_TO_LOCK_ROW", f"{literal(lock)} || s.id")}
+              WHEN s.fault IS NOT NULL THEN s.fault
               WHEN m.IsDeleted = 'true' THEN {fail("ENTITY_IS_DELETED", "'entity is deleted'")}
               WHEN m.Id IS NULL AND (id_18(s.id) IS NULL OR substr(s.id, 1, 3) <> {prefix}) THEN {malformed}
               WHEN m.Id IS NULL THEN {fail("INVALID_CROSS_REFERENCE_KEY", "'invalid cross reference id'")}
               WHEN s.again > 1 THEN {fail("DUPLICATE_VALUE", "'Duplicate id specified: ' || s.id", "Id")} END AS error
-            FROM (SELECT *, count(*) OVER (PARTITION BY _row // {CHUNK}, id) AS again FROM (
+            FROM (SELECT *, coalesce({faults}) AS fault, count(*) OVER (PARTITION BY _row // {CHUNK}, id) AS again FROM (
                     SELECT _row, CASE WHEN length({raw}) = 15 THEN coalesce(id_18({raw}), {raw}) ELSE {raw} END AS id
                     FROM {call.incoming})) s
             LEFT JOIN {table(sobject.name)} m ON m.Id = s.id"""

@@ -13,16 +13,17 @@ import re
 import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sfsync.local_org.answers import ApiError, not_found, session_expired, to_response
-from sfsync.local_org.faults import Rule
+from sfsync.local_org.answers import Answer, ApiError, not_found, session_expired, to_response
+from sfsync.local_org.fault_acts import AT_THE_DOOR, act
+from sfsync.local_org.fault_rules import Rule
 from sfsync.local_org.journal import Journal, Line
 from sfsync.local_org.org import Org
-from sfsync.local_org.transport import cut
 
 OLDEST, NEWEST = 42, 67
 """API versions offered: from the first that has all resources of this org, sObject Collections being the youngest."""
@@ -59,6 +60,7 @@ class _Entry:
         self._written = False
         self.status = 0
         self.counted = False
+        self.limited = False  # refused because the day's calls are used up
 
     def write(self) -> None:
         if self._written:
@@ -88,48 +90,49 @@ class Gate:
         method = _method(scope)
         scope["org.request"] = number = self.org.journal.next_number()
         entry = _Entry(self.org.journal, number, method, path)
-        limited = False
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
-                if entry.counted or limited:
-                    message["headers"] = [
-                        *message.get("headers", ()),
-                        (b"sforce-limit-info", self.org.limits.header().encode()),
-                    ]
+                message["headers"] = [*message.get("headers", ()), *self._own_headers(entry)]
             elif not message.get("more_body", False):
                 entry.write()
             await send(message)
 
         try:
+            self.org.limits.calls.spend(self.org.faults.beside(method, path))
             rule = self.org.faults.take(method, path)
-            if rule is not None and rule.fault == "lost_before_commit":
-                entry.write()
-                await cut(scope)
-                return
-            try:
-                self._admit(scope, rule)
-                entry.counted = _DATA.match(path) is not None
-                if entry.counted and not self.org.limits.calls.take():
-                    entry.counted, limited = False, True
-                    raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-            except ApiError as refusal:
-                await to_response(refusal.answer(), {})(scope, receive, noting)
-                return
-            if rule is not None and rule.fault == "status":
-                await _broken(rule, scope, receive, noting)
-                return
-            if rule is not None and rule.fault == "lost_after_commit":
-                await self.app(scope, receive, _swallow)
-                entry.write()
-                await cut(scope)
-                return
-            await self.app(scope, receive, noting)
+            refusal = (
+                None if rule is not None and rule.fault in AT_THE_DOOR else self._admit(scope, rule, entry)
+            )
+            if refusal is not None:
+                await to_response(refusal, {})(scope, receive, noting)
+            elif rule is not None:
+                await act(rule, self.app, scope, receive, noting, entry.write)
+            else:
+                await self.app(scope, receive, noting)
         finally:
             entry.write()
 
-    def _admit(self, scope: Scope, rule: Rule | None) -> None:
+    def _own_headers(self, entry: _Entry) -> list[tuple[bytes, bytes]]:
+        found = [(b"date", formatdate(self.org.now(), usegmt=True).encode())]
+        if entry.counted or entry.limited:
+            found.append((b"sforce-limit-info", self.org.limits.header().encode()))
+        return found
+
+    def _admit(self, scope: Scope, rule: Rule | None, entry: _Entry) -> Answer | None:
+        """Look at token, version and allocation, and count the call; the refusal if there is one."""
+        try:
+            self._check(scope, rule)
+            entry.counted = _DATA.match(scope["path"]) is not None
+            if entry.counted and not self.org.limits.calls.take():
+                entry.counted, entry.limited = False, True
+                raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        except ApiError as refusal:
+            return refusal.answer()
+        return None
+
+    def _check(self, scope: Scope, rule: Rule | None) -> None:
         """Token and version.
 
         Raises:
@@ -182,16 +185,3 @@ def _method(scope: MutableMapping[str, Any]) -> str:
 
 def _header(scope: Scope, name: bytes) -> str | None:
     return next((v.decode("latin-1") for k, v in scope["headers"] if k == name), None)
-
-
-async def _swallow(message: Message) -> None:
-    """An answer that nobody will read."""
-
-
-async def _broken(rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
-    html = rule.body.lstrip().startswith("<")
-    kind = b"text/html;charset=UTF-8" if html else b"application/json;charset=UTF-8"
-    body = rule.body.encode()
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": rule.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

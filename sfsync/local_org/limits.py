@@ -66,6 +66,12 @@ class Window:
             self._add(self._now(), count)
             return True
 
+    def spend(self, count: int) -> None:
+        """Count what somebody else takes: at most what is left."""
+        with self._lock:
+            self._forget()
+            self._add(self._now(), max(0, min(count, self.maximum - self._used)))
+
     def restore(self, used: int, at: float | None = None) -> None:
         """Add what was used before: at a moment of the past, or now."""
         with self._lock:

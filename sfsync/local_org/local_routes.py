@@ -19,7 +19,7 @@ from starlette.routing import Route
 from sfsync.errors import OrgError
 from sfsync.local_org.call import Call
 from sfsync.local_org.columns import RefusedWriteError
-from sfsync.local_org.faults import parse_rules
+from sfsync.local_org.fault_rules import parse_rules
 from sfsync.local_org.org import Org
 from sfsync.local_org.store import literal, quoted, table
 from sfsync.local_org.write import apply, headers_of

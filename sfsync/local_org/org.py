@@ -14,7 +14,8 @@ from pathlib import Path
 from sfsync.contract import Contract
 from sfsync.local_org import ids
 from sfsync.local_org.auth import Auth
-from sfsync.local_org.faults import Faults, Rule
+from sfsync.local_org.fault_rules import Rule
+from sfsync.local_org.faults import Faults
 from sfsync.local_org.identity import Identity, open_identity
 from sfsync.local_org.journal import Journal
 from sfsync.local_org.limits import DAY_S, Limits
@@ -33,6 +34,15 @@ class Org:
     limits: Limits
     faults: Faults
     journal: Journal
+
+    @property
+    def seen(self) -> Contract:
+        """The contract with the rights that the user has now: a fault may have taken some."""
+        return self.faults.seen(self.contract)
+
+    def now(self) -> float:
+        """The org's own clock, which a fault may have put wrong."""
+        return time.time() + self.faults.clock_s()
 
     def reset(self) -> None:
         """Empty the org: records, journal, limits, faults. Its Id, tokens and credentials stay."""
@@ -57,9 +67,11 @@ def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
         ).fetchall()
     for minute, used in minutes:
         limits.calls.restore(int(used), float(minute))
-    return Org(
-        folder, contract, identity, store, Auth(identity, time.time), limits, Faults(rules), Journal(store)
-    )
+    faults = Faults(rules)
+    auth = Auth(identity, time.time, faults.clock_s)
+    org = Org(folder, contract, identity, store, auth, limits, faults, Journal(store))
+    store.clock = org.now
+    return org
 
 
 def seed(store: Store) -> None:

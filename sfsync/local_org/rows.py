@@ -28,7 +28,7 @@ def sobject_of(ask: Ask, name: str) -> SObject:
     Raises:
         ApiError: NOT_FOUND.
     """
-    found = ask.org.contract.object(name)
+    found = ask.org.seen.object(name)
     if found is None:
         raise not_found()
     return found
@@ -42,11 +42,11 @@ def root(ask: Ask) -> Answer:
 
 
 def list_objects(ask: Ask) -> Answer:
-    return Answer(200, describe.global_body(ask.org.contract, ask.base))
+    return Answer(200, describe.global_body(ask.org.seen, ask.base))
 
 
 def describe_object(ask: Ask) -> Answer:
-    return Answer(200, describe.describe_body(ask.org.contract, sobject_of(ask, ask.parts[0]), ask.base))
+    return Answer(200, describe.describe_body(ask.org.seen, sobject_of(ask, ask.parts[0]), ask.base))
 
 
 def basic_object(ask: Ask) -> Answer:

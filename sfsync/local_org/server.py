@@ -38,7 +38,7 @@ from sfsync.local_org import certificate, local_routes
 from sfsync.local_org.answers import Answer, ApiError, not_allowed, not_found, parse_json, to_response
 from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.dispatch import dispatch, register
-from sfsync.local_org.faults import read_rules
+from sfsync.local_org.fault_rules import read_rules
 from sfsync.local_org.gate import NEWEST, OLDEST, Gate
 from sfsync.local_org.org import Org, open_org
 from sfsync.local_org.schema import load_schema
@@ -257,6 +257,7 @@ def make_app(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
         server_header=False,
+        date_header=False,  # the gate says it, by the org's own clock
     )
     server = uvicorn.Server(config)
     app.state.org, app.state.server, app.state.gate = org, server, gate

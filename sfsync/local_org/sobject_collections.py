@@ -66,7 +66,7 @@ def _write(ask: Ask, operation: str) -> Answer:
     records = _records(ask)
     runs: list[tuple[SObject, list[Record]]] = []
     for kind, group in itertools.groupby(records, key=lambda r: _type_of(r).lower()):
-        sobject = ask.org.contract.object(kind)
+        sobject = ask.org.seen.object(kind)
         if sobject is None:
             raise ApiError(400, "INVALID_TYPE", f"sObject type '{kind}' is not supported.")
         runs.append((sobject, [_texts(ask, sobject, record) for record in group]))
@@ -167,7 +167,7 @@ def delete(ask: Ask) -> Answer:
     if not wanted:
         raise ApiError(400, "MISSING_ARGUMENT", "ids not specified")
     _check_size(len(wanted))
-    by_prefix = {o.key_prefix: o for o in ask.org.contract.objects}
+    by_prefix = {o.key_prefix: o for o in ask.org.seen.objects}
     runs: list[tuple[SObject, list[Record]]] = []
     for prefix, group in itertools.groupby(wanted, key=lambda t: t[:3]):
         texts: list[Record] = [{"Id": text} for text in group]

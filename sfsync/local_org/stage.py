@@ -20,7 +20,7 @@ from sfsync.local_org.columns import Column, RefusedWriteError, by_field
 from sfsync.local_org.store import Store, literal, quoted, table
 from sfsync.local_org.write_sql import CONVERTED_TYPES, SEPARATOR, cell, fail
 
-_LOCKED = "unable to obtain exclusive access to this record or 1 records: "
+NO_ACCESS = fail("INSUFFICIENT_ACCESS_OR_READONLY", "'insufficient access rights on object id'")
 _RIGHTS = (
     ". Please check the security settings of this field and verify that it is read/write for your profile or "
     "permission set."
@@ -65,7 +65,7 @@ class Staging:
 
     def convert(self) -> int:
         """Make the staged texts; return in how many turns the rows must be written (keys that come again in a later chunk)."""
-        cells, errors = [], [self._locked()]
+        cells, errors = [], self._faults()
         for i, column in enumerate(self.columns):
             raw = quoted(column.header)
             if column.parent_field is not None:
@@ -102,12 +102,11 @@ class Staging:
             self.cursor.execute(f"CREATE TEMP TABLE {self._kept} AS {self.staged}")
             self.staged = self._kept
 
-    def _locked(self) -> str:
-        share = self.call.locked_share
-        if share <= 0:
-            return "NULL::VARCHAR"
-        hit = f"floor((_row + 1) * {share}) > floor(_row * {share})"
-        return f"CASE WHEN {hit} THEN {fail('UNABLE_TO_LOCK_ROW', literal(_LOCKED + self.store.identity.user_id))} END"
+    def _faults(self) -> list[str]:
+        """Errors that are there on request only."""
+        key = self.key.name if self.key is not None else "Id"
+        headers = [c.header for c in self.columns]
+        return self.call.faults.sql(headers, key, literal(self.store.identity.user_id), CHUNK)
 
     def _refuse_wrong_types(self) -> None:
         """JSON is parsed before any row is saved: one value of the wrong type refuses the whole request."""
@@ -333,11 +332,13 @@ class Staging:
         """Fields that this row may not create or update, and objects that it may not write at all."""
         sobject, errors = self.call.sobject, []
         creating, updating = "target IS NULL", "target IS NOT NULL"
-        for allowed, when, word in (
-            (sobject.createable, creating, "inserted"),
-            (sobject.updateable, updating, "updated"),
+        for allowed, when, word, right in (
+            (sobject.createable, creating, "inserted", "create"),
+            (sobject.updateable, updating, "updated", "update"),
         ):
-            if not allowed:
+            if right in self.call.faults.lost_rights:
+                errors.append(f"CASE WHEN {when} THEN {NO_ACCESS} END")
+            elif not allowed:
                 text = literal(f"entity type cannot be {word}: {sobject.label}")
                 errors.append(
                     f"CASE WHEN {when} THEN {fail('CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY', text)} END"

@@ -10,6 +10,7 @@ Readers take `cursor()` and never wait. Writers take `write()`: one at a time, o
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -66,6 +67,7 @@ class Store:
         self.folder = folder
         self.contract = contract
         self.identity = identity
+        self.clock: Callable[[], float] = time.time
         self.on_reset: list[Callable[[], None]] = []
         self._lock = threading.RLock()
         path = folder / FILE

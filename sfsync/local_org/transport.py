@@ -40,3 +40,12 @@ async def cut(scope: Scope) -> None:
     if transport is not None:
         transport.abort()
         await asyncio.sleep(0.01)  # until uvicorn has seen it go, so that it sends no answer of its own
+
+
+async def hang_up(scope: Scope) -> None:
+    """Close the connection of this request after what was sent so far, as a proxy does that lost its other side."""
+    client = scope.get("client")
+    transport = _OPEN.get((str(client[0]), int(client[1]))) if client else None
+    if transport is not None:
+        transport.close()
+        await asyncio.sleep(0.01)  # as above

@@ -39,7 +39,7 @@ def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
         RefusedWriteError: the request as a whole is wrong (unknown field, key field, wrong JSON type); nothing written.
     """
     number = next(_NUMBERS)
-    moment = datetime.now(UTC)
+    moment = datetime.fromtimestamp(store.clock(), UTC)
     user = call.user_id or store.identity.user_id
     result = f"_result_{number}"
     if call.operation == "delete":

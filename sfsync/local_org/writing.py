@@ -63,10 +63,8 @@ def write_records(
     """
     name = f"_incoming_{next(_NUMBERS)}"
     put_incoming(cursor, name, records)
-    share = ask.org.faults.locked_share(sobject.name)
-    call = Call(
-        sobject, operation, name, external_id, all_or_none, ask.number, strict=True, locked_share=share
-    )
+    faults = ask.org.faults.of_write(sobject.name)
+    call = Call(sobject, operation, name, external_id, all_or_none, ask.number, strict=True, faults=faults)
     try:
         result = apply(ask.org.store, cursor, call)
     except RefusedWriteError as refusal:

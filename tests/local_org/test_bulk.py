@@ -18,7 +18,7 @@ from sfsync.local_org import bulk_routes, soql_routes
 from sfsync.local_org.bulk_csv import Watch
 from sfsync.local_org.bulk_jobs import TERMINAL
 from sfsync.local_org.bulk_worker import BATCH, SAVE
-from sfsync.local_org.faults import parse_rules
+from sfsync.local_org.fault_rules import parse_rules
 from sfsync.local_org.org import open_org
 from sfsync.local_org.schema import load_schema
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sfsync.local_org.faults import parse_rules
+from sfsync.local_org.fault_rules import parse_rules
 from sfsync.local_org.gate import Gate
 from sfsync.local_org.journal import Line
 from sfsync.local_org.org import Org, open_org
