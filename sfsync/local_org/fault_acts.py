@@ -51,8 +51,7 @@ async def act(
         case "status":
             await _say(send, rule.status, rule.body, dict(rule.headers))
         case "slow" if rule.before_work:
-            await asyncio.sleep(rule.seconds)
-            await app(scope, receive, send)
+            await _held_up(rule.seconds, app, scope, receive, send)
         case "slow":
             await _later(rule.seconds, app, scope, receive, send)
         case "cut_answer" if rule.looks_whole:
@@ -100,6 +99,19 @@ async def _heard(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message,
 
     await app(scope, receive, hear)
     return start, bytes(body)
+
+
+async def _held_up(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Take the whole request in and work on it later, even if its client has given up by then."""
+    taken = [await receive()]
+    while taken[-1].get("more_body", False):
+        taken.append(await receive())
+    await asyncio.sleep(seconds)
+
+    async def again() -> Message:
+        return taken.pop(0) if taken else await receive()
+
+    await app(scope, again, send)
 
 
 async def _later(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

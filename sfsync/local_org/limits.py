@@ -70,7 +70,9 @@ class Window:
         """Count what somebody else takes: at most what is left."""
         with self._lock:
             self._forget()
-            self._add(self._now(), max(0, min(count, self.maximum - self._used)))
+            taken = min(count, self.maximum - self._used)
+            if taken > 0:
+                self._add(self._now(), taken)
 
     def restore(self, used: int, at: float | None = None) -> None:
         """Add what was used before: at a moment of the past, or now."""

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sfsync.local_org.org import Org
 from sfsync.local_org.soql import compile_soql
 from sfsync.local_org.soql_cursors import PAGE, SMALLEST_PAGE, Cursors, Page
 from sfsync.local_org.soql_syntax import SoqlError
@@ -58,13 +59,13 @@ def more(request: Request) -> Response:
 
 def _query(request: Request, *, include_deleted: bool) -> Response:
     version = request.path_params["version"]
-    store: Store = request.app.state.org.store
+    org: Org = request.app.state.org
     try:
         compiled = compile_soql(
             request.query_params.get("q", ""),
-            store.contract,
+            org.seen,
             version=version,
-            now=datetime.now(UTC),
+            now=datetime.fromtimestamp(org.now(), UTC),
             include_deleted=include_deleted,
         )
         page = cursors_of(request).first(

@@ -270,3 +270,21 @@ def test_a_right_lost_before_a_job(org):
         "InvalidBatch : Field name not found : LastName",
     )
     assert org.records("Contact") == []
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_right_lost_in_the_middle_of_a_job(org, hidden):
+    lost = {"fault": "rights_lost", "object": "Contact", "fields": ["LastName"], "hidden": hidden}
+    org.faults(
+        [{"fault": "job_stuck", "share": 0.5, "polls": 30}, {**lost, "match": f"GET {JOBS}", "after": 20}]
+    )
+    job = submit(org, upload(10))
+    end = time.monotonic() + 10
+    while len(org.records("Contact")) < 5:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    found = wait(org, job)
+    assert keys(org, job, FILES[0]) == named(0, 5)
+    assert found["state"] == ("Failed" if hidden else "JobComplete")
+    assert keys(org, job, FILES[2 if hidden else 1]) == named(5, 10)
+    assert keys(org, job, FILES[1 if hidden else 2]) == []
