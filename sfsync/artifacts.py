@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -107,6 +107,19 @@ def status_of(
 
 
 @dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a run found out about a request that an earlier one left without an answer."""
+
+    run_id: str  # the earlier run
+    sync: str
+    operation: str
+    rows: int  # that were to be sent
+    job_id: str | None
+    what: str  # what was done about it, in words
+    counts: Mapping[str, int]  # outcome -> rows, as far as the org told
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a run did."""
 
@@ -124,6 +137,7 @@ class Result:
     interrupted: bool
     reason: str | None  # why a push ended early
     warnings: tuple[str, ...] = ()
+    recovered: tuple[Recovered, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -199,6 +213,7 @@ def run_results_json(result: Result) -> str:
             "left_in_org": result.left_in_org,
         },
         "warnings": list(result.warnings),
+        "recovered": [asdict(item) | {"counts": dict(item.counts)} for item in result.recovered],
         "results": [_sync_json(item) for item in result.syncs],
     }
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sfsync.errors import SfsyncError
+from sfsync.records import Intent
 
 
 class Clock(Protocol):
@@ -81,6 +82,26 @@ class CallLedger(Protocol):
 
     def observe(self, used: int, maximum: int) -> None:
         """Take in the org's own count from ``Sforce-Limit-Info: api-usage=used/maximum``."""
+        ...
+
+
+class Journal(Protocol):
+    """Where it is written down what will be sent before it is sent, so that a crash cannot hide it."""
+
+    def begin(self, intents: Iterable[Intent]) -> tuple[int, ...]:
+        """Write intents down; the numbers by which they are taken out.
+
+        Raises:
+            StateLockedError: another process has taken over: nothing may be begun any more.
+        """
+        ...
+
+    def started(self, number: int, job_id: str) -> None:
+        """Note the Bulk job that an intent led to."""
+        ...
+
+    def ended(self, numbers: Sequence[int]) -> None:
+        """Take intents out whose rows' outcomes are recorded, or whose request was surely never worked on."""
         ...
 
 

@@ -1,6 +1,6 @@
 """The values that travel from compile to push: pure, frozen, and free of any engine or connection.
 
-Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Batch, and the oldest
+Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Batch, Intent, and the oldest
            API version.
 Does not:  read specs, build SQL, or talk to an org.
 Invariant: three states of a wire text everywhere: absent (SQL NULL, not sent), null ('', clears the field), text.
@@ -161,3 +161,17 @@ class Batch:
     @property
     def rows(self) -> int:
         return self.last - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be sent, in as few words as finding out what became of it takes."""
+
+    sync: str
+    object: str
+    operation: Operation
+    way: Way
+    rows: int
+    fields: tuple[str, ...]  # that it can write, in the order of `keys`
+    keys: tuple[str, ...] | None = None
+    """Of each row: a 0 or 1 for each field (1: it is sent), a blank, the key. None for jobs whose answers tell the rows."""

@@ -15,8 +15,10 @@ from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.records import Batch
+from sfsync.report.words import plural
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.state import history
+from sfsync.state.journal import open_intents
 from sfsync.state.snapshots import NEW_NAME, SnapshotInfo, inspect
 
 
@@ -80,9 +82,17 @@ def _changed(sync: CompiledSync, info: SnapshotInfo) -> tuple[guards.Refusal, ..
 
 
 def _state_warnings(session: Session) -> tuple[str, ...]:
+    left_open = len(open_intents(session.store))
+    out = []
+    if left_open:
+        out.append(
+            f"{plural(left_open, 'request')} of earlier runs had no answer: `sfsync run` first asks the org what became"
+            " of them, and this plan may change by it"
+        )
     if session.options.env.get("CI") != "true" or session.is_local:
-        return ()
+        return tuple(out)
     return (
+        *out,
         f"the state {session.state_path.name} is a file, and CI machines are thrown away: keep it between runs"
         " (a cache or an artifact)",
     )

@@ -7,12 +7,15 @@ Invariant: a row is in the snapshot with a text only after the org acknowledged 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.messages import MASK
 from sfsync.diff.refusals import delete_digest, digest_sql, identity_sql
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
+from sfsync.ports import Journal
 from sfsync.records import Operation
 from sfsync.state import rejected, snapshots
 from sfsync.state.store import StateStore
@@ -29,11 +32,12 @@ _ACTION = {Operation.UPSERT: "create", Operation.UPDATE: "update", Operation.DEL
 class StateRecorder:
     """The Recorder of push, over an open state."""
 
-    def __init__(self, store: StateStore, run_id: str) -> None:
+    def __init__(self, store: StateStore, run_id: str, journal: Journal) -> None:
         self._store = store
         self._run_id = run_id
+        self._journal = journal
 
-    def record(self, sync: CompiledSync, operation: Operation, part: int) -> None:
+    def record(self, sync: CompiledSync, operation: Operation, part: int, ended: Sequence[int] = ()) -> None:
         db = self._store.db
         outcomes = run_table("outcome", sync.name)
         found = {
@@ -57,6 +61,7 @@ class StateRecorder:
             if found & {"rejected", "failed", "in_doubt"}:
                 refused = self._refused(sync, operation, part)
                 rejected.record_refusals(self._store, sync.name, refused, self._run_id)
+            self._journal.ended(ended)
 
     def _succeeded(self, sync: CompiledSync, operation: Operation, rows: str) -> None:
         match operation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sfsync.artifacts import Result, run_results_json
+from sfsync.artifacts import Recovered, Result, run_results_json
 from sfsync.compiler.manifest import Manifest, OnLimit
 from sfsync.errors import RefusedError, SfsyncError
 from sfsync.jobs.compile import compile_for_sending
@@ -16,6 +16,7 @@ from sfsync.jobs.session import Options, Session
 from sfsync.plan.plan import Plan
 from sfsync.push.context import PushContext, PushEnd
 from sfsync.state import contracts, history
+from sfsync.state.journal import open_intents
 
 
 def _never() -> bool:
@@ -52,7 +53,12 @@ def run_command(options: Options, how: RunOptions = PLAIN) -> Result:
 
 
 def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result:
-    """Plan and push in a session whose state is open for writing."""
+    """Find out what earlier runs left open, plan and push, in a session whose state is open for writing."""
+    recovered: tuple[Recovered, ...] = ()
+    if left_open := open_intents(session.store):
+        from sfsync.jobs.recovery import recover  # with HTTP, which a run that sends nothing does without
+
+        recovered = recover(session, manifest, left_open, how.stop_requested)
     plan = make_plan(session, manifest, frozenset(how.allow))
     _refuse_over_limit(plan)
     write_plan(session, plan)
@@ -67,7 +73,7 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
     )
     try:
         context, end = send_plan(session, manifest, plan, how.stop_requested)
-        return _finish(session, plan, context, end, strict=how.strict)
+        return _finish(session, plan, context, end, strict=how.strict, recovered=recovered)
     except SfsyncError as error:
         history.end(session.store, session.run_id, "error", error.exit_code)
         raise
@@ -90,7 +96,15 @@ def _refuse_over_limit(plan: Plan) -> None:
         )
 
 
-def _finish(session: Session, plan: Plan, context: PushContext, end: PushEnd, *, strict: bool) -> Result:
+def _finish(
+    session: Session,
+    plan: Plan,
+    context: PushContext,
+    end: PushEnd,
+    *,
+    strict: bool,
+    recovered: tuple[Recovered, ...],
+) -> Result:
     store = session.store
     syncs = tuple(
         finish_sync(session, item, context, strict=strict, interrupted=end.interrupted) for item in plan.syncs
@@ -119,6 +133,7 @@ def _finish(session: Session, plan: Plan, context: PushContext, end: PushEnd, *,
         interrupted=end.interrupted,
         reason=end.reason,
         warnings=plan.warnings,
+        recovered=recovered,
     )
     history.end(store, session.run_id, _status(result), result.exit_code)
     session.workspace.write_artifact("run_results.json", run_results_json(result))

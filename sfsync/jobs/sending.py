@@ -7,15 +7,16 @@ Does not:  decide what is sent (plan) or how it is repeated (push).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from sfsync.compiler.manifest import Manifest
+from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.contract import Contract
 from sfsync.jobs.record import StateRecorder
 from sfsync.jobs.session import Session
 from sfsync.plan.plan import Plan
 from sfsync.push.context import PushContext, PushEnd, Tally, prepare_outcomes
 from sfsync.state import contracts, history, snapshots
+from sfsync.state.journal import StateJournal
 from sfsync.state.store import StateStore
 
 
@@ -23,20 +24,42 @@ def send_plan(
     session: Session, manifest: Manifest, plan: Plan, stop_requested: Callable[[], bool]
 ) -> tuple[PushContext, PushEnd]:
     """Send what no guard refused; without changes no connection is opened."""
-    store, ledger = session.store, session.ledger
+    store = session.store
     pushed = {item.sync.name: item.sync for item in plan.syncs if not item.refusals}
     sends = any(item.has_changes for item in plan.syncs if not item.refusals)
     for sync in pushed.values():
         snapshots.prepare(store, sync)
+    context = push_context(session, pushed, stop_requested, connected=sends)
+    changes = {item.sync.name: item.changes for item in plan.syncs}
+    context.totals |= {name: c.upserts + c.updates + c.deletes for name, c in changes.items()}
+    if not sends:
+        prepare_outcomes(context)
+        return context, PushEnd(stop_requested(), False, None)
+    from sfsync.push.push import push_plan  # HTTP is only imported by a run that sends
+
+    return context, push_plan(context, plan, manifest.levels)
+
+
+def push_context(
+    session: Session,
+    syncs: Mapping[str, CompiledSync],
+    stop_requested: Callable[[], bool],
+    *,
+    connected: bool,
+) -> PushContext:
+    """What sending, or reading what was sent, works with. connected: sign in; else nothing can be asked of the org."""
+    store, ledger = session.store, session.ledger
+    journal = StateJournal(store, session.run_id)
     learned = history.learned(store, "collection_rows")
-    context = PushContext(
+    return PushContext(
         db=session.db,
-        door=session.door if sends else None,  # type: ignore[arg-type]  # nothing is sent without changes
+        door=session.door if connected else None,  # type: ignore[arg-type]
         clock=session.clock,
         events=session.events,
         spool=session.spool,
-        recorder=StateRecorder(store, session.run_id),
-        syncs=pushed,
+        recorder=StateRecorder(store, session.run_id, journal),
+        journal=journal,
+        syncs=syncs,
         available=lambda: ledger.budget().available,
         available_batches=lambda: ledger.budget().available_batches,
         tally=Tally(ledger),
@@ -46,14 +69,7 @@ def send_plan(
         refers_to=(contracts.load(store) or Contract(())).reference_to,
         chunks={name: int(value) for name, value in learned.items()},
         job_speed=history.learned(store, "job_seconds_per_row"),
-        totals={i.sync.name: i.changes.upserts + i.changes.updates + i.changes.deletes for i in plan.syncs},
     )
-    if not sends:
-        prepare_outcomes(context)
-        return context, PushEnd(stop_requested(), False, None)
-    from sfsync.push.push import push_plan  # HTTP is only imported by a run that sends
-
-    return context, push_plan(context, plan, manifest.levels)
 
 
 def keep_learned(store: StateStore, context: PushContext) -> None:

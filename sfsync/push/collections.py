@@ -8,7 +8,7 @@ Invariant: results are taken by position inside one answered request whose lengt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sfsync.diff.stage import run_table
@@ -16,9 +16,9 @@ from sfsync.engine.duckdb import DuckDBError
 from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
-from sfsync.push.context import PushContext, outcome_sql, settle
-from sfsync.push.lanes import Pause, Talk, call
-from sfsync.records import Batch, Operation
+from sfsync.push.context import PushContext, intent_of, outcome_sql, settle
+from sfsync.push.lanes import ClosingError, Pause, Talk, call
+from sfsync.records import Batch, Operation, Way
 from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
@@ -125,14 +125,19 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
     Args:
         allowance: how often the planned call may still be split, shared by its parts.
     """
-    attempt = 1
+    attempt, intents, doubt = 1, _intend(context, pieces), False
     while True:
         try:
             answer = yield from _exchange(context, pieces)
             break
-        except ApiLimitError:
-            raise LimitReachedError from None
+        except (ApiLimitError, LimitReachedError, ClosingError) as error:
+            if not doubt:
+                context.journal.ended(list(intents.values()))
+            if isinstance(error, ApiLimitError):
+                raise LimitReachedError from None
+            raise
         except (NoAnswerError, SalesforceError) as error:
+            doubt |= error.in_doubt
             operation = pieces[0].operation
             total = sum(piece.rows for piece in pieces)
             decision = retry.after_call(error, operation, attempt, total, context.jitter())
@@ -143,14 +148,34 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
                 attempt=attempt,
             )
         if decision.next is not retry.Next.AGAIN:
-            yield from _give_up(context, pieces, decision, allowance)
+            try:
+                yield from _give_up(context, pieces, decision, allowance)
+            finally:
+                if not doubt:
+                    context.journal.ended(list(intents.values()))
             return False
         yield Pause(decision.pause_s)
         attempt += 1
-    return _record_answer(context, pieces, answer)
+    return _record_answer(context, pieces, answer, intents)
 
 
-def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) -> bool:
+def _intend(context: PushContext, pieces: list[Piece]) -> dict[tuple[str, Operation], int]:
+    """Write down what one call is about to send: an intent for each sync and operation in it."""
+    intents = []
+    for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
+        mine = [p for p in pieces if (p.sync, p.operation) == (sync, operation)]
+        where = [piece.where for piece in mine]
+        intents.append(intent_of(context, sync, operation, Way.COLLECTIONS, sum(p.rows for p in mine), where))
+    numbers = context.journal.begin(intents)
+    return {(i.sync, i.operation): number for i, number in zip(intents, numbers, strict=True)}
+
+
+def _record_answer(
+    context: PushContext,
+    pieces: list[Piece],
+    answer: Answer,
+    intents: Mapping[tuple[str, Operation], int],
+) -> bool:
     """Outcomes of one answered call; whether all are successes. Never yields: all lanes share `sfsync_answer`."""
     try:
         answered = _load(context, answer, single=len(pieces) == 1)
@@ -168,7 +193,7 @@ def _record_answer(context: PushContext, pieces: list[Piece], answer: Answer) ->
             if not item.fits:
                 items = item.answer.items if item.answer is not None else 0
                 _in_doubt(context, item.piece, part, f"{items} results for {item.piece.rows} rows")
-        context.recorder.record(context.syncs[sync], operation, part)
+        context.recorder.record(context.syncs[sync], operation, part, [intents[sync, operation]])
         context.progress(sync, sum(item.piece.rows for item in mine))
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)
     read = [answered.get(f"r{number}") for number in range(len(pieces))]

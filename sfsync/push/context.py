@@ -9,7 +9,7 @@ Invariant: an outcome is written once per row and batch; `record` is called afte
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import RUN, run_table
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
-from sfsync.ports import CallLedger, Clock, Events
-from sfsync.records import Operation, Outcome
+from sfsync.plan.batches import sent_rules
+from sfsync.ports import CallLedger, Clock, Events, Journal
+from sfsync.records import Intent, Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 if TYPE_CHECKING:
@@ -40,8 +43,8 @@ RefersTo = Callable[[str, str], tuple[str, ...]]
 class Recorder(Protocol):
     """Writes answered outcomes to the state, each part in one transaction."""
 
-    def record(self, sync: CompiledSync, operation: Operation, part: int) -> None:
-        """Record the outcomes of one part of a sync's outcome table."""
+    def record(self, sync: CompiledSync, operation: Operation, part: int, ended: Sequence[int] = ()) -> None:
+        """Record the outcomes of one part of a sync's outcome table, and take out the intents that they answer."""
         ...
 
 
@@ -74,6 +77,7 @@ class PushContext:
     events: Events
     spool: Path
     recorder: Recorder
+    journal: Journal
     syncs: Mapping[str, CompiledSync]
     available: Callable[[], int | None]  # API calls that may still be spent
     tally: Tally  # what the door books in
@@ -156,6 +160,28 @@ def prepare_outcomes(context: PushContext) -> None:
     for sync in context.syncs:
         db.execute(f"CREATE TABLE {run_table('outcome', sync)} ({OUTCOME_COLUMNS})")
         db.execute(f"CREATE TABLE {run_table('skip', sync)} (_op VARCHAR, _ord BIGINT)")
+
+
+def intent_of(
+    context: PushContext,
+    sync: str,
+    operation: Operation,
+    way: Way,
+    rows: int,
+    where: Sequence[str] | None,
+) -> Intent:
+    """The intent of sending rows. where: conditions that choose them, one after the other; None leaves the keys out."""
+    spec, table = context.syncs[sync], run_table(operation.value, sync)
+    rules = sent_rules(spec, operation)
+    keys = None
+    if where is not None:
+        bits = " || ".join(f"CASE WHEN {ident(rule.field)} IS NULL THEN '0' ELSE '1' END" for rule in rules)
+        chosen = " UNION ALL ".join(f"SELECT rowid AS _ord, * FROM {table} WHERE {one}" for one in where)
+        listed = context.db.value(
+            f"SELECT list({bits or literal('')} || ' ' || _key ORDER BY _ord) FROM ({chosen}) AS c"
+        )
+        keys = tuple(listed or ())
+    return Intent(sync, spec.object, operation, way, rows, tuple(rule.field for rule in rules), keys)
 
 
 def settle(

@@ -14,20 +14,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from sfsync.diff.stage import run_table
-from sfsync.engine.dialect import quote_ident as ident
-from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
-from sfsync.push.context import PushContext, outcome_sql, settle
+from sfsync.push.context import PushContext, intent_of, settle
 from sfsync.push.lanes import ClosingError, Pause, Talk, call
+from sfsync.push.result_files import read_file
 from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce import bulk, encode
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import BULK_BATCH_ROWS, MAX_BULK_BYTES, MAX_MULTIPART_CHARACTERS, bulk_batches
-from sfsync.salesforce.status_codes import ErrorColumns, lookup_sql
 
 QUICKEST_JOB_S = 0.6
 """A job is not asked for sooner: the org queues it first."""
@@ -52,6 +50,7 @@ class OpenJob:
     started: float
     next_poll: float
     pause: float
+    intent: int
 
 
 def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[None]:
@@ -84,8 +83,9 @@ def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[N
             first, most = batch.first, bulk_room * BULK_BATCH_ROWS
             yield from start_job(context, _part(batch, first, min(batch.last, first + most)), jobs)
         raise LimitReachedError(NO_BATCHES)
+    intent = _intend(context, batch, path, rows, where)
     try:
-        info = yield from _open(context, batch, path, batches)
+        info = yield from _open(context, batch, path, batches, intent)
     finally:
         path.unlink(missing_ok=True)
     if info is None:
@@ -94,7 +94,19 @@ def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[N
     context.events.log("info", f"{batch.sync}: job {info.id} with {rows:,} rows ({batch.operation})")
     now = context.clock.monotonic()
     expected = QUICKEST_JOB_S + rows * context.job_speed.get(batch.object, DEFAULT_SPEED_S) * 1.2
-    jobs.append(OpenJob(batch, info, rows, now, now + expected, expected))
+    jobs.append(OpenJob(batch, info, rows, now, now + expected, expected, intent))
+
+
+def _by_one_call(batch: Batch, path: Path) -> bool:
+    """Whether one request makes, fills and closes the job."""
+    return batch.way is Way.MULTIPART and path.stat().st_size <= MAX_MULTIPART_CHARACTERS
+
+
+def _intend(context: PushContext, batch: Batch, path: Path, rows: int, where: str) -> int:
+    """A job that one call makes can run under an id that nobody learned: by its keys it is known again."""
+    keys = [where] if _by_one_call(batch, path) else None
+    intent = intent_of(context, batch.sync, batch.operation, batch.way, rows, keys)
+    return context.journal.begin([intent])[0]
 
 
 def finish_jobs(context: PushContext, jobs: list[OpenJob]) -> Talk[None]:
@@ -168,34 +180,30 @@ def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, in
     return path, rows
 
 
-def _open(context: PushContext, batch: Batch, path: Path, batches: int) -> Talk[JobInfo | None]:
+def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: int) -> Talk[JobInfo | None]:
     """Create, upload and close; None when the org refused the job for good (its rows are settled)."""
     sync = context.syncs[batch.sync]
     key = sync.identity[0].field if batch.operation is Operation.UPSERT else None
     door = context.door
-    if batch.way is Way.MULTIPART and path.stat().st_size <= MAX_MULTIPART_CHARACTERS:
-        return (
-            yield from _patiently(
-                context,
-                batch,
-                lambda: bulk.create_multipart(
-                    door, batch.operation, batch.object, path, key, batches=batches
-                ),
-                begins=True,
-            )
-        )
+    if _by_one_call(batch, path):
+
+        def create_whole() -> JobInfo:
+            return bulk.create_multipart(door, batch.operation, batch.object, path, key, batches=batches)
+
+        made = yield from _begin(context, batch, create_whole, intent)
+        return made
 
     due = chain((batches,), repeat(0))  # however often a job is made for these rows, only one is closed
 
     def create() -> JobInfo:
         return bulk.create_job(door, batch.operation, batch.object, key, batches=next(due))
 
-    job = yield from _patiently(context, batch, create, begins=True)
+    job = yield from _begin(context, batch, create, intent)
     if job is None:
         return None
     if not (yield from _uploaded(context, batch, job, path)):
         yield from _abort(context, batch, job)
-        again = yield from _patiently(context, batch, create, begins=True)
+        again = yield from _begin(context, batch, create, intent)
         if again is None:
             return None
         job = again
@@ -203,6 +211,35 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int) -> Talk[
             return None
     full = job
     return (yield from _patiently(context, batch, lambda: _close(context, full)))
+
+
+def _begin(
+    context: PushContext, batch: Batch, create: Callable[[], JobInfo], intent: int
+) -> Talk[JobInfo | None]:
+    """Make the job and note its id; None when the org refused it for good.
+
+    The intent stays where an answer was lost: a job may then be at work under an id that nobody knows.
+    """
+    doubts = []
+
+    def watched() -> JobInfo:
+        try:
+            return create()
+        except (NoAnswerError, SalesforceError) as error:
+            doubts.append(error.in_doubt)
+            raise
+
+    try:
+        job = yield from _patiently(context, batch, watched, begins=True)
+    except (LimitReachedError, ClosingError, StopPushError):
+        if not any(doubts):
+            context.journal.ended([intent])
+        raise
+    if job is not None:
+        context.journal.started(intent, job.id)
+    elif not any(doubts):
+        context.journal.ended([intent])
+    return job
 
 
 def _uploaded(context: PushContext, batch: Batch, job: JobInfo, path: Path) -> Talk[bool]:
@@ -318,7 +355,7 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
             yield from _read_results(context, job, ResultFile.SUCCESSFUL, part)
     else:
         _all_others_succeeded(context, job, part)
-    context.recorder.record(context.syncs[batch.sync], batch.operation, part)
+    context.recorder.record(context.syncs[batch.sync], batch.operation, part, [job.intent])
     # Children that wait for a parent have an outcome too, and are no part of the job.
     told = f"_op = '{batch.operation}' AND outcome <> 'waiting' AND _ord >= {batch.first} AND _ord < {batch.last}"
     if context.db.value(f"SELECT count(*) FROM {run_table('outcome', batch.sync)} WHERE {told}") == job.rows:
@@ -344,63 +381,16 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
 
 def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> Talk[bool]:
     """Turn one result file into outcomes; False when it could not be had, and the job's rows are settled without it."""
-    batch, db = job.batch, context.db
+    batch = job.batch
     path = context.spool / f"{job.info.id}-{kind}.csv"
     got = yield from _patiently(
         context, batch, lambda: bulk.download_results(context.door, job.info.id, kind, path)
     )
     if got is None:
         return False
-    by_id = batch.operation is not Operation.UPSERT
-    key = "Id" if by_id else context.syncs[batch.sync].identity[0].field
-    error = kind is ResultFile.FAILED
-    extra = "sf__Error" if error else "sf__Created"
-    # Every line is read as text; blank quoted cells are blank, not null.
-    source = (
-        f"read_csv({literal(str(path))}, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
-        " nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=2500000,"
-        f" columns={_result_columns(path)})"
-    )
-    table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)
-    own = '"Id"' if by_id else ident(key)
-    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
-    joined = (
-        f'SELECT t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, "Id" AS _own, {own} AS _match'
-        f' FROM {table} WHERE {where}) AS t JOIN (SELECT "sf__Id" AS _id, {ident(extra)} AS _extra,'
-        f" {ident(key)} AS _echo FROM {source}) AS r ON r._echo = t._match"
-    )
-    if error:
-        _insert_failed(context, batch, joined, part)
-    else:
-        good = outcome_sql(batch.operation, "TRUE", "_extra = 'true'", "''")
-        db.execute(
-            f"INSERT INTO {outcomes} SELECT '{batch.operation}', _ord, _key, coalesce(nullif(_id, ''), _own),"
-            f" _extra = 'true', {good},"
-            f" NULL, NULL, NULL, NULL, {part} FROM ({joined}) AS j"
-        )
+    read_file(context, batch, kind, path, part)
     path.unlink(missing_ok=True)
     return True
-
-
-def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -> None:
-    outcomes = run_table("outcome", batch.sync)
-    said = bulk.error_columns("j._extra")
-    read = f"SELECT *, {said.code} AS code, {said.fields} AS fields, {said.message} AS message FROM ({joined}) AS j"
-    operation = f"'{batch.operation}'"
-    error = ErrorColumns("q.code", "q.message", "q.fields")
-    context.db.execute(
-        f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
-        f" {outcome_sql(batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
-        f" FROM (SELECT *, {lookup_sql(context.status_codes(), operation, error)} AS action FROM ({read}) AS q) AS w"
-    )
-
-
-def _result_columns(path: Path) -> str:
-    """The header of a result file as read_csv wants it. API names hold no commas or quotes of their own."""
-    with path.open("rb") as handle:
-        header = handle.readline(1_000_000).decode("utf-8").rstrip("\r\n")
-    names = [name.strip('"') for name in header.split(",")]
-    return "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
 
 
 def _all_others_succeeded(context: PushContext, job: OpenJob, part: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from sfsync.artifacts import RejectedSample, Result, Status, SyncResult
+from sfsync.artifacts import Recovered, RejectedSample, Result, Status, SyncResult
 from sfsync.records import Outcome
 from sfsync.report.page import Page, Style
 from sfsync.report.words import api_text, duration, number, plural, safe
@@ -59,6 +59,9 @@ _ORDER = (
 )
 
 
+_VERB: Mapping[str, str] = {"upsert": "create", "update": "update", "delete": "delete"}
+
+
 def run_text(result: Result, *, color: bool, width: int) -> str:
     """The whole report, with a line end; width 0: a pipe, nothing is wrapped."""
     page = Page(color=color, width=width)
@@ -68,6 +71,10 @@ def run_text(result: Result, *, color: bool, width: int) -> str:
     )
     page.line(f"{result.run_id}, {took}", Style.QUIET)
     page.line()
+    for found in result.recovered:
+        _recovered(page, found)
+    if result.recovered:
+        page.line()
     for item in result.syncs:
         _sync(page, item)
         page.line()
@@ -109,6 +116,16 @@ def sum_text(total: int, parts: Mapping[Outcome, int]) -> str:
         f"{number(total)} = {shown}"
         if found == total
         else f"{number(total)} is not {number(found)} = {shown}"
+    )
+
+
+def _recovered(page: Page, found: Recovered) -> None:
+    counts = ", ".join(f"{rows:,} {outcome}" for outcome, rows in found.counts.items())
+    page.wrapped(
+        f"Recovered: {safe(found.sync)}, {plural(found.rows, 'row')} to {_VERB[found.operation]} of run"
+        f" {found.run_id}: {safe(found.what)}{f' ({counts})' if counts else ''}",
+        hang="  ",
+        style=Style.WARN,
     )
 
 

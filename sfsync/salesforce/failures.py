@@ -84,6 +84,11 @@ class SalesforceError(OrgError):
         return self.refusals[0].fields
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether the org may have done what was asked: a gateway can answer for work that goes on behind it."""
+        return self.status >= 500
+
+    @property
     def limit(self) -> str | None:
         return limit_kind(self.code, self.message)
 

@@ -39,7 +39,16 @@ def _m2_bulk_batches(db: DuckDB, schema: str) -> None:
     db.execute(f"ALTER TABLE {schema}.ledger ADD COLUMN batches BIGINT DEFAULT 0")
 
 
-MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables, _m2_bulk_batches)
+def _m3_intents(db: DuckDB, schema: str) -> None:
+    """What is about to be sent, until its outcome is recorded."""
+    db.execute(
+        f"CREATE TABLE {schema}.intents (number BIGINT, run_id VARCHAR, epoch BIGINT, begun_at TIMESTAMP,"
+        " sync VARCHAR, object VARCHAR, operation VARCHAR, way VARCHAR, row_count BIGINT, fields VARCHAR,"
+        " keys VARCHAR, job_id VARCHAR)"
+    )
+
+
+MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables, _m2_bulk_batches, _m3_intents)
 VERSION = len(MIGRATIONS)
 
 

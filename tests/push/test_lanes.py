@@ -47,6 +47,7 @@ def context(threads: int, stop: Callable[[], bool] = lambda: False, **more: Any)
         events=NoEvents(),
         spool=cast(Any, None),
         recorder=cast(Any, None),
+        journal=cast(Any, None),
         syncs={},
         available=lambda: None,
         tally=Tally(UncountedLedger()),

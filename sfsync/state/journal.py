@@ -1,0 +1,131 @@
+"""What was about to be sent: written before a request, taken out with its answer, and all that is left after a crash.
+
+Owns:      the table `intents`.
+Does not:  send, or find out what became of a request (push/recovery does).
+Invariant: an intent is refused when another session took the lease since; one that stands here may have been done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.errors import StateLockedError
+from sfsync.records import FieldRule, Intent, Operation, Way
+from sfsync.state.store import CONTROL, StateStore, utc
+
+TABLE = f"{CONTROL}.intents"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """An intent whose request was never answered, as far as this state knows."""
+
+    number: int
+    run_id: str
+    at: datetime
+    job_id: str | None
+    intent: Intent
+
+
+class StateJournal:
+    """The `Journal` of push, over an open state. For the thread that owns the state's session."""
+
+    def __init__(self, store: StateStore, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._next = 1 + int(store.db.value(f"SELECT coalesce(max(number), 0) FROM {TABLE}"))
+
+    def begin(self, intents: Iterable[Intent]) -> tuple[int, ...]:
+        """Write down what is about to be sent; numbers for `ended`.
+
+        Raises:
+            StateLockedError: another session has taken the lease: this one may begin nothing any more.
+        """
+        store, numbers = self._store, []
+        with store.db.transaction() as db:
+            if store.path is not None and store.meta("epoch") != str(store.epoch):
+                raise StateLockedError(
+                    f"another sfsync took over the state {store.name} while this one was working",
+                    fix="nothing more is sent; look at `sfsync history`, then run again",
+                )
+            for intent in intents:
+                number = self._next
+                self._next += 1
+                numbers.append(number)
+                db.execute(
+                    f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                    [
+                        number,
+                        self._run_id,
+                        store.epoch,
+                        store.clock.now(),
+                        intent.sync,
+                        intent.object,
+                        intent.operation.value,
+                        intent.way.value,
+                        intent.rows,
+                        json.dumps(intent.fields),
+                        None if intent.keys is None else json.dumps(intent.keys),
+                    ],
+                )
+        return tuple(numbers)
+
+    def started(self, number: int, job_id: str) -> None:
+        """Note the Bulk job that an intent led to."""
+        self._store.db.execute(f"UPDATE {TABLE} SET job_id = ? WHERE number = ?", [job_id, number])
+
+    def ended(self, numbers: Sequence[int]) -> None:
+        """Take intents out: their rows' outcomes are known. Inside the transaction that records these, or after it."""
+        if numbers:
+            listed = ", ".join(map(str, numbers))
+            self._store.db.execute(f"DELETE FROM {TABLE} WHERE number IN ({listed})")
+
+
+def sent_rows(store: StateStore, intent: Intent, rules: Iterable[FieldRule]) -> str:
+    """A relation with the `_key` of each row of an intent and, for each rule, '' where its field was to be sent.
+
+    Made of a temporary table that the next call replaces.
+    """
+    store.db.execute(
+        "CREATE OR REPLACE TEMP TABLE sfsync_intent AS SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS line",
+        [json.dumps(intent.keys or ())],
+    )
+    bits = {name: number for number, name in enumerate(intent.fields, start=1)}
+    fields = [
+        f"CASE WHEN line[{bits[rule.field]}] = '1' THEN '' END AS {ident(rule.field)}"
+        if rule.field in bits
+        else f"NULL::VARCHAR AS {ident(rule.field)}"
+        for rule in rules
+    ]
+    key = f"substr(line, {len(intent.fields) + 2}) AS _key"
+    return f"(SELECT {', '.join([key, *fields])} FROM sfsync_intent)"
+
+
+def open_intents(store: StateStore) -> list[OpenIntent]:
+    """What earlier runs left open, oldest first."""
+    rows = store.db.execute(
+        f"SELECT number, run_id, begun_at, job_id, sync, object, operation, way, row_count, fields, keys FROM {TABLE}"
+        " ORDER BY number"
+    )
+    return [
+        OpenIntent(
+            number,
+            run_id,
+            utc(at),
+            job_id,
+            Intent(
+                sync,
+                object_,
+                Operation(operation),
+                Way(way),
+                count,
+                tuple(json.loads(fields)),
+                None if keys is None else tuple(json.loads(keys)),
+            ),
+        )
+        for number, run_id, at, job_id, sync, object_, operation, way, count, fields, keys in rows
+    ]
