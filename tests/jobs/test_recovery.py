@@ -1,0 +1,275 @@
+"""A run is killed with SIGKILL somewhere between its first intent and its last record; the next one mends it.
+
+The org ends as if nothing had happened: every row once, with the texts of the model, and known as made by us.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from sfsync.report.run_text import run_text
+from tests.jobs.conftest import STATE, Team, outcomes
+
+ROOT = Path(__file__).parents[2]
+
+CRASHING = '''
+"""crash.py PROJECT POINT NTH: a run whose process is killed when it comes to a point for the n-th time."""
+import os, signal, sys
+from pathlib import Path
+from sfsync.engine.duckdb import DuckDB
+from sfsync.jobs.record import StateRecorder
+from sfsync.jobs.run import RunOptions, run_command
+from sfsync.jobs.session import Options
+from sfsync.salesforce import bulk
+from sfsync.salesforce.door import Door
+from sfsync.state.journal import StateJournal
+
+project, point, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+
+def come_to(name):
+    global left
+    if name == point:
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def around(owner, name, before, after):
+    inner = getattr(owner, name)
+
+    def outer(*args, **kwargs):
+        come_to(before)
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            come_to(after)
+
+    setattr(owner, name, outer)
+
+
+around(StateJournal, "begin", "before intent", "after intent")
+around(StateRecorder, "record", "after answer", "after record")
+around(StateJournal, "ended", "in the transaction", "-")
+call = Door.call
+
+
+def sending(self, method, path, **more):
+    kind = more["kind"]
+    writes = {"composite": "write", "collections": "write", "bulk": "create", "upload": "upload", "close": "close",
+              "poll": "poll", "result": "result"}.get(kind, kind)
+    answer = call(self, method, path, **more)
+    come_to("after " + writes)
+    return answer
+
+
+Door.call = sending
+run_command(Options(project_dir=project, env={}), RunOptions())
+print("not killed", file=sys.stderr)
+sys.exit(99)
+'''
+
+EVERYWHERE = ("before intent", "after intent", "after answer", "in the transaction", "after record")
+BY_CALL = (*EVERYWHERE, "after write")
+BY_JOB = (*EVERYWHERE, "after create", "after upload", "after close", "after poll")
+
+
+def crash(team: Team, point: str, nth: int = 1) -> None:
+    """A run in a process of its own that dies there."""
+    command = [sys.executable, "-c", CRASHING, str(team.folder), point, str(nth)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, f"{point}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+
+
+def left_open(team: Team) -> int:
+    with duckdb.connect(str(team.folder / STATE), read_only=True) as db:
+        row = db.execute("SELECT count(*) FROM intents").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def contacts(team: Team) -> dict[str, Any]:
+    """What the org holds, by key; a key that stands twice fails."""
+    found = team.org.records("Contact")
+    held = {record["Customer_Id__c"]: record for record in found if record.get("Customer_Id__c")}
+    assert len(held) == len(found), "a record twice, or one without a key"
+    return held
+
+
+WAYS = {
+    # way: (push.api, rows)
+    "collections": ("collections", 30),
+    "composite": ("collections", 450),
+    "multipart": ("bulk", 300),
+    "bulk": ("bulk", 1300),  # more than one call carries
+}
+QUICK = {("composite", "create"), ("bulk", "create"), ("multipart", "update"), ("collections", "delete")}
+CASES = [
+    pytest.param(
+        way, operation, id=f"{way}-{operation}", marks=() if (way, operation) in QUICK else pytest.mark.slow
+    )
+    for way in WAYS
+    for operation in ("create", "update", "delete")
+]
+
+
+def points(way: str) -> tuple[str, ...]:
+    """Where a run by this way can be killed. One call makes, fills and closes a multipart job."""
+    if WAYS[way][0] == "collections":
+        return BY_CALL
+    return BY_JOB if way == "bulk" else tuple(p for p in BY_JOB if p not in ("after upload", "after close"))
+
+
+def rows_of(way: str, operation: str) -> int:
+    """Rows of one run. Of deletes, Ids alone, one call carries more."""
+    return 5400 if (way, operation) == ("bulk", "delete") else WAYS[way][1]
+
+
+def prepare(team: Team, way: str, operation: str) -> None:
+    """Accounts, and the contacts that are to be changed or deleted step by step."""
+    api, rows = WAYS[way][0], rows_of(way, operation)
+    guards = dict.fromkeys(("max_deletes", "max_delete_share", "max_change_share")) | {"min_rows": 0}
+    team.sync("contacts", push={"api": api}, on_removed="delete", guards=guards)
+    team.contacts([])
+    if operation != "create":
+        add(team, rows * (len(points(way)) if operation == "delete" else 1), "old")
+    team.run()
+
+
+def add(team: Team, rows: int, name: str) -> None:
+    team.sql(
+        f"INSERT INTO raw.contacts (id, last, title, account) SELECT '{name}-' || i, repeat('Last ', 15), 'first',"
+        f" CASE WHEN i % 3 > 0 THEN 'A1' END FROM range({rows}) AS r(i)"
+    )
+
+
+def change(team: Team, way: str, operation: str, step: int) -> None:
+    """What the next run has to send: as many rows as the way is for."""
+    rows = rows_of(way, operation)
+    if operation == "create":
+        add(team, rows, f"new{step}")
+    elif operation == "update":
+        team.sql(f"UPDATE raw.contacts SET title = 'step {step}'")
+    else:
+        team.sql(
+            "DELETE FROM raw.contacts WHERE id IN"
+            f" (SELECT id FROM raw.contacts ORDER BY length(id), id LIMIT {rows})"
+        )
+
+
+def model(team: Team) -> dict[str, Any]:
+    with duckdb.connect(str(team.folder / "team.duckdb"), read_only=True) as db:
+        return dict(db.execute("SELECT id, title FROM raw.contacts").fetchall())
+
+
+def snapshot(team: Team) -> dict[str, tuple[str, str]]:
+    """(title, who made the record) by key, as the state has it."""
+    with duckdb.connect(str(team.folder / STATE), read_only=True) as db:
+        rows = db.execute('SELECT _key, "Title", _origin FROM snapshot.contacts').fetchall()
+    return {key: (title, origin) for key, title, origin in rows}
+
+
+@pytest.mark.parametrize(("way", "operation"), CASES)
+def test_a_killed_run_is_mended_by_the_next(ready: Team, way: str, operation: str) -> None:
+    prepare(ready, way, operation)
+    for step, point in enumerate(points(way)):
+        change(ready, way, operation, step)
+        crash(ready, point)
+        open_before = left_open(ready)
+        assert open_before == (0 if point in ("before intent", "after record") else 1), point
+        result = ready.run()
+        assert len(result.recovered) == open_before, point
+        titles = model(ready)
+        assert {key: record["Title"] for key, record in contacts(ready).items()} == titles, point
+        assert left_open(ready) == 0, point
+        # Who made a record is known although the answer was lost: what we made, we may delete.
+        assert snapshot(ready) == {key.lower(): (title, "created") for key, title in titles.items()}, point
+    assert not ready.plan().has_changes
+
+
+@pytest.mark.parametrize("way", ["composite", "multipart"])
+def test_a_value_that_went_back_meanwhile_ends_where_it_was(ready: Team, way: str) -> None:
+    prepare(ready, way, "update")
+    for point in ("after intent", "after answer"):
+        change(ready, way, "update", 1)
+        crash(ready, point)
+        ready.sql("UPDATE raw.contacts SET title = 'first'")
+        ready.run()
+        assert {record["Title"] for record in contacts(ready).values()} == {"first"}, point
+    assert not ready.plan().has_changes
+
+
+def test_what_was_left_open_is_told_and_another_machine_mends_it(ready: Team) -> None:
+    prepare(ready, "multipart", "update")
+    change(ready, "multipart", "update", 1)
+    crash(ready, "after create")
+    assert [w for w in ready.plan().warnings if "1 request of earlier runs had no answer" in w]
+    private = (ready.folder / STATE).parent
+    for path in private.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)  # only the state came along
+    result = ready.run()
+    (found,) = result.recovered
+    assert (found.sync, found.operation, found.rows, dict(found.counts)) == (
+        "contacts",
+        "update",
+        300,
+        {"updated": 300},
+    )
+    text = run_text(result, color=False, width=0)
+    assert "Recovered: contacts, 300 rows to update of run" in text
+    assert "(300 updated)" in text
+    written = json.loads((ready.folder / "target" / "run_results.json").read_text())
+    assert written["recovered"][0]["job_id"] == found.job_id
+    assert outcomes(result, "contacts") == {"unchanged": 300}
+
+
+def test_rows_the_org_refused_in_a_job_that_nobody_read_are_held(ready: Team) -> None:
+    ready.sync("contacts", fields={"ReportsToId": {"column": "title"}, "Title": None}, push={"api": "bulk"})
+    ready.sql("UPDATE raw.contacts SET title = if(id = 'C3', '003000000000009AAA', NULL)")
+    ready.run("accounts")
+    crash(ready, "after create")
+    result = ready.run()
+    assert [dict(item.counts) for item in result.recovered] == [{"created": 2, "rejected": 1}]
+    assert outcomes(result, "contacts") == {"unchanged": 2, "held": 1}
+
+
+def other_job(team: Team, csv: str) -> str:
+    """A job of the same user, object and operation that sfsync did not make; its id."""
+    body = {
+        "object": "Contact",
+        "operation": "upsert",
+        "externalIdFieldName": "Customer_Id__c",
+        "lineEnding": "LF",
+    }
+    job: str = team.org.request("POST", "/jobs/ingest", json=body).json()["id"]
+    team.org.request("PUT", f"/jobs/ingest/{job}/batches", data=csv, headers={"Content-Type": "text/csv"})
+    team.org.request("PATCH", f"/jobs/ingest/{job}", json={"state": "UploadComplete"})
+    return job
+
+
+def test_a_job_of_somebody_else_is_not_taken_for_ours(ready: Team) -> None:
+    """Of a multipart create whose answer was lost only the keys are known; a job with other keys is left alone."""
+    ready.sync("contacts", push={"api": "bulk"})
+    ready.run("accounts")
+    job = other_job(ready, "Customer_Id__c,LastName\nX1,Other\nX2,Other\nX3,Other\n")
+    ready.org.faults([{"match": "POST /jobs/ingest", "fault": "lost_before_commit", "times": 9}])
+    crash(ready, "after intent")
+    ready.org.faults([])
+    result = ready.run()
+    (found,) = result.recovered
+    assert found.job_id is None
+    assert job not in str(found)
+    assert outcomes(result, "contacts") == {"created": 3}
+    assert len(contacts(ready)) == 6
