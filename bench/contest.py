@@ -63,7 +63,10 @@ class Contest:
         self.open(memory_limit=memory_limit)
         self.close()
         state = str(self.folder / "baseline.duckdb")
-        run([sys.executable, "-m", "bench.prepare", str(self.project), str(self.warehouse), state])
+        run(
+            [sys.executable, "-m", "bench.prepare", str(self.project), str(self.warehouse), state],
+            env=self.env,
+        )
 
     def close(self) -> None:
         """Stop both orgs."""

@@ -108,7 +108,7 @@ def _steps(contest: Contest, times: int, memory: str = "256MB") -> tuple[Cost, C
     first, second = [], []
     for _ in range(times):
         for into, command in ((first, ours), (second, theirs)):
-            cost = run(command, env={"BENCH_MEMORY": memory})
+            cost = run(command, env={"BENCH_MEMORY": memory, **contest.env})
             seen = json.loads(cost.out.splitlines()[-1])
             into.append(Cost(seen["cpu_s"], seen["wall_s"], cost.peak_mb, 0, "", ""))
     return median(first), median(second)
