@@ -193,6 +193,8 @@ def _record_answer(
             if not item.fits:
                 items = item.answer.items if item.answer is not None else 0
                 _in_doubt(context, item.piece, part, f"{items} results for {item.piece.rows} rows")
+        # What became of these alone is still to be found out.
+        _intend(context, [item.piece for item in mine if not item.fits])
         context.recorder.record(context.syncs[sync], operation, part, [intents[sync, operation]])
         context.progress(sync, sum(item.piece.rows for item in mine))
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)

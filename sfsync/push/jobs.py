@@ -349,34 +349,52 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     context.job_speed[batch.object] = max(0.0, (elapsed - QUICKEST_JOB_S) / max(job.rows, 1))
     if failed and not (yield from _read_results(context, job, ResultFile.FAILED, part)):
         return False  # every row is settled already
-    complete = processed == job.rows
-    if batch.operation is Operation.UPSERT or not complete:
+    # Of updates and deletes, who is not among the refused went through: if all were worked on, and all refused are told.
+    sure = processed == job.rows and _told(context, batch) == failed
+    if batch.operation is Operation.UPSERT or not sure:
         if processed > failed:
             yield from _read_results(context, job, ResultFile.SUCCESSFUL, part)
     else:
         _all_others_succeeded(context, job, part)
+    told = _told(context, batch)
+    lost = min(processed, job.rows) > told  # the org worked on more rows than its files tell of
+    if lost:
+        where = f"{context.chosen(batch.sync, batch.operation, batch.first, batch.last)} AND {_untold(batch)}"
+        untold = intent_of(context, batch.sync, batch.operation, batch.way, job.rows - told, [where])
+        context.journal.begin([untold])
     context.recorder.record(context.syncs[batch.sync], batch.operation, part, [job.intent])
-    # Children that wait for a parent have an outcome too, and are no part of the job.
-    told = f"_op = '{batch.operation}' AND outcome <> 'waiting' AND _ord >= {batch.first} AND _ord < {batch.last}"
-    if context.db.value(f"SELECT count(*) FROM {run_table('outcome', batch.sync)} WHERE {told}") == job.rows:
+    if told == job.rows:
         context.progress(batch.sync, job.rows)
         return failed > 0
-    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     reason = info.error or "the job ended without processing this row"
     left = settle(
         context,
         batch.sync,
         batch.operation,
-        where,
-        Outcome.FAILED,
-        code="UNPROCESSED",
-        message=reason,
-        action="next_run",
+        context.chosen(batch.sync, batch.operation, batch.first, batch.last),
+        Outcome.IN_DOUBT if lost else Outcome.FAILED,
+        code="NO_ANSWER" if lost else "UNPROCESSED",
+        message=f"job {info.id} processed {processed:,} rows and told of {told:,}" if lost else reason,
+        action="in_doubt" if lost else "next_run",
     )
     if left:
-        context.events.log("warning", f"{batch.sync}: job {info.id} left {left:,} rows unprocessed: {reason}")
+        what = "untold" if lost else "unprocessed"
+        context.events.log("warning", f"{batch.sync}: job {info.id} left {left:,} rows {what}: {reason}")
     context.progress(batch.sync, job.rows - left)
     return failed > 0
+
+
+def _told(context: PushContext, batch: Batch) -> int:
+    """Rows of the batch that have an outcome. Children that wait for a parent have one too, and are no part of a job."""
+    rows = f"_op = '{batch.operation}' AND outcome <> 'waiting' AND _ord >= {batch.first} AND _ord < {batch.last}"
+    return int(context.db.value(f"SELECT count(*) FROM {run_table('outcome', batch.sync)} WHERE {rows}"))
+
+
+def _untold(batch: Batch) -> str:
+    """SQL condition of rows that have no outcome yet."""
+    return (
+        f"rowid NOT IN (SELECT _ord FROM {run_table('outcome', batch.sync)} WHERE _op = '{batch.operation}')"
+    )
 
 
 def _read_results(context: PushContext, job: OpenJob, kind: ResultFile, part: int) -> Talk[bool]:
@@ -401,5 +419,5 @@ def _all_others_succeeded(context: PushContext, job: OpenJob, part: int) -> None
     good = Outcome.UPDATED if batch.operation is Operation.UPDATE else Outcome.DELETED
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT '{batch.operation}', rowid, _key, \"Id\", FALSE, '{good}', NULL, NULL, NULL, NULL,"
-        f" {part} FROM {table} WHERE {where} AND rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{batch.operation}')"
+        f" {part} FROM {table} WHERE {where} AND {_untold(batch)}"
     )

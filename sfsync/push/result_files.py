@@ -45,7 +45,7 @@ def read_file(context: PushContext, batch: Batch, kind: ResultFile, path: Path, 
     own = '"Id"' if by_id else ident(key)
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     joined = (
-        f'SELECT t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, "Id" AS _own, {own} AS _match'
+        f'SELECT DISTINCT ON (t._ord) t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, "Id" AS _own, {own} AS _match'
         f' FROM {table} WHERE {where}) AS t JOIN (SELECT "sf__Id" AS _id, {ident(extra)} AS _extra,'
         f" {ident(key)} AS _echo FROM {source}) AS r ON r._echo = t._match"
     )
