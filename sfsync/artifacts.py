@@ -149,6 +149,8 @@ class Result:
             return 3
         if statuses & {Status.PARTIAL, Status.ERROR} or not all(item.closes for item in self.syncs):
             return 1
+        if any(item.counts.get(bad) for item in self.recovered for bad in ("rejected", "failed", "in_doubt")):
+            return 1
         return 0
 
 

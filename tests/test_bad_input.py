@@ -460,6 +460,8 @@ def content(path: Path) -> Any:
                 key: connection.execute('FROM "{}"."{}" ORDER BY ALL'.format(*key)).fetchall()
                 for key in wanted
             }
+            meta = rows.get(("main", "meta"), [])
+            rows["main", "meta"] = [row for row in meta if row[0] != "epoch"]  # counts who began to send
             return {key: table for key, table in rows.items() if table}
     except duckdb.Error:
         return path.read_bytes()

@@ -52,7 +52,7 @@ class Changes:
     removed_kept: int  # rows that left the model and stay in the org
     removals_held_back: int  # because of null keys
     held_deletes: int  # the org refused them before, and nothing changed since
-    completing: int  # of the updates: they only clear fields that an adoption left open
+    completing: int  # of the updates: they only send what is not known of adopted or recovered records
     unchanged: int
     refused: int  # by sfsync, newly
     held: int
@@ -346,16 +346,19 @@ def _count(
 
 
 def _completing(sync: CompiledSync, info: SnapshotInfo, db: DuckDB) -> int:
-    """How many updates only clear fields that nobody knew: what adopting records leaves for the next run."""
-    only = " AND ".join(
-        f"(u.{ident(rule.field)} IS NULL OR (u.{ident(rule.field)} = '' AND "
-        + (f"s.{ident(rule.field)} IS NULL))" if rule.field in info.fields else "TRUE))")
+    """How many updates only complete records: clear what adopting left open, or send what had no answer again."""
+    unknown = {
+        rule.field: f"s.{ident(rule.field)} IS NULL" if rule.field in info.fields else "TRUE"
         for rule in sync.fields
+    }
+    clears = " AND ".join(
+        f"(u.{ident(f)} IS NULL OR (u.{ident(f)} = '' AND {what}))" for f, what in unknown.items()
     )
+    fills = " AND ".join(f"(u.{ident(f)} IS NULL OR {what})" for f, what in unknown.items())
     return int(
         db.value(
-            f"SELECT count(*) FROM {run_table('update', sync.name)} AS u"
-            f" JOIN {info.table} AS s ON s._key = u._key WHERE s._origin = 'adopted' AND {only}"
+            f"SELECT count(*) FROM {run_table('update', sync.name)} AS u JOIN {info.table} AS s ON s._key = u._key"
+            f" WHERE (s._origin = 'adopted' AND {clears}) OR (s._source_hash IS NULL AND {fills})"
         )
     )
 

@@ -8,10 +8,11 @@ Source:    SOQL and SOSL Reference: a statement in a URL may be 16,384 bytes in 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync
@@ -25,7 +26,7 @@ from sfsync.state.journal import OpenIntent
 SKEW = timedelta(minutes=10)
 """How far the org's clock may be behind ours."""
 
-_MOST_KEYS, _MOST_CHARACTERS = 200, 4_000  # a character takes up to three bytes in a URL, many take nine
+_MOST_KEYS, _MOST_CHARACTERS = 200, 10_000  # as they stand in a URL
 _NUMBERS = frozenset({"int", "double", "currency", "percent"})
 _TABLE = "sfsync_found"
 
@@ -42,11 +43,14 @@ class Found:
 def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found:
     """Ask for the keys of a create that was never answered: a counted call for every 200."""
     rule, me = sync.identity[0], session.door.token.user_id[:15]
+    if rule.type in _NUMBERS:
+        # The org writes numbers in a form of its own; without an answer these rows are simply sent again.
+        return _table(session, sync, [])
     # At most the rows of one call: five Collections, or a job of 100,000 characters.
     keys = [line.split(" ", 1)[1] for line in item.intent.keys or ()]
     records: list[dict[str, Any]] = []
     for some in _portions(keys):
-        values = ", ".join(key if rule.type in _NUMBERS else soql("{}", key) for key in some)
+        values = ", ".join(soql("{}", key) for key in some)
         fields = f"Id, {rule.field}, CreatedById, CreatedDate"
         statement = f"SELECT {fields} FROM {sync.object} WHERE {rule.field} IN ({values})"
         for page in query(session.door, statement):
@@ -59,10 +63,12 @@ def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found
                 }
                 for record in page
             ]
-    return _table(session, sync, records)
+    return _table(session, sync, records, keys)
 
 
-def _table(session: Session, sync: CompiledSync, records: list[dict[str, Any]]) -> Found:
+def _table(
+    session: Session, sync: CompiledSync, records: list[dict[str, Any]], keys: Sequence[str] = ()
+) -> Found:
     text = ident(sync.identity[0].field)
     others = "".join(f", NULL::VARCHAR AS {ident(rule.field)}" for rule in sync.fields)
     key = wire.key_text(sync.identity, [text], DUCKDB)
@@ -74,7 +80,9 @@ def _table(session: Session, sync: CompiledSync, records: list[dict[str, Any]]) 
         [json.dumps(records)],
     )
     session.db.execute(
-        f"DELETE FROM {_TABLE} WHERE _key IN (SELECT _key FROM {snapshots.table_of(sync.name)})"
+        f"DELETE FROM {_TABLE} WHERE _key NOT IN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')))"
+        f" OR _key IN (SELECT _key FROM {snapshots.table_of(sync.name)} WHERE _gone_at IS NULL)",
+        [json.dumps(keys)],
     )
     made, rows = session.db.execute(f"SELECT count(*) FILTER (WHERE _created), count(*) FROM {_TABLE}")[0]
     return Found(_TABLE, int(made), int(rows) - int(made))
@@ -82,11 +90,14 @@ def _table(session: Session, sync: CompiledSync, records: list[dict[str, Any]]) 
 
 def _portions(keys: list[str]) -> Iterator[list[str]]:
     some: list[str] = []
+    size = 0
     for key in keys:
-        if some and (len(some) == _MOST_KEYS or sum(map(len, some)) + len(key) > _MOST_CHARACTERS):
+        length = len(quote(soql("{}", key))) + 3
+        if some and (len(some) == _MOST_KEYS or size + length > _MOST_CHARACTERS):
             yield some
-            some = []
+            some, size = [], 0
         some.append(key)
+        size += length
     if some:
         yield some
 

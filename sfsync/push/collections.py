@@ -150,9 +150,12 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
         if decision.next is not retry.Next.AGAIN:
             try:
                 yield from _give_up(context, pieces, decision, allowance)
-            finally:
+            except (LimitReachedError, StopPushError, ClosingError):
                 if not doubt:
                     context.journal.ended(list(intents.values()))
+                raise
+            if not doubt:
+                context.journal.ended(list(intents.values()))
             return False
         yield Pause(decision.pause_s)
         attempt += 1

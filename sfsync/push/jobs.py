@@ -352,8 +352,8 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     # Of updates and deletes, who is not among the refused went through: if all were worked on, and all refused are told.
     sure = processed == job.rows and _told(context, batch) == failed
     if batch.operation is Operation.UPSERT or not sure:
-        if processed > failed:
-            yield from _read_results(context, job, ResultFile.SUCCESSFUL, part)
+        if processed > failed and not (yield from _read_results(context, job, ResultFile.SUCCESSFUL, part)):
+            return False  # in doubt, and the next run reads the job
     else:
         _all_others_succeeded(context, job, part)
     told = _told(context, batch)

@@ -60,7 +60,6 @@ class JobInfo:
     operation: str
     external_id: str | None = None
     created_date: str | None = None
-    created_by: str | None = None
     processed: int | None = None
     failed: int | None = None
     retries: int | None = None
@@ -77,7 +76,6 @@ class JobInfo:
             operation=str(body["operation"]),
             external_id=body.get("externalIdFieldName"),
             created_date=body.get("createdDate"),
-            created_by=body.get("createdById"),
             processed=body.get("numberRecordsProcessed"),
             failed=body.get("numberRecordsFailed"),
             retries=body.get("retries"),

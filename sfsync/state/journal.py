@@ -37,6 +37,7 @@ class StateJournal:
     def __init__(self, store: StateStore, run_id: str) -> None:
         self._store = store
         self._run_id = run_id
+        self._epoch: int | None = None
         self._next = 1 + int(store.db.value(f"SELECT coalesce(max(number), 0) FROM {TABLE}"))
 
     def begin(self, intents: Iterable[Intent]) -> tuple[int, ...]:
@@ -47,11 +48,7 @@ class StateJournal:
         """
         store, numbers = self._store, []
         with store.db.transaction() as db:
-            if store.path is not None and store.meta("epoch") != str(store.epoch):
-                raise StateLockedError(
-                    f"another sfsync took over the state {store.name} while this one was working",
-                    fix="nothing more is sent; look at `sfsync history`, then run again",
-                )
+            self._check_epoch()
             for intent in intents:
                 number = self._next
                 self._next += 1
@@ -61,7 +58,7 @@ class StateJournal:
                     [
                         number,
                         self._run_id,
-                        store.epoch,
+                        self._epoch,
                         store.clock.now(),
                         intent.sync,
                         intent.object,
@@ -73,6 +70,19 @@ class StateJournal:
                     ],
                 )
         return tuple(numbers)
+
+    def _check_epoch(self) -> None:
+        """The first intent makes this session the newest; one that finds another newer than itself is late."""
+        now = int(self._store.meta("epoch") or 0)
+        if self._epoch is None:
+            self._epoch = now + 1
+            self._store.db.execute(f"DELETE FROM {CONTROL}.meta WHERE name = 'epoch'")
+            self._store.db.execute(f"INSERT INTO {CONTROL}.meta VALUES ('epoch', ?)", [str(self._epoch)])
+        elif now != self._epoch:
+            raise StateLockedError(
+                f"another sfsync took over the state {self._store.name} while this one was working",
+                fix="nothing more is sent; look at `sfsync history`, then run again",
+            )
 
     def started(self, number: int, job_id: str) -> None:
         """Note the Bulk job that an intent led to."""

@@ -39,8 +39,6 @@ class StateStore:
         self._lock: StateLock | None = None
         self._attached = False
         self._secret: str | None = None
-        self.epoch = 0
-        """How often the state has been taken for writing, this session included. Whoever has an older one is late."""
 
     @property
     def writable(self) -> bool:
@@ -69,8 +67,6 @@ class StateStore:
             have = self._version(fresh_allowed=True)
             if have < VERSION:
                 migrate(self.db, CONTROL, have=have)
-            self.epoch = 1 + int(self.meta("epoch") or 0)
-            self.set_meta("epoch", str(self.epoch))
         except BaseException:
             self.close()
             raise
