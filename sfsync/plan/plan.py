@@ -229,8 +229,8 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
         )
     if changes.completing:
         out.append(
-            f"sync '{name}': {changes.completing:,} of the updates only complete records: fields that adopting them"
-            " left alone, or whose answer never came"
+            f"sync '{name}': {changes.completing:,} of the updates only complete adopted or recovered records: fields"
+            " that the first contact left alone, or whose answer never came"
         )
     if changes.held_deletes:
         out.append(
