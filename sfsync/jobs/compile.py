@@ -73,9 +73,8 @@ def compile_session(
     found = None if anew else read_kept(KeptManifest, session.private, name)
     if found is not None and found.holds(key, around.env):
         if found.env or session.options.vars:
-            _ = (
-                session.credentials
-            )  # what a model took from there may be one: registered before anything is shown
+            # What a model took from there may be one of them: registered before anything is shown.
+            _ = session.credentials
         if _answers_stand(session, found):
             return found.manifest
     env, columns_of = AskedEnv(around.env), AskedColumns(around.columns_of)

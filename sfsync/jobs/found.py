@@ -19,15 +19,13 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.jobs.session import Session
+from sfsync.salesforce.encode import NUMBERS
 from sfsync.salesforce.query import query, soql
 from sfsync.state import snapshots
 from sfsync.state.journal import OpenIntent
 
-SKEW = timedelta(minutes=10)
-"""How far the org's clock may be behind ours."""
-
+_SKEW = timedelta(minutes=10)  # how far the org's clock may be behind ours
 _MOST_KEYS, _MOST_CHARACTERS = 200, 10_000  # as they stand in a URL
-_NUMBERS = frozenset({"int", "double", "currency", "percent"})
 _TABLE = "sfsync_found"
 
 
@@ -43,7 +41,7 @@ class Found:
 def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found:
     """Ask for the keys of a create that was never answered: a counted call for every 200."""
     rule, me = sync.identity[0], session.door.token.user_id[:15]
-    if rule.type in _NUMBERS:
+    if rule.type in NUMBERS:
         # The org writes numbers in a form of its own; without an answer these rows are simply sent again.
         return _table(session, sync, [])
     # At most the rows of one call: five Collections, or a job of 100,000 characters.
@@ -59,7 +57,7 @@ def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found
                     "id": record["Id"],
                     "text": str(record[rule.field]),
                     "made": record["CreatedById"][:15] == me
-                    and instant(record["CreatedDate"]) >= item.at - SKEW,
+                    and _instant(record["CreatedDate"]) >= item.at - _SKEW,
                 }
                 for record in page
             ]
@@ -102,6 +100,6 @@ def _portions(keys: list[str]) -> Iterator[list[str]]:
         yield some
 
 
-def instant(text: str) -> datetime:
+def _instant(text: str) -> datetime:
     """A time as the org writes it."""
     return datetime.fromisoformat(text.replace("+0000", "+00:00"))

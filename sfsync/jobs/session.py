@@ -304,20 +304,17 @@ class Session:
             login = Login(
                 "client_credentials", local.url, client_id=local.client_id, client_secret=local.client_secret
             )
-            ca_file: str | None = str(local.ca_file)
+            ca_file: Path | None = local.ca_file
             version = None
         else:
-            login = Login(
-                given.auth,
-                given.login_url,
-                **self.credentials,
-            )
-            ca_file, version = given.ca_file, given.api_version
+            login = Login(given.auth, given.login_url, **self.credentials)
+            ca_file = Path(given.ca_file) if given.ca_file is not None else None
+            version = given.api_version
         door = open_door(
             login,
             ledger=UncountedLedger(),
             clock=self.clock,
-            ca_file=Path(ca_file) if ca_file is not None else None,
+            ca_file=ca_file,
             threads=self.target.threads,
             api_version=version,
         )

@@ -126,13 +126,17 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
         allowance: how often the planned call may still be split, shared by its parts.
     """
     attempt, intents, doubt = 1, _intend(context, pieces), False
+
+    def ended() -> None:
+        if not doubt:
+            context.journal.ended(list(intents.values()))
+
     while True:
         try:
             answer = yield from _exchange(context, pieces)
             break
         except (ApiLimitError, LimitReachedError, ClosingError) as error:
-            if not doubt:
-                context.journal.ended(list(intents.values()))
+            ended()
             if isinstance(error, ApiLimitError):
                 raise LimitReachedError from None
             raise
@@ -151,11 +155,9 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
             try:
                 yield from _give_up(context, pieces, decision, allowance)
             except (LimitReachedError, StopPushError, ClosingError):
-                if not doubt:
-                    context.journal.ended(list(intents.values()))
+                ended()
                 raise
-            if not doubt:
-                context.journal.ended(list(intents.values()))
+            ended()
             return False
         yield Pause(decision.pause_s)
         attempt += 1
@@ -196,8 +198,8 @@ def _record_answer(
             if not item.fits:
                 items = item.answer.items if item.answer is not None else 0
                 _in_doubt(context, item.piece, part, f"{items} results for {item.piece.rows} rows")
-        # What became of these alone is still to be found out.
-        _intend(context, [item.piece for item in mine if not item.fits])
+        if unread := [item.piece for item in mine if not item.fits]:
+            _intend(context, unread)  # what became of these alone is still to be found out
         context.recorder.record(context.syncs[sync], operation, part, [intents[sync, operation]])
         context.progress(sync, sum(item.piece.rows for item in mine))
     _learn(context, context.syncs[pieces[0].sync].object, answer.elapsed_s)

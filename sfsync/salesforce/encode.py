@@ -23,8 +23,10 @@ from sfsync.salesforce.limits import MAX_BULK_RECORD_CHARACTERS
 
 CSV_NULL = "#N/A"
 
-_NUMBERS = frozenset({"int", "long", "double", "currency", "percent"})
-_RAW = _NUMBERS | {"boolean"}
+NUMBERS = frozenset({"int", "long", "double", "currency", "percent"})
+"""Field types whose cells are numbers."""
+
+_RAW = NUMBERS | {"boolean"}
 _NO_TEXT = _RAW | {"date", "datetime", "time"}
 _ID = "Id"
 

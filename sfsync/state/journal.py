@@ -1,7 +1,7 @@
 """What was about to be sent: written before a request, taken out with its answer, and all that is left after a crash.
 
 Owns:      the table `intents`.
-Does not:  send, or find out what became of a request (push/recovery does).
+Does not:  send, or find out what became of a request (jobs/recovery does).
 Invariant: an intent is refused when another session took the lease since; one that stands here may have been done.
 """
 

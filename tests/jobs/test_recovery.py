@@ -11,14 +11,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from sfsync.local_org import control
 from sfsync.report.run_text import run_text
-from tests.jobs.conftest import STATE, Team, outcomes
+from tests.conftest import OrgForTests
+from tests.jobs.conftest import STATE, Team, fill, outcomes
 
 ROOT = Path(__file__).parents[2]
 
@@ -248,14 +251,40 @@ def test_rows_the_org_refused_in_a_job_that_nobody_read_are_held(ready: Team) ->
     assert outcomes(result, "contacts") == {"unchanged": 2, "held": 1}
 
 
-def test_numbers_as_keys_are_sent_again_and_nothing_is_deleted(ready: Team) -> None:
+@pytest.fixture
+def numbered(tmp_path: Path) -> Iterator[Team]:
+    """A team in an org of its own, whose contacts have a number as their external id."""
+    contract = json.loads((ROOT / "sfsync" / "local_org" / "schema.json").read_text("utf-8"))
+    key = {"label": "Number", "type": "double", "precision": 9, "external_id": True, "unique": True}
+    contract["objects"]["Contact"]["fields"]["Number__c"] = key
+    (tmp_path / "schema.json").write_text(json.dumps(contract), "utf-8")
+    folder = tmp_path / "org"
+    org = OrgForTests(control.start(folder, schema=tmp_path / "schema.json", idle_minutes=10), folder)
+    org.begin()
+    team = fill(Team(tmp_path / "team", org))
+    team.sync("contacts", identity={"Number__c": "number"}, on_removed="delete")
+    team.write(
+        "models/dim_contacts.sql", "select *, cast(substr(id, 2) as double) as number from raw.contacts"
+    )
+    team.init_state()
+    yield team
+    control.stop(folder)
+
+
+@pytest.mark.parametrize("api", ["collections", "bulk"])
+def test_numbers_as_keys_are_sent_again_and_nothing_is_deleted(numbered: Team, api: str) -> None:
     """The org writes 1 as 1.0: a key that is not one of ours must never get into the snapshot."""
-    ready.sync("contacts", push={"api": "collections"}, on_removed="delete")
-    ready.run("accounts")
-    crash(ready, "after write")
-    ready.run()
-    assert set(contacts(ready)) == {"C1", "C2", "C3"}
-    assert snapshot(ready).keys() == {"c1", "c2", "c3"}
+    numbered.sync("contacts", push={"api": api})
+    numbered.run("accounts")
+    crash(numbered, "after write" if api == "collections" else "after create")
+    assert left_open(numbered) == 1
+    for _ in range(3):  # adopted, what was left blank cleared, nothing to do
+        result = numbered.run()
+        assert result.exit_code == 0, result
+        held = {record["Id"]: float(record["Number__c"]) for record in numbered.org.records("Contact")}
+        assert sorted(held.values()) == [1, 2, 3]
+        assert snapshot(numbered).keys() == {"1", "2", "3"}
+    assert outcomes(result, "contacts") == {"unchanged": 3}
 
 
 def test_rows_that_came_back_after_their_delete_are_made_again(ready: Team) -> None:
