@@ -6,8 +6,9 @@ Does not:  price, pack or send; words and SQL shapes stand in messages and sql.
 Invariant: every staged row is in exactly one of upsert, update, refused, held, waiting, gone, or unchanged.
 
 Tables made in the run's file, per sync: `upsert:<sync>` and `update:<sync>` (`_key, Id, _shown, _source_hash`, the text
-of each rule, NULL = not sent), `delete:<sync>` (`_key, Id, _shown, _origin`), `fresh:<sync>` (`_key, _source_hash` of
-rows found unchanged), `refused:<sync>` (state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
+of each rule, NULL = not sent; of an update also, as `field@`, what that text takes the place of), `delete:<sync>`
+(`_key, Id, _shown, _origin`), `fresh:<sync>` (`_key, _source_hash` of rows found unchanged), `refused:<sync>`
+(state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
 Their rowids count from 0 without holes: they are the ordinals of batches.
 """
 
@@ -257,10 +258,14 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
     parents = [ident(rule.field) for rule in sync.fields if rule.reference is not None]
     order = f" ORDER BY {', '.join([*parents, '_key'])}" if parents else ""
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
-    for op, extra in (("upsert", gone), ("update", "")):
+    known = ["_origin", "_open", *(ident(rule.field + "@") for rule in sync.fields)]
+    for op, more, extra in (
+        ("upsert", "_gone_at IS NOT NULL AS _was_gone", gone),
+        ("update", ", ".join(known), ""),
+    ):
         db.execute(
             f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", {shown_identity(sync, refusals.secret_of(sync, context.store), "=")} AS _shown, _source_hash,'
-            f" _gone_at IS NOT NULL AS _was_gone, {texts} FROM {work}"
+            f" {more}, {texts} FROM {work}"
             f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
         )
     db.execute(
@@ -333,7 +338,7 @@ def _count(
         removed_kept=removed - deletes - held_deletes if not held_back else 0,
         removals_held_back=held_back,
         held_deletes=held_deletes,
-        completing=_completing(sync, info, db) if updates >= COMPLETING_FROM else 0,
+        completing=_completing(sync, db) if updates >= COMPLETING_FROM else 0,
         unchanged=0,
         refused=refused,
         held=held + known,
@@ -345,20 +350,15 @@ def _count(
     return replace(counts, unchanged=staged.rows - busy)
 
 
-def _completing(sync: CompiledSync, info: SnapshotInfo, db: DuckDB) -> int:
+def _completing(sync: CompiledSync, db: DuckDB) -> int:
     """How many updates only complete records: clear what adopting left open, or send what had no answer again."""
-    unknown = {
-        rule.field: f"s.{ident(rule.field)} IS NULL" if rule.field in info.fields else "TRUE"
-        for rule in sync.fields
-    }
-    clears = " AND ".join(
-        f"(u.{ident(f)} IS NULL OR (u.{ident(f)} = '' AND {what}))" for f, what in unknown.items()
-    )
-    fills = " AND ".join(f"(u.{ident(f)} IS NULL OR {what})" for f, what in unknown.items())
+    pairs = [(ident(rule.field), ident(rule.field + "@")) for rule in sync.fields]
+    clears = " AND ".join(f"({new} IS NULL OR ({new} = '' AND {old} IS NULL))" for new, old in pairs)
+    fills = " AND ".join(f"({new} IS NULL OR {old} IS NULL)" for new, old in pairs)
     return int(
         db.value(
-            f"SELECT count(*) FROM {run_table('update', sync.name)} AS u JOIN {info.table} AS s ON s._key = u._key"
-            f" WHERE (s._origin = 'adopted' AND {clears}) OR (s._source_hash IS NULL AND {fills})"
+            f"SELECT count(*) FROM {run_table('update', sync.name)}"
+            f" WHERE (_origin = 'adopted' AND {clears}) OR (_open AND {fills})"
         )
     )
 

@@ -42,25 +42,24 @@ def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, 
 def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Plan:
     """Diff the selected syncs into the run's file and put the plan together."""
     chosen = selected_syncs(session, manifest)
-    found: list[tuple[Changes, SnapshotInfo, tuple[guards.Refusal, ...]]] = []
+    found: list[tuple[Changes, tuple[guards.Refusal, ...]]] = []
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
         info = inspect(session.store, sync)
-        changes = _diff(session, sync, info, tuple(c.sync for c, *_ in found))
+        changes = _diff(session, sync, info, tuple(c.sync for c, _ in found))
         refusals = (*_changed(sync, info), *guards.check(changes, allow))
         if refusals:
             block_creates(sync, session.db)
-        found.append((changes, info, refusals))
+        found.append((changes, refusals))
     session.warehouse.release()
     learned = history.learned(session.store, "collection_rows")
     items: list[SyncPlan] = []
     call = 0
-    for changes, info, refusals in found:
+    for changes, refusals in found:
         chunk = int(learned.get(changes.sync.object, MAX_COLLECTION_ROWS))
         batches = pack_sync(changes.sync, session.db, chunk=chunk, first_call=call)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
-        table = info.table if info.exists else None
-        items.append(describe_sync(changes, refusals, batches, table, info.fields, session.db))
+        items.append(describe_sync(changes, refusals, batches, session.db))
     return Plan(
         run_id=session.run_id,
         project=manifest.project,

@@ -122,15 +122,9 @@ def describe_sync(
     changes: Changes,
     refusals: tuple[Refusal, ...],
     batches: tuple[Batch, ...],
-    snapshot: str | None,
-    have: frozenset[str],
     db: DuckDB,
 ) -> SyncPlan:
-    """Read what people want to see of one sync's diff from the run's file.
-
-    Args:
-        snapshot: the snapshot table, None before the first run; have: fields it has columns for.
-    """
+    """Read what people want to see of one sync's diff from the run's file."""
     sync = changes.sync
     return SyncPlan(
         sync=sync,
@@ -139,7 +133,7 @@ def describe_sync(
         rejected=_rejected(sync, db),
         rejected_rows=_rejected_rows(sync, db),
         waiting_rows=_waiting_rows(sync, db) if changes.waiting else (),
-        samples=_samples(changes, snapshot, have, db),
+        samples=_samples(changes, db),
         refusals=refusals,
         batches=batches,
         warnings=_warnings(changes),
@@ -181,7 +175,7 @@ def _shown(rule: FieldRule, text: str) -> str:
     return f"CASE WHEN {text} <> '' THEN {literal(MASK)} ELSE {text} END" if rule.pii else text
 
 
-def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: DuckDB) -> tuple[Sample, ...]:
+def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
     sync = changes.sync
     out: list[Sample] = []
     counts = {
@@ -190,24 +184,15 @@ def _samples(changes: Changes, snapshot: str | None, have: frozenset[str], db: D
         Operation.DELETE: changes.deletes,
     }
     for operation in (operation for operation in Operation if counts.get(operation)):
-        table = run_table(operation.value, sync.name)
+        few = f"FROM {run_table(operation.value, sync.name)} ORDER BY _key LIMIT {SAMPLES}"
         if operation is Operation.DELETE:
-            rows = db.execute(f"SELECT c._shown FROM {table} AS c ORDER BY c._key LIMIT {SAMPLES}")
-            out += [Sample(row[0], operation, {}) for row in rows]
+            out += [Sample(shown, operation, {}) for (shown,) in db.execute(f"SELECT _shown {few}")]
             continue
         rules = sync.rules if operation is Operation.UPSERT else sync.fields
-        known = snapshot is not None and operation is Operation.UPDATE
-        new = ", ".join(_shown(rule, f"c.{ident(rule.field)}") for rule in rules)
-        old = ", ".join(
-            _shown(rule, f"s.{ident(rule.field)}") if known and rule.field in have else "NULL"
-            for rule in rules
-        )
-        few = f"(SELECT * FROM {table} ORDER BY _key LIMIT {SAMPLES})"
-        join = ""
-        if known:  # found by key alone, then fetched by row: the other records' texts are never read
-            found = f"SELECT rowid FROM {snapshot} WHERE _key IN (SELECT _key FROM {few} AS f)"
-            join = f" LEFT JOIN (SELECT * FROM {snapshot} WHERE rowid IN ({found})) AS s ON s._key = c._key"
-        rows = db.execute(f"SELECT c._shown, {new}, {old} FROM {few} AS c{join} ORDER BY c._key")
+        new = ", ".join(_shown(rule, ident(rule.field)) for rule in rules)
+        known = operation is Operation.UPDATE
+        old = ", ".join(_shown(rule, ident(rule.field + "@")) if known else "NULL" for rule in rules)
+        rows = db.execute(f"SELECT _shown, {new}, {old} {few}")
         for row in rows:
             texts, olds = row[1 : 1 + len(rules)], row[1 + len(rules) :]
             pairs = {

@@ -94,7 +94,7 @@ def rebuild(
     table = run_table(operation.value, sync.name)
     db = context.db
     db.execute(
-        f"CREATE TABLE {table} AS SELECT DISTINCT ON (_key) *, NULL::UBIGINT AS _source_hash, FALSE AS _was_gone"
+        f"CREATE TABLE {table} AS SELECT DISTINCT ON (_key) *, NULL::UBIGINT AS _source_hash"
         f" FROM ({rows}) AS r WHERE _key IS NOT NULL"
     )
     whole = ", ".join(f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.rules)

@@ -237,11 +237,17 @@ def judge(
         shape | dict.fromkeys(names, "VARCHAR"),
         [("k1", 7, None, None, "K1", None, new, None, "g", None)],
     )
-    meta = {"_key": "VARCHAR", "_id": "VARCHAR", "_origin": "VARCHAR", "_gone_at": "TIMESTAMP"}
+    meta = {
+        "_key": "VARCHAR",
+        "_id": "VARCHAR",
+        "_origin": "VARCHAR",
+        "_gone_at": "TIMESTAMP",
+        "_source_hash": "BIGINT",
+    }
     columns = meta | dict.fromkeys(["Key__c", "F", "G"] if have else ["Key__c", "G"], "VARCHAR")
-    line: tuple[Any, ...] = ("k1", "003", "created", None, "K1", *([old] if have else []), "g")
+    line: tuple[Any, ...] = ("k1", "003", "created", None, 8, "K1", *([old] if have else []), "g")
     if old == "+":
-        line = ("k1", "003", "adopted", "2026-01-01", None, None, None)
+        line = ("k1", "003", "adopted", "2026-01-01", None, None, None, None)
     engine.table("s", columns, [] if old == "-" else [line])
     fields = frozenset({"Key__c", "F", "G"} if have else {"Key__c", "G"})
     text = sql.judged(sync, matched(engine), known(engine), fields)
