@@ -33,6 +33,9 @@ QUICKEST_JOB_S = 0.6
 DEFAULT_SPEED_S = 1 / 25_000
 """Seconds a row before an object's own speed is learned. The model of an unknown org, not a promise."""
 
+LEARNED_FROM_ROWS = 2_000
+"""Smaller jobs tell more of the org's queue than of its speed."""
+
 LONGEST_PAUSE_S = 60.0
 
 NO_BATCHES = "the Bulk batches that this project may start in 24 hours are used up"
@@ -94,6 +97,7 @@ def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[N
     context.events.log("info", f"{batch.sync}: job {info.id} with {rows:,} rows ({batch.operation})")
     now = context.clock.monotonic()
     expected = QUICKEST_JOB_S + rows * context.job_speed.get(batch.object, DEFAULT_SPEED_S) * 1.2
+    expected = min(expected, context.max_wait_s / 4)
     jobs.append(OpenJob(batch, info, rows, now, now + expected, expected, intent))
 
 
@@ -345,8 +349,7 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     batch = job.batch
     processed, failed = info.processed or 0, info.failed or 0
     part = context.next_part()
-    elapsed = context.clock.monotonic() - job.started
-    context.job_speed[batch.object] = max(0.0, (elapsed - QUICKEST_JOB_S) / max(job.rows, 1))
+    _learn_speed(context, job, info)
     if failed and not (yield from _read_results(context, job, ResultFile.FAILED, part)):
         return False  # every row is settled already
     # Of updates and deletes, who is not among the refused went through: if all were worked on, and all refused are told.
@@ -382,6 +385,14 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
         context.events.log("warning", f"{batch.sync}: job {info.id} left {left:,} rows {what}: {reason}")
     context.progress(batch.sync, job.rows - left)
     return failed > 0
+
+
+def _learn_speed(context: PushContext, job: OpenJob, info: JobInfo) -> None:
+    """How long the org works on a row, by its own watch: when we looked says little of when the job had ended."""
+    if info.total_ms is not None and job.rows >= LEARNED_FROM_ROWS:
+        # Batches that are at work side by side add up to more than passed.
+        took = min(info.total_ms / 1000, context.clock.monotonic() - job.started)
+        context.job_speed[job.batch.object] = took / job.rows
 
 
 def _told(context: PushContext, batch: Batch) -> int:

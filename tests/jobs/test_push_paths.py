@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import pytest
 
 from sfsync.errors import RefusedError
 from sfsync.records import Way
-from tests.jobs.conftest import Team, of, outcomes, planned
+from tests.jobs.conftest import STATE, Team, of, outcomes, planned
 
 
 def many(team: Team, rows: int, *, account: str | None = None) -> None:
@@ -236,6 +237,20 @@ def test_a_stop_request_ends_after_the_exchange_and_records_it(ready: Team) -> N
     assert result.exit_code == 130
     assert outcomes(result, "contacts") == {"created": 1000, "stopped": 2000}
     assert outcomes(ready.run("contacts"), "contacts") == {"unchanged": 1000, "created": 2000}
+
+
+def test_how_long_a_job_takes_is_learned_from_the_org_not_from_when_it_was_asked(ready: Team) -> None:
+    """Else each job is asked later than the one before: what is waited for grows by itself."""
+    ready.sync("contacts", push={"api": "bulk"})
+    many(ready, 2500)
+    result = ready.run()
+    (job,) = of(result, "contacts").job_ids
+    took = ready.org.get(f"/jobs/ingest/{job}").json()["totalProcessingTime"] / 1000
+    with duckdb.connect(str(ready.folder / STATE), read_only=True) as db:
+        found = dict(
+            db.execute("SELECT object, value FROM learned WHERE name = 'job_seconds_per_row'").fetchall()
+        )
+    assert found == {"Contact": pytest.approx(took / 2500)}, "the job of two accounts says nothing of a row"
 
 
 COSTS = [
