@@ -14,10 +14,14 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
-from sfsync.plan.cost import JOB_BYTES, Group, job_calls, prices
+from sfsync.plan.cost import JOB_BYTES, Group, job_calls, multipart_may_win, prices
 from sfsync.records import Batch, FieldRule, Operation, Send, Way
 from sfsync.salesforce import encode
-from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS
+from sfsync.salesforce.limits import (
+    MAX_COLLECTION_ROWS,
+    MAX_COMPOSITE_COLLECTIONS,
+    MAX_MULTIPART_CHARACTERS,
+)
 
 COMPOSITE_BYTES = 4_000_000
 """Body of one Composite; larger ones run long enough on the org's side to meet its limits."""
@@ -25,8 +29,11 @@ COMPOSITE_BYTES = 4_000_000
 JOB_BLOCK = 200
 """Rows that are never parted between two jobs; even the longest rows the platform takes stay under a job's size."""
 
-EXACT_ROWS = 6_000
-"""Groups up to this size are measured exactly, since only they can fit a multipart job."""
+DELETE_BYTES = 19
+"""An Id in a URL, and the comma after it."""
+
+ESCAPED = 6
+"""Bytes of JSON that one byte of text takes at most: a control character becomes \\u and four digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,12 @@ class _Form:
     last: int
     json_only: bool
     clearing: tuple[str, ...]
+    text_bytes: int  # of all texts together, without what stands around them
+    longest: int  # bytes of the texts of one row, at most
+
+    @property
+    def rows(self) -> int:
+        return self.last - self.first
 
 
 def sent_rules(sync: CompiledSync, operation: Operation) -> tuple[FieldRule, ...]:
@@ -66,65 +79,75 @@ def pack_sync(sync: CompiledSync, db: DuckDB, *, chunk: int, first_call: int) ->
 
 def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> Iterator[Batch]:
     table = run_table(operation.value, sync.name)
-    total = int(db.value(f"SELECT count(*) FROM {table}"))
-    if not total:
-        return
-    for form in _forms(sync, operation, db, table, total):
-        group = _measure(sync, operation, form, db, table)
+    for form in _forms(sync, operation, db, table):
+        group = _measure(sync, operation, form, db, table, chunk)
         best = prices(group, sync.api, chunk)[0]
         blank = Batch(
             sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0
         )
         if best.way is Way.COLLECTIONS:
-            yield from _collections(sync, blank, db, table, chunk)
+            yield from _collections(sync, blank, form, db, table, chunk)
         elif best.way is Way.MULTIPART or best.jobs == 1:
             yield replace(blank, calls=job_calls(best.way, operation), clearing=form.clearing)
         else:
             yield from _jobs(sync, replace(blank, clearing=form.clearing), db, table)
 
 
-def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str, total: int) -> Iterator[_Form]:
+def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str) -> Iterator[_Form]:
     """Split off rows that clear a lookup others set, and rows whose text CSV cannot carry."""
     rules = sent_rules(sync, operation)
     lookups = [rule for rule in rules if rule.reference is not None]
     bits = [f"CASE WHEN {ident(rule.field)} = '' THEN {2 << n} ELSE 0 END" for n, rule in enumerate(lookups)]
     json_bit = f"CASE WHEN {encode.needs_json(rules)} THEN 1 ELSE 0 END" if rules else "0"
     form = " + ".join([json_bit, *bits])
-    found = db.execute(f"SELECT {form} AS form, count(*) FROM {table} GROUP BY form ORDER BY form")
+    texts = " + ".join(f"coalesce(strlen({ident(rule.field)}), 0)" for rule in rules) or "0"
+    found = db.execute(
+        f"SELECT form, count(*), sum(size), max(size) FROM (SELECT {form} AS form, {texts} AS size FROM {table}) AS t"
+        " GROUP BY form ORDER BY form"
+    )
     if len(found) > 1:
         db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {table} ORDER BY {form}, rowid")
     first = 0
-    for value, rows in found:
+    for value, rows, size, longest in found:
         clearing = tuple(rule.field for n, rule in enumerate(lookups) if value & (2 << n))
-        yield _Form(first, first + rows, bool(value & 1), clearing)
+        yield _Form(first, first + rows, bool(value & 1), clearing, int(size), int(longest))
         first += rows
-    assert first == total  # noqa: S101 - group by loses no row
 
 
-def _measure(sync: CompiledSync, operation: Operation, form: _Form, db: DuckDB, table: str) -> Group:
-    rules = sent_rules(sync, operation)
+def _measure(
+    sync: CompiledSync, operation: Operation, form: _Form, db: DuckDB, table: str, chunk: int
+) -> Group:
     by_id = operation is not Operation.UPSERT
-    columns = encode.csv_columns(rules, by_id=by_id, clearing=form.clearing)
-    rows = form.last - form.first
-    exact = rows <= EXACT_ROWS
+    columns = encode.csv_columns(sent_rules(sync, operation), by_id=by_id, clearing=form.clearing)
+    size = form.text_bytes + form.rows * (2 * len(columns) + (18 if by_id else 0))
+    # Only for a multipart job does every byte count.
+    exact = form.text_bytes <= MAX_MULTIPART_CHARACTERS and multipart_may_win(
+        operation, form.rows, sync.api, chunk
+    )
     if exact:
-        size = encode.csv_bytes(columns)
-    else:
-        cells = " + ".join(f"coalesce(strlen({ident(rule.field)}), 0)" for rule in rules) or "0"
-        size = f"({cells} + {2 * len(columns) + (18 if by_id else 0)})"
-    where = f"rowid >= {form.first} AND rowid < {form.last}"
-    total = int(db.value(f"SELECT coalesce(sum({size}), 0) FROM {table} WHERE {where}"))
-    return Group(operation, rows, total + encode.csv_header_bytes(columns), exact, form.json_only)
+        where = f"rowid >= {form.first} AND rowid < {form.last}"
+        size = int(db.value(f"SELECT sum({encode.csv_bytes(columns)}) FROM {table} WHERE {where}"))
+    return Group(operation, form.rows, size + encode.csv_header_bytes(columns), exact, form.json_only)
 
 
-def _collections(sync: CompiledSync, blank: Batch, db: DuckDB, table: str, chunk: int) -> Iterator[Batch]:
+def _collections(
+    sync: CompiledSync, blank: Batch, form: _Form, db: DuckDB, table: str, chunk: int
+) -> Iterator[Batch]:
     """Blocks of at most `chunk` rows, halved where long texts would make a body too large."""
     rules = sent_rules(sync, blank.operation)
-    size = "19"
-    if blank.operation is not Operation.DELETE:
-        record = encode.json_record(sync.object, rules, by_id=blank.operation is not Operation.UPSERT)
-        size = encode.json_bytes(record)
     step = min(chunk, MAX_COLLECTION_ROWS)
+    most = DELETE_BYTES
+    if blank.operation is not Operation.DELETE:
+        most = encode.json_around_bytes(sync.object, rules) + ESCAPED * form.longest
+    if (
+        most * step * MAX_COMPOSITE_COLLECTIONS <= COMPOSITE_BYTES
+    ):  # nothing to be halved, however it is written
+        for first in range(blank.first, blank.last, step):
+            last = min(first + step, blank.last)
+            yield replace(blank, first=first, last=last, bytes=most * (last - first))
+        return
+    record = encode.json_record(sync.object, rules, by_id=blank.operation is not Operation.UPSERT)
+    size = encode.json_bytes(record)
     blocks = db.execute(
         f"SELECT (rowid - {blank.first}) // {step} AS block, sum({size}), max({size}) FROM {table}"
         f" WHERE rowid >= {blank.first} AND rowid < {blank.last} GROUP BY block ORDER BY block"

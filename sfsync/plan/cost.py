@@ -68,6 +68,14 @@ def price_collections(rows: int, chunk: int) -> Price:
     return Price(Way.COLLECTIONS, -(-rows // (chunk * MAX_COMPOSITE_COLLECTIONS)), 0)
 
 
+def multipart_may_win(operation: Operation, rows: int, api: Api, chunk: int) -> bool:
+    """Whether a job of one request could be the cheapest way for so many rows, so that its exact size matters."""
+    if api is Api.AUTO:
+        collections = price_collections(rows, min(chunk, MAX_COLLECTION_ROWS))
+        return collections.calls > job_calls(Way.MULTIPART, operation)
+    return api is Api.BULK
+
+
 def prices(group: Group, api: Api, chunk: int) -> list[Price]:
     """Every way that can carry the group and that the sync allows, cheapest first.
 

@@ -274,7 +274,8 @@ def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
 def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _Answered]:
     """Put the items of an answer into the temporary table `sfsync_answer`; what each request's answer is like, by reference.
 
-    The table: ref, n (from 1), id, ok, made, code, message, fields; of a refused request the one error.
+    The table: ref, n (from 1), status, id, ok, made, code, message, fields; of a refused request the one error.
+    A request that is answered twice, or with no list, is not among those returned.
     """
     requests = "SELECT 'r0' AS ref, 200 AS status, CAST(? AS JSON) AS body"
     if not single:
@@ -285,7 +286,7 @@ def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _A
     items = (
         "SELECT ref, status, unnest(from_json(body, '[\"JSON\"]')) AS item,"
         " unnest(range(1, json_array_length(body)::BIGINT + 1)) AS n"
-        " FROM sfsync_requests WHERE json_type(body) = 'ARRAY'"
+        f" FROM ({requests}) AS r WHERE json_type(body) = 'ARRAY'"
     )
     told = (
         "SELECT *, item->>'$.id' AS id, status < 300 AND coalesce(item->>'$.success', 'false') = 'true' AS ok,"
@@ -294,20 +295,19 @@ def _load(context: PushContext, answer: Answer, *, single: bool) -> dict[str, _A
         f" FROM ({items}) AS i"
     )
     db = context.db
-    db.execute(f"CREATE OR REPLACE TEMP TABLE sfsync_requests AS {requests}", [answer.text])
     db.execute(
-        "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT ref, n, id, ok, made,"
+        "CREATE OR REPLACE TEMP TABLE sfsync_answer AS SELECT ref, n, status, id, ok, made,"
         " error->>CASE WHEN status < 300 THEN '$.statusCode' ELSE '$.errorCode' END AS code, error->>'$.message' AS message,"
-        f" array_to_string(TRY_CAST(error->'$.fields' AS VARCHAR[]), ',') AS fields FROM ({told}) AS t"
+        f" array_to_string(TRY_CAST(error->'$.fields' AS VARCHAR[]), ',') AS fields FROM ({told}) AS t",
+        [answer.text],
     )
     found = db.execute(
-        "SELECT r.ref, any_value(r.status), count(DISTINCT r.rowid), count(a.n), count(a.n) FILTER (WHERE NOT a.ok)"
-        " FROM sfsync_requests AS r LEFT JOIN sfsync_answer AS a ON a.ref = r.ref GROUP BY r.ref"
+        "SELECT ref, any_value(status), count(*), max(n), count(*) FILTER (WHERE NOT ok) FROM sfsync_answer GROUP BY ref"
     )
     return {
         ref: _Answered(status, items, failed)
-        for ref, status, times, items, failed in found
-        if times == 1 and status is not None
+        for ref, status, items, last, failed in found
+        if items == last and status is not None
     }
 
 

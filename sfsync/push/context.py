@@ -198,9 +198,10 @@ def settle(
     """Give every row that fits and has no outcome yet the same one, and record it; return how many."""
     table, outcomes = run_table(operation.value, sync), run_table("outcome", sync)
     part = context.next_part()
-    before = int(context.db.value(f"SELECT count(*) FROM {outcomes}"))
-    told = int(context.db.value(f"SELECT count(*) FROM {outcomes} WHERE _op = '{operation}'"))
-    if told == int(context.db.value(f"SELECT count(*) FROM {table}")):
+    planned, told, before = context.db.execute(
+        f"SELECT (SELECT count(*) FROM {table}), count(*) FILTER (WHERE _op = '{operation}'), count(*) FROM {outcomes}"
+    )[0]
+    if told == planned:
         return 0  # every row has one, and to find that out row by row takes memory
     context.db.execute(
         f'INSERT INTO {outcomes} SELECT ?, t.rowid, t._key, t."Id", FALSE, ?, ?, ?, NULL, ?, ?'
@@ -208,7 +209,7 @@ def settle(
         f" (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')",
         [operation.value, outcome.value, action, code, message, part],
     )
-    rows = int(context.db.value(f"SELECT count(*) FROM {outcomes}")) - before
+    rows = int(context.db.value(f"SELECT count(*) FROM {outcomes}")) - int(before)
     if rows:
         context.recorder.record(context.syncs[sync], operation, part)
         context.progress(sync, rows)

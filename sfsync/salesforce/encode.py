@@ -115,6 +115,12 @@ def json_array(record: str, order: str) -> str:
     return f"('[' || string_agg({record}, ',' ORDER BY {order}) || ']')"
 
 
+def json_around_bytes(object_name: str, rules: Sequence[FieldRule]) -> int:
+    """Bytes of a record of `json_record` beside its texts, at most, the comma after it included."""
+    around = (len("".join(_json_around(rule))) + len("null") for rule in rules)
+    return len(f'{{"attributes":{{"type":"{object_name}"}},"Id":"{"0" * 18}"}},') + sum(around)
+
+
 def json_bytes(record: str) -> str:
     """SQL of a record's size in a request, the comma after it included. record: from `json_record`."""
     return f"(strlen({record}) + 1)"
@@ -128,21 +134,26 @@ def quoted(name: str) -> str:
 def _json_member(rule: FieldRule, source: str) -> str:
     """`,"Field":value`, or nothing at all when the text is absent."""
     null = f""",{_json_literal(rule.field)}:null"""
-    before, after = f",{_json_literal(rule.field)}:", ""
-    if rule.reference is not None:
-        reference = rule.reference
-        kind = (
-            f'"attributes":{{"type":{_json_literal(reference.parent_object)}}},'
-            if reference.polymorphic
-            else ""
-        )
-        before = f",{_json_literal(reference.relationship)}:{{{kind}{_json_literal(reference.parent_field)}:"
-        after = "}"
+    before, after = _json_around(rule)
     value = source if _json_type(rule) == "raw" else f"CAST(to_json({source}) AS VARCHAR)"
     closing = f" || {_text(after)}" if after else ""
     return (
         f"CASE WHEN {source} IS NULL THEN '' WHEN {source} = '' THEN {_text(null)} "
         f"ELSE {_text(before)} || {value}{closing} END"
+    )
+
+
+def _json_around(rule: FieldRule) -> tuple[str, str]:
+    """What stands before and after a field's value."""
+    reference = rule.reference
+    if reference is None:
+        return f",{_json_literal(rule.field)}:", ""
+    kind = (
+        f'"attributes":{{"type":{_json_literal(reference.parent_object)}}},' if reference.polymorphic else ""
+    )
+    return (
+        f",{_json_literal(reference.relationship)}:{{{kind}{_json_literal(reference.parent_field)}:",
+        "}",
     )
 
 

@@ -88,6 +88,7 @@ class StateLedger:
         self._run_id = run_id
         self._guard = threading.Lock()
         self._seen: tuple[datetime, int, int] | None = None
+        self._kept: datetime | None = None  # when what was seen was last written down
         self._account: _Account | None = None
         self._db: DuckDB | None = None
         self.calls = 0
@@ -140,12 +141,14 @@ class StateLedger:
     def _book(self, kind: str, calls: int, batches: int) -> None:
         now = self._store.clock.now()
         db = self._cursor()
-        with db.transaction():
-            db.execute(
-                f"INSERT INTO {CONTROL}.ledger (minute, run_id, kind, calls, batches) VALUES (?, ?, ?, ?, ?)",
-                [now, self._run_id, kind, calls, batches],
-            )
-            self._save_usage(db)
+        db.execute(
+            f"INSERT INTO {CONTROL}.ledger (minute, run_id, kind, calls, batches) VALUES (?, ?, ?, ?, ?)",
+            [now, self._run_id, kind, calls, batches],
+        )
+        # What others spent is not needed to the second: a run that is killed loses a minute of it, and none of its own.
+        if self._kept is None or abs(now - self._kept) >= READ_AGAIN:
+            with db.transaction():
+                self._save_usage(db)
         if self._account is not None:
             self._account.spent += calls
             self._account.since += calls
@@ -155,6 +158,7 @@ class StateLedger:
         if self._seen is not None:
             db.execute(f"DELETE FROM {CONTROL}.usage")
             db.execute(f"INSERT INTO {CONTROL}.usage VALUES (?, ?, ?)", list(self._seen))
+            self._kept = self._store.clock.now()
 
     def _cursor(self) -> DuckDB:
         if self._db is None:
