@@ -38,5 +38,5 @@ click.version_option(__version__, prog_name="sfsync", message="%(prog)s %(versio
 def main() -> None:
     """The console script."""
     # What a command makes lives until it ends: to look for garbage as often as Python does costs a tenth of its start.
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
     cli()
