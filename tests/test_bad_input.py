@@ -436,8 +436,9 @@ def normal(text: str, team: Team) -> str:
     text = text.replace(team.org.org_id, "<org id>").replace(str(team.org.ca_file), "<ca file>")
     text = text.replace(team.org.url.removeprefix("https://"), "<org>").replace(str(Path.cwd()), "<here>")
     text = re.sub(
-        r"of \S+@\S+, process \d+, since \S+", "of <user>@<host>, process <pid>, since <time>", text
+        r"of \S+@\S+, process \d+, since [^\s;]+", "of <user>@<host>, process <pid>, since <time>", text
     )
+    text = re.sub(r"last seen \S+, \d+ s ago", "last seen <time>", text)
     text = re.sub(r"\d{8}T\d{6}-[0-9a-f]{6}", "<run id>", text)
     text = re.sub(r"^\w+: \d+ of \d+ rows.*\n", "", text, flags=re.MULTILINE)  # progress
     text = re.sub(r"\(pid \d+\)", "(pid <pid>)", text)

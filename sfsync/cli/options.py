@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ class Given:
     log_format: str
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    wait_s: float = 0.0
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Options, Talker]]:
@@ -49,6 +50,7 @@ class Given:
                     select=self.select,
                     exclude=self.exclude,
                     events=talker,
+                    wait_s=self.wait_s,
                 ),
                 talker,
             )
@@ -86,6 +88,35 @@ def selecting(function: Callable[..., Any]) -> Callable[..., Any]:
     """`shared`, with --select and --exclude."""
     names = ("select", "exclude", "project_dir", "profiles_dir", "target", "vars", "log_format")
     return _collect(function, (*_SELECTING, *_SHARED), names)
+
+
+def seconds(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """The callback of an option whose value is a duration."""
+    if value is None:
+        return None
+    from sfsync.jobs.vars import read_duration  # late: only who gives one pays for its reader
+
+    try:
+        return read_duration(value)
+    except ValueError:
+        what = f"'{value}' is not a whole number with a unit (s, m, h, d or w), such as 10m"
+        raise click.BadParameter(what, ctx, parameter) from None
+
+
+def waiting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--wait, of commands that may meet a state which another process holds. Stands below `shared` or `selecting`."""
+
+    @wraps(function)
+    def taking(given: Given, wait: float | None, **values: Any) -> Any:
+        return function(replace(given, wait_s=wait or 0.0), **values)
+
+    option = click.option(
+        "--wait",
+        callback=seconds,
+        metavar="TIME",
+        help="Wait so long, e.g. 10m, for a state that another process holds. [default: not at all]",
+    )
+    return option(taking)
 
 
 GUARDS = (

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, allowing, selecting, warn_of_strange
+from sfsync.cli.options import Given, allowing, selecting, waiting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
@@ -27,6 +27,7 @@ from sfsync.cli.shell import Command
     ],
 )
 @selecting
+@waiting
 @click.option(
     "--format",
     "form",

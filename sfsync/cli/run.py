@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, allowing, selecting, warn_of_strange
+from sfsync.cli.options import Given, allowing, selecting, waiting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
@@ -25,10 +25,12 @@ _STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already h
     examples=[
         ("sfsync run", "every sync"),
         ("sfsync run --select tag:crm", "the syncs with a tag"),
+        ("sfsync run --wait 10m", "after the run that is under way"),
         ("sfsync run --allow contacts.max_change_share", "let one guard pass, this once"),
     ],
 )
 @selecting
+@waiting
 @allowing
 @_STRICT
 def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
@@ -47,6 +49,7 @@ def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
     ],
 )
 @selecting
+@waiting
 @allowing
 @_STRICT
 def retry(given: Given, allow: tuple[str, ...], strict: bool) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, shared
+from sfsync.cli.options import Given, shared, waiting
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command, Group
 
@@ -29,6 +29,7 @@ def local(at: datetime | None) -> Any:
     examples=[("sfsync status", "the last run of each sync")],
 )
 @shared
+@waiting
 def status(given: Given) -> None:
     """Show the last run of each sync, refused rows, and the API account."""
     from sfsync.jobs.status import status_command
@@ -47,6 +48,7 @@ def status(given: Given) -> None:
     examples=[("sfsync history", "the last 20 runs"), ("sfsync history --limit 3", "the last three")],
 )
 @shared
+@waiting
 @click.option("--limit", type=click.IntRange(1), default=20, metavar="N", help="How many runs. [default: 20]")
 def history(given: Given, limit: int) -> None:
     """Show earlier runs, newest first."""
@@ -66,7 +68,7 @@ def history(given: Given, limit: int) -> None:
     write_report(history_text(found, color=screen.color, width=screen.width))
 
 
-state = Group("state", help="Make the state of a target.")
+state = Group("state", help="Make the state of a target, or take it from a run that is gone.")
 
 
 @state.command(
@@ -80,6 +82,7 @@ state = Group("state", help="Make the state of a target.")
     ],
 )
 @shared
+@waiting
 @click.option("--empty", is_flag=True, help="Begin without a snapshot: every row is new to sfsync.")
 def init(given: Given, empty: bool) -> None:
     """Sign in, bind a new state to the org's id and describe the objects in use."""
@@ -96,4 +99,32 @@ def init(given: Given, empty: bool) -> None:
     calls = "1 API call" if made.calls == 1 else f"{made.calls:,} API calls"
     write_report(
         f"Made {made.path} for org {made.org_id}; described {', '.join(made.objects) or 'no objects'} ({calls}).\n"
+    )
+
+
+@state.command(
+    "unlock",
+    cls=Command,
+    examples=[
+        ("sfsync state unlock", "who holds the state, and is it gone?"),
+        ("sfsync state unlock --force", "take it from another machine that seems to live"),
+    ],
+)
+@shared
+@click.option("--force", is_flag=True, help="Also from an owner on another machine that seems to live.")
+def unlock(given: Given, force: bool) -> None:
+    """Take the state from a run that is gone; says who held it and when it was last seen."""
+    from sfsync.jobs.state_unlock import state_unlock_command
+
+    with given.opened() as (options, _):
+        found = state_unlock_command(options, force=force)
+    if found.held_by is None:
+        write_report(f"Nobody holds {found.path}.\n")
+        return
+    gone = "That process has ended." if found.on_this_machine else "It was on another machine."
+    asks = f"The next run first finds out what became of {found.open_requests:,} of its requests.\n"
+    write_report(
+        f"{found.path} was held by {found.held_by}; {found.seen}. {gone}\n"
+        f"It is free now; should that run come back, it can begin nothing more.\n"
+        f"{asks if found.open_requests else ''}"
     )

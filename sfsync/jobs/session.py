@@ -51,6 +51,8 @@ class Options:
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
     daily_batches: int | None = None
     """Bulk batches this project may start in any 24 hours; None: a quarter of what the platform allows."""
+    wait_s: float = 0.0
+    """How long to wait for a state that another process holds."""
     clock: Clock = field(default_factory=SystemClock)
     events: Events = field(default_factory=NoEvents)
 
@@ -218,6 +220,7 @@ class Session:
 
     def open_store(self, *, write: bool, starts_empty: bool | None = None) -> StateStore:
         """Open the state once; a later call with `write` takes the lease on what is open."""
+        from sfsync.state.lock import Patience
         from sfsync.state.store import open_state
 
         if self._store is None:
@@ -228,6 +231,7 @@ class Session:
                 self.command,
                 write=write,
                 starts_empty=self.is_local if starts_empty is None else starts_empty,
+                patience=Patience(self.options.wait_s, lambda text: self.events.log("info", text)),
             )
             self._stack.callback(self._store.close)
         elif write:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sfsync.engine.dialect import quote_ident as ident
-from sfsync.errors import StateLockedError
 from sfsync.records import FieldRule, Intent, Operation, Way
+from sfsync.state.lock import taken_over
 from sfsync.state.store import CONTROL, StateStore, utc
 
 TABLE = f"{CONTROL}.intents"
@@ -47,6 +47,7 @@ class StateJournal:
             StateLockedError: another session has taken the lease: this one may begin nothing any more.
         """
         store, numbers = self._store, []
+        store.check_lease()
         with store.db.transaction() as db:
             self._check_epoch()
             for intent in intents:
@@ -75,14 +76,9 @@ class StateJournal:
         """The first intent makes this session the newest; one that finds another newer than itself is late."""
         now = int(self._store.meta("epoch") or 0)
         if self._epoch is None:
-            self._epoch = now + 1
-            self._store.db.execute(f"DELETE FROM {CONTROL}.meta WHERE name = 'epoch'")
-            self._store.db.execute(f"INSERT INTO {CONTROL}.meta VALUES ('epoch', ?)", [str(self._epoch)])
+            self._epoch = raise_epoch(self._store)
         elif now != self._epoch:
-            raise StateLockedError(
-                f"another sfsync took over the state {self._store.name} while this one was working",
-                fix="nothing more is sent; look at `sfsync history`, then run again",
-            )
+            raise taken_over(self._store.name)
 
     def started(self, number: int, job_id: str) -> None:
         """Note the Bulk job that an intent led to."""
@@ -93,6 +89,14 @@ class StateJournal:
         if numbers:
             listed = ", ".join(map(str, numbers))
             self._store.db.execute(f"DELETE FROM {TABLE} WHERE number IN ({listed})")
+
+
+def raise_epoch(store: StateStore) -> int:
+    """Begin a new epoch: whoever began intents in an earlier one may begin no more. Returns it."""
+    epoch = int(store.meta("epoch") or 0) + 1
+    store.db.execute(f"DELETE FROM {CONTROL}.meta WHERE name = 'epoch'")
+    store.db.execute(f"INSERT INTO {CONTROL}.meta VALUES ('epoch', ?)", [str(epoch)])
+    return epoch
 
 
 def sent_rows(store: StateStore, intent: Intent, rules: Iterable[FieldRule]) -> str:

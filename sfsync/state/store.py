@@ -13,7 +13,8 @@ from pathlib import Path
 from sfsync.engine.duckdb import DuckDB, DuckDBError
 from sfsync.errors import StateError
 from sfsync.ports import Clock
-from sfsync.state.lock import StateLock, current_holder, locked_error
+from sfsync.state.holder import Holder, Watch, locked_error, read_holder
+from sfsync.state.lock import NONE, Patience, StateLock, current_holder, patiently
 from sfsync.state.migrations import VERSION, migrate
 
 CATALOG = "sfsync_state"
@@ -31,11 +32,15 @@ def utc(value: datetime) -> datetime:
 class StateStore:
     """One attached state. Reading takes no lease; `write` takes it and keeps it until `close`."""
 
-    def __init__(self, db: DuckDB, path: Path | None, clock: Clock, command: str) -> None:
+    def __init__(
+        self, db: DuckDB, path: Path | None, clock: Clock, command: str, patience: Patience = NONE
+    ) -> None:
         self.db = db
         self.path = path
         self.clock = clock
         self._command = command
+        self._patience = patience
+        self._watch = Watch(clock)
         self._lock: StateLock | None = None
         self._attached = False
         self._secret: str | None = None
@@ -48,19 +53,27 @@ class StateStore:
     def name(self) -> str:
         return str(self.path) if self.path is not None else "(in memory)"
 
-    def write(self) -> None:
+    def write(self, *, force: bool = False) -> None:
         """Take the lease and attach for writing, bringing the tables up to date. Does nothing the second time.
 
+        Args:
+            force: take the lease from an owner on another machine, although it seems to live.
+
         Raises:
-            StateLockedError: another process holds the state.
+            StateLockedError: another process holds the state, and longer than this one waits.
             StateError: newer than this sfsync, damaged, or not a state.
         """
         if self.writable and self._attached:
             return
         assert self.path is not None  # noqa: S101 - a state in memory is attached once, by open_state
         lock = StateLock(self.path, self.clock)
-        lock.acquire(self._command)
+        patiently(self.clock, self._patience, lambda: lock.acquire(self._command, force=force))
         self._lock = lock
+        if lock.before is not None and not force:
+            self._patience.tell(
+                f"{lock.before} ended without giving the state back"
+                f" ({lock.before.seen_text(self.clock)}): it is taken over"
+            )
         try:
             self._detach()
             self._attach(self.path, read_only=False)
@@ -74,13 +87,28 @@ class StateStore:
     def read(self) -> None:
         """Attach without a lease; an older version is brought up to date first."""
         assert self.path is not None  # noqa: S101
-        self._attach(self.path, read_only=True)
+        path = self.path
+        patiently(self.clock, self._patience, lambda: self._attach_unless_held(path))
         try:
             if self._version(fresh_allowed=False) < VERSION:
                 self.write()
         except BaseException:
             self.close()
             raise
+
+    def check_lease(self) -> None:
+        """See that nobody has taken the lease from us.
+
+        Raises:
+            StateLockedError: another session has: this one may begin nothing any more.
+        """
+        if self._lock is not None:
+            self._lock.check()
+
+    @property
+    def left_by(self) -> Holder | None:
+        """Who had the lease before us and never gave it back."""
+        return self._lock.before if self._lock is not None else None
 
     def create_in_memory(self) -> None:
         """An empty state that leaves no trace: what `plan` uses before a first run against the local org."""
@@ -132,14 +160,21 @@ class StateStore:
             self._lock.release()
             self._lock = None
 
+    def _attach_unless_held(self, path: Path) -> None:
+        """Reading what another machine writes would read half of it; this machine's writers lock the file itself."""
+        holder = read_holder(path)
+        if holder is not None and self._watch.alive(holder):
+            raise locked_error(path, holder, self.clock)
+        self._attach(path, read_only=True)
+
     def _attach(self, path: Path, *, read_only: bool) -> None:
-        patience = READER_PATIENCE_S if self._lock is not None else 0.0
+        patience = max(READER_PATIENCE_S, self._patience.seconds) if self._lock is not None else 0.0
         try:
             self._attach_patiently(path, read_only, patience)
         except DuckDBError as error:
             if error.kind == "locked":
-                holder = None if self._lock is not None else current_holder(path)
-                raise locked_error(path, holder) from None
+                holder = None if self._lock is not None else current_holder(path, self.clock)
+                raise locked_error(path, holder, self.clock) from None
             fix = "put a copy of it back, or move it away and run `sfsync state init --empty`"
             raise StateError(
                 f"the state {error.what}", fix=error.fix if error.kind == "newer" else fix
@@ -188,7 +223,14 @@ class StateStore:
 
 
 def open_state(
-    db: DuckDB, path: Path, clock: Clock, command: str, *, write: bool, starts_empty: bool
+    db: DuckDB,
+    path: Path,
+    clock: Clock,
+    command: str,
+    *,
+    write: bool,
+    starts_empty: bool,
+    patience: Patience = NONE,
 ) -> StateStore:
     """Attach the state of a target.
 
@@ -197,6 +239,7 @@ def open_state(
         command: what the lease's note names, e.g. ``run``.
         write: take the lease now; else reading only, until `StateStore.write` is called.
         starts_empty: a missing file is an empty state (the local org); else it is an error.
+        patience: how long to wait for another process that holds it.
 
     Raises:
         StateError: missing where that is not allowed, foreign, newer, damaged.
@@ -208,7 +251,7 @@ def open_state(
             fix="put back the state of the last run (a CI cache, an artifact), or start anew with"
             " `sfsync state init --empty`: the first run then upserts every row by its external id",
         )
-    store = StateStore(db, path, clock, command)
+    store = StateStore(db, path, clock, command, patience)
     if write:
         store.write()
     elif path.exists():

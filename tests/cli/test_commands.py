@@ -35,7 +35,7 @@ NAMES = [" ".join(words) for words, _ in ALL]
 def test_the_commands_are_these():
     assert [
         *("init", "debug", "seed", "compile", "ls", "plan", "run", "retry", "status", "history"),
-        *("state init", "org load", "org reset", "org show", "org start", "org stop"),
+        *("state init", "state unlock", "org load", "org reset", "org show", "org start", "org stop"),
     ] == NAMES
 
 
@@ -157,6 +157,7 @@ CODES = [  # id, what changes, arguments, code
     ("vars are no map", nothing, ["plan", "--vars", "[1]"], 2),
     ("vars are no YAML", nothing, ["plan", "--vars", "{a"], 2),
     ("a guard that is none", nothing, ["plan", "--allow", "contacts.max_delets"], 2),
+    ("a wait without a unit", nothing, ["run", "--wait", "10"], 2),
     ("state init without --empty", nothing, ["state", "init"], 2),
     ("state init over a state", nothing, ["state", "init", "--empty"], 2),
     ("init into a full folder", nothing, ["init", "."], 2),

@@ -12,7 +12,8 @@ import duckdb
 import pytest
 
 from sfsync.errors import StateError, StateLockedError
-from sfsync.state.lock import StateLock, current_holder, read_holder
+from sfsync.state.holder import read_holder
+from sfsync.state.lock import StateLock, current_holder
 from sfsync.state.migrations import VERSION
 from tests.state.conftest import HandClock, Open
 
@@ -134,9 +135,9 @@ def test_a_note_that_cannot_be_read_is_no_reason_to_fail(path: Path, clock: Hand
 def test_a_note_is_only_believed_while_the_lease_is_held(path: Path, clock: HandClock) -> None:
     lock = StateLock(path, clock)
     holder = lock.acquire("run")
-    assert current_holder(path) == holder
+    assert current_holder(path, clock) == holder
     lock.release()
-    assert current_holder(path) is None
+    assert current_holder(path, clock) is None
 
 
 HOLD = """
@@ -164,14 +165,14 @@ def test_the_lease_of_a_process_that_died_is_free(path: Path, clock: HandClock) 
     assert StateLock(path, clock).acquire("run").epoch == 2
 
 
-def test_a_reader_takes_the_lease_when_it_must_write(opened: Open, path: Path) -> None:
+def test_a_reader_takes_the_lease_when_it_must_write(opened: Open, path: Path, clock: HandClock) -> None:
     opened().close()
     store = opened(write=False)
-    assert current_holder(path) is None
+    assert current_holder(path, clock) is None
     with pytest.raises(Exception, match=r"read-only"):
         store.set_meta("a", "1")
     store.write()
-    assert current_holder(path) is not None
+    assert current_holder(path, clock) is not None
     store.set_meta("a", "1")
     store.close()
-    assert current_holder(path) is None
+    assert current_holder(path, clock) is None
