@@ -35,6 +35,9 @@ COMPLETING_FROM = 20
 KNOWN_ROW_BYTES = 160
 """What a record takes in the join of step one, at most: measured 80 to 120 with keys of 10 characters; UUIDs have 36."""
 
+FEW_CANDIDATES = 100_000
+"""Up to here, candidates are read again without asking what share of the rows they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -91,6 +94,22 @@ def fits(info: SnapshotInfo, memory: int) -> bool:
     return (info.rows + info.tombstones) * KNOWN_ROW_BYTES <= memory
 
 
+def too_many(candidates: int, rows: int) -> bool:
+    """Whether so much moved, as after a change of the mapping, that reading it again costs more than carrying all did."""
+    return candidates > max(FEW_CANDIDATES, rows // 4)
+
+
+def _step_one(
+    sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: DiffContext, *, narrow: bool
+) -> tuple[str, str]:
+    """Join staged rows and snapshot; return the table of candidates, and what was read of the staged rows."""
+    table = run_table("narrow" if narrow else "candidate", sync.name)
+    keys = _keys(sync, staged, context.dialect, narrow=narrow)
+    with context.db.build_right():
+        context.db.execute(f"CREATE TABLE {table} AS {sql.candidates(keys, info.table, context.dialect)}")
+    return table, keys
+
+
 def _find_candidates(
     sync: CompiledSync, staged: Staged, info: SnapshotInfo | None, context: DiffContext
 ) -> int:
@@ -101,10 +120,11 @@ def _find_candidates(
         db.execute(f"CREATE TABLE {removed} (_key VARCHAR, _known_row BIGINT)")
         return 0
     narrow = not fits(info, context.memory)
-    candidate = run_table("narrow" if narrow else "candidate", sync.name)
-    keys = _keys(sync, staged, context.dialect, narrow=narrow)
-    with db.build_right():
-        db.execute(f"CREATE TABLE {candidate} AS {sql.candidates(keys, info.table, context.dialect)}")
+    candidate, keys = _step_one(sync, staged, info, context, narrow=narrow)
+    if narrow and too_many(int(db.value(f"SELECT count(*) FROM {candidate}")), staged.rows):
+        db.execute(f"DROP TABLE {candidate}")
+        narrow = False
+        candidate, keys = _step_one(sync, staged, info, context, narrow=narrow)
     row = context.dialect.row_id
     there = f" AND _known_row NOT IN (SELECT {row} FROM {info.table} WHERE _gone_at IS NOT NULL)"
     db.execute(

@@ -17,7 +17,7 @@ import pytest
 
 from sfsync.compiler.manifest import CompiledSync, Guards, OnRemoved
 from sfsync.diff import sql
-from sfsync.diff.diff import KNOWN_ROW_BYTES, Changes, DiffContext, diff_sync, fits
+from sfsync.diff.diff import FEW_CANDIDATES, KNOWN_ROW_BYTES, Changes, DiffContext, diff_sync, fits, too_many
 from sfsync.diff.stage import RUN, Staged, run_table
 from sfsync.engine.dialect import DUCKDB, quote_ident, quote_literal
 from sfsync.engine.duckdb import DuckDB
@@ -95,13 +95,17 @@ class World:
 
     def diff(self, sync: CompiledSync, lines: list[Line], memory: int, kind: str) -> Found:
         self.model(sync, lines)
+        self.clear()
+        context = DiffContext(self.db, self.store, DUCKDB, (), memory)
+        info = snapshots.inspect(self.store, sync)
+        return self.found(sync, diff_sync(sync, self.stage(sync, kind), info, context))
+
+    def clear(self) -> None:
+        """A new run has an empty file."""
         for schema, name in self.db.execute(
             f"SELECT table_type, table_name FROM information_schema.tables WHERE table_catalog = '{RUN}' ORDER BY 1 DESC"
         ):
             self.db.execute(f"DROP {'VIEW' if schema == 'VIEW' else 'TABLE'} {RUN}.main.{quote_ident(name)}")
-        context = DiffContext(self.db, self.store, DUCKDB, (), memory)
-        info = snapshots.inspect(self.store, sync)
-        return self.found(sync, diff_sync(sync, self.stage(sync, kind), info, context))
 
     def found(self, sync: CompiledSync, changes: Changes) -> Found:
         texts = ", ".join(quote_ident(rule.field) for rule in sync.fields)
@@ -266,3 +270,22 @@ def test_the_shape_follows_from_the_rows_of_the_snapshot(rows: int, tombstones: 
     info = snapshots.SnapshotInfo("s", True, rows, tombstones, frozenset())
     assert not fits(info, 4 * KNOWN_ROW_BYTES - 1)
     assert fits(info, 4 * KNOWN_ROW_BYTES)
+
+
+def test_a_snapshot_beyond_memory_of_which_all_moved(world: World) -> None:
+    """Nothing is gained by reading all rows again: they are carried after all, and each is found once."""
+    rows = FEW_CANDIDATES + 1
+    assert too_many(rows, rows)
+    assert not too_many(rows, 4 * rows)
+    assert not too_many(FEW_CANDIDATES, 1)
+    world.load(SINGLE, LOADED)
+    world.model(SINGLE, [])
+    world.db.execute(
+        f"INSERT INTO memory.main.m SELECT 'k' || to_hex(i), 'z', 'b' FROM range({rows}) AS r(i)"
+    )
+    context = DiffContext(world.db, world.store, DUCKDB, (), NARROW)
+    world.clear()
+    changes = diff_sync(
+        SINGLE, world.stage(SINGLE, "read in place"), snapshots.inspect(world.store, SINGLE), context
+    )
+    assert (changes.staged, changes.upserts, changes.updates, changes.deletes) == (rows, rows - 4, 4, 0)
