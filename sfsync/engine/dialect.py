@@ -137,7 +137,8 @@ DUCKDB = Dialect(
     ident=quote_ident,
     literal=quote_literal,
     row_id="rowid",
-    text=lambda x: f"CAST({x} AS VARCHAR)",
+    # An explicit collation takes the place of the column's own, under which texts might be equal that are not the same.
+    text=lambda x: f"CAST({x} AS VARCHAR) COLLATE C",
     cast_text=lambda x: f"CAST({x} AS VARCHAR)",
     timestamp=_duckdb_timestamp,
     timestamptz=lambda x: f"TRY_CAST({x} AS TIMESTAMPTZ)",

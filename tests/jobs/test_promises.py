@@ -219,3 +219,31 @@ def test_resetting_the_local_org_puts_the_state_aside(tmp_path: Any) -> None:
         assert planned(plan_command(options), "accounts").changes.upserts == 2000
     finally:
         org_stop_command(options)
+
+
+def test_texts_that_a_collation_holds_for_equal_are_still_a_change(ready: Team) -> None:
+    """The org shows the capitals, so the model decides, whatever the warehouse's column would call equal."""
+    ready.write(
+        "models/dim_contacts.sql",
+        "select * replace (last collate nocase as last, title collate noaccent as title) from raw.contacts",
+    )
+    assert outcomes(ready.run(), "contacts") == {"created": 3}
+    ready.sql("UPDATE raw.contacts SET last = 'ITO', title = 'CTÖ' WHERE id = 'C1'")
+    ready.sql("UPDATE raw.contacts SET last = 'Mueller', title = 'ÇTO' WHERE id = 'C2'")
+    assert planned(ready.plan(), "contacts").fields == (("LastName", 2), ("Title", 2))
+    assert outcomes(ready.run(), "contacts") == {"unchanged": 1, "updated": 2}
+    found = ready.org.by("Contact", "Customer_Id__c")
+    assert [(found[key]["LastName"], found[key]["Title"]) for key in ("C1", "C2")] == [
+        ("ITO", "CTÖ"),
+        ("Mueller", "ÇTO"),
+    ]
+    assert not ready.plan().has_changes
+
+
+def test_keys_that_a_collation_holds_for_equal_are_two(ready: Team) -> None:
+    ready.write("models/dim_contacts.sql", "select * replace (id collate noaccent as id) from raw.contacts")
+    ready.sql("INSERT INTO raw.contacts (id, last) VALUES ('Ç1', 'Sedilla')")
+    assert outcomes(ready.run(), "contacts") == {"created": 4}
+    ready.sql("UPDATE raw.contacts SET last = 'Cedilla' WHERE id = 'Ç1'")
+    assert outcomes(ready.run(), "contacts") == {"unchanged": 3, "updated": 1}
+    assert ready.org.by("Contact", "Customer_Id__c")["Ç1"]["LastName"] == "Cedilla"
