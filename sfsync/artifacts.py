@@ -183,6 +183,8 @@ class StatusResult:
     seen_at: datetime | None
     batches: int = 0  # Bulk batches started in the last 24 hours
     batches_allowed: int | None = None
+    hours: tuple[int, ...] = ()  # API calls in each of the last 24 hours; the last of them ends at `at`
+    at: datetime | None = None
 
 
 def metadata(run_id: str, kind: str, version: int, at: datetime) -> dict[str, object]:

@@ -43,4 +43,6 @@ def status_command(options: Options) -> StatusResult:
             seen_at=budget.seen_at,
             batches=budget.batches,
             batches_allowed=budget.batches_allowed,
+            hours=session.ledger.by_hour(),
+            at=session.clock.now(),
         )

@@ -7,7 +7,7 @@ Does not:  read the state (jobs).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sfsync.artifacts import StatusResult
@@ -15,6 +15,8 @@ from sfsync.report.page import Page, Style
 from sfsync.report.words import duration, moment, number, plural, safe
 
 _QUIET = ("unchanged",)
+
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 class PastSync(Protocol):
@@ -94,6 +96,8 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
             style=Style.WARN,
         )
     page.wrapped(_budget(result), hang="  ", style=Style.TITLE)
+    if any(result.hours):
+        page.wrapped(_hours(result), hang="  ")
     if result.batches:
         page.wrapped(_batches(result), hang="  ", style=Style.TITLE)
     return page.text()
@@ -105,6 +109,17 @@ def _budget(result: StatusResult) -> str:
     maximum = "" if result.maximum is None else f" of {number(result.maximum)}"
     seen = f" (seen {moment(result.seen_at)})" if result.left_in_org is not None and result.seen_at else ""
     return f"API: {plural(result.spent, 'call')} of {allowed} in the last 24 hours; {left}{maximum} left in the org{seen}."
+
+
+def _hours(result: StatusResult) -> str:
+    """A bar for each of the last 24 hours: when calls were spent, and so when room comes back."""
+    most = max(result.hours)
+    bars = "".join(_BARS[-(-calls * len(_BARS) // most) - 1] if calls else "." for calls in result.hours)
+    ago = len(result.hours) - 1 - result.hours.index(most)
+    when = "the last hour"
+    if ago and result.at is not None:
+        when = f"the hour to {moment(result.at - timedelta(hours=ago), result.at)}"
+    return f"By hour, now at the right: {bars} (most: {number(most)} in {when})"
 
 
 def _batches(result: StatusResult) -> str:

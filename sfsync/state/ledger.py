@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sfsync.engine.duckdb import DuckDB
 from sfsync.errors import ApiLimitError
@@ -120,6 +120,17 @@ class StateLedger:
         """The account now."""
         with self._guard:
             return self._budget()
+
+    def by_hour(self) -> tuple[int, ...]:
+        """This project's calls in each of the last 24 hours; the last of them ends now."""
+        now = self._store.clock.now().astimezone(UTC).replace(tzinfo=None)
+        found = self._store.db.execute(
+            f"SELECT greatest(date_sub('hour', minute, ?), 0) AS ago, sum(calls) FROM {CONTROL}.ledger"
+            " WHERE minute > ? GROUP BY ago",
+            [now, now - WINDOW],
+        )
+        calls = {int(ago): int(n) for ago, n in found}
+        return tuple(calls.get(ago, 0) for ago in reversed(range(24)))
 
     def flush(self) -> None:
         """Keep the last seen usage and drop what is older than two windows. At the end of a command."""

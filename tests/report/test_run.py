@@ -159,7 +159,10 @@ def test_status(golden):
         StatusLine("tasks", "Task", None, None, None, 0, 0),
     )
     found = StatusResult(
-        "dev", ".sfsync/dev.duckdb", "00D5g000004XYZEAA", lines, 15, 25_000, 84_193, 100_000, START, 2, 3_750
+        *("dev", ".sfsync/dev.duckdb", "00D5g000004XYZEAA", lines),
+        *(15, 25_000, 84_193, 100_000, START, 2, 3_750),
+        hours=(0, 1, *[0] * 18, 4, 8, 0, 2),
+        at=START,
     )
     golden("status.txt", status_text(found, color=False, width=80))
 

@@ -141,6 +141,18 @@ def test_old_calls_are_dropped_but_none_of_the_window(opened: Open, clock: HandC
     ledger.close()
 
 
+def test_calls_are_told_hour_by_hour(opened: Open, clock: HandClock) -> None:
+    ledger = StateLedger(opened(), NOTHING, "r1")
+    assert ledger.by_hour() == (0,) * 24
+    ledger.reserve("query", 3)
+    clock.move(hours=22, minutes=59)
+    ledger.reserve("composite", 2)
+    clock.move(minutes=59)
+    assert ledger.by_hour() == (3, *(0,) * 22, 2)
+    clock.move(minutes=2)
+    assert ledger.by_hour() == (*(0,) * 22, 2, 0), "what left the window is not told"
+
+
 def test_batches_have_a_window_and_a_limit_of_their_own(opened: Open, clock: HandClock) -> None:
     store = opened()
     ledger = StateLedger(store, Limits(daily_calls=100, daily_batches=5), "r1")
