@@ -68,7 +68,7 @@ class Group(click.Group):
         self.where = where or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.where) or super().list_commands(ctx)
+        return list(dict.fromkeys([*self.where, *super().list_commands(ctx)]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.where:

@@ -68,7 +68,23 @@ def history(given: Given, limit: int) -> None:
     write_report(history_text(found, color=screen.color, width=screen.width))
 
 
-state = Group("state", help="Make the state of a target, or take it from a run that is gone.")
+state = Group(
+    "state",
+    help="Make and look after the state of a target, or take it from a run that is gone.",
+    where={"init": "sfsync.cli.state:init"}
+    | {
+        name: f"sfsync.cli.state_care:{function}"
+        for name, function in (
+            ("check", "check"),
+            ("mv", "mv"),
+            ("rekey", "rekey"),
+            ("forget", "forget"),
+            ("rebuild", "rebuild"),
+            ("export", "export"),
+            ("import", "import_"),
+        )
+    },
+)
 
 
 @state.command(

@@ -20,6 +20,7 @@ def history_command(options: Options, *, limit: int = 20) -> tuple[HistoryLine, 
     """The newest runs first."""
     with Session(options, "history") as session:
         store = session.store
+        session.check_owner()
         return tuple(
             HistoryLine(run, tuple(history.syncs_of(store, run.run_id))) for run in history.runs(store, limit)
         )

@@ -238,6 +238,16 @@ class Session:
             self._store.write()
         return self._store
 
+    def open_existing(self, *, write: bool) -> StateStore:
+        """The state of the target, which must be there and belong to the target's org; what looks after it opens it so.
+
+        Raises:
+            StateError: missing, or of another org.
+        """
+        store = self.open_store(write=write, starts_empty=False)
+        self.check_owner()
+        return store
+
     def close_store(self) -> None:
         """Detach the state and give its lease back before the session ends."""
         if self._store is not None:
@@ -293,6 +303,17 @@ class Session:
         if store.meta("org_id") is not None and store.meta("connection") != self.connection:
             self.events.log("info", "the connection is new to the state: signing in to see whose org it is")
             assert self.door is not None  # noqa: S101 - opening it binds or refuses
+
+    def check_owner(self) -> None:
+        """The same for a command that asks the org nothing and writes nothing by it.
+
+        Raises:
+            StateError: the state belongs to another org.
+        """
+        store = self.store
+        if store.meta("org_id") is not None and store.meta("connection") != self.connection:
+            self.events.log("info", "the connection is new to the state: signing in to see whose org it is")
+            store.check_org(self.open_door().token.org_id)
 
     def open_door(self) -> Door:
         """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""

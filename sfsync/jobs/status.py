@@ -12,6 +12,7 @@ def status_command(options: Options) -> StatusResult:
     """Read the state of the target."""
     with Session(options, "status") as session:
         store = session.store
+        session.check_owner()
         last = {record.sync: record for record in history.last_syncs(store)}
         refused, records = rejected.counts(store), all_rows(store)
         objects = {sync.name: sync.object for sync in session.facts.graph.syncs}

@@ -52,9 +52,9 @@ MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables, _m2
 VERSION = len(MIGRATIONS)
 
 
-def migrate(db: DuckDB, schema: str, *, have: int) -> None:
-    """Bring the tables in `schema` from version `have` to `VERSION`, each step with its record in one transaction."""
-    for number, step in enumerate(MIGRATIONS[have:], start=have + 1):
+def migrate(db: DuckDB, schema: str, *, have: int, to: int = VERSION) -> None:
+    """Bring the tables in `schema` from version `have` to `to`, each step with its record in one transaction."""
+    for number, step in enumerate(MIGRATIONS[have:to], start=have + 1):
         with db.transaction():
             step(db, schema)
             db.execute(f"DELETE FROM {schema}.meta WHERE name = 'version'")

@@ -42,7 +42,10 @@ class SyncShape(Protocol):
     def rules(self) -> tuple[FieldRule, ...]: ...
 
 
-NEW_NAME = "give the changed sync a new name; its old snapshot stays untouched"
+NEW_NAME = (
+    "give the changed sync a new name; its old snapshot stays untouched. If only the identity changed:"
+    " `sfsync state rekey SYNC`"
+)
 """The way on for a sync whose object or identity changed."""
 
 
@@ -216,6 +219,56 @@ def refresh_hashes(store: StateStore, sync: SyncShape, rows: str) -> None:
     store.db.execute(
         f"UPDATE {table_of(sync.name)} AS s SET _source_hash = r._source_hash FROM {rows} r WHERE s._key = r._key"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a snapshot made anew holds. created: made by this sync; gone: known before and now tombstones."""
+
+    records: int
+    created: int
+    gone: int
+
+
+def replace_by(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> Replaced:
+    """Make the snapshot what the org holds, in one transaction.
+
+    Args:
+        rows: a relation with `_key, _record_id` and one text per rule (NULL: not known); a NULL key is left out.
+
+    Records are adopted, but for those that the snapshot before has as created by this sync under the same key and Id:
+    that stays a fact. Records that it had and the org has no more are tombstones from now on.
+    """
+    prepare(store, sync)
+    db, table, now = store.db, table_of(sync.name), store.clock.now()
+    fields = [ident(rule.field) for rule in sync.rules]
+    with db.transaction():
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE sfsync_before AS SELECT _key, _id, _origin, _run_id, _at, _gone_at"
+            f" FROM {table}"
+        )
+        db.execute(f"DELETE FROM {table}")
+        db.execute(
+            f"INSERT INTO {table} ({', '.join([*COLUMNS, *fields])}) SELECT r._key, r._record_id,"
+            " CASE WHEN b._origin = 'created' AND b._gone_at IS NULL THEN 'created' ELSE 'adopted' END,"
+            f" NULL, ?, ?, NULL, {', '.join(f'r.{name}' for name in fields)} FROM {rows} AS r"
+            " LEFT JOIN sfsync_before AS b ON b._key = r._key AND b._id = r._record_id WHERE r._key IS NOT NULL",
+            [run_id, now],
+        )
+        db.execute(
+            f"INSERT INTO {table} (_key, _id, _origin, _run_id, _at, _gone_at)"
+            " SELECT _key, _id, 'adopted', CASE WHEN _gone_at IS NULL THEN ? ELSE _run_id END,"
+            " CASE WHEN _gone_at IS NULL THEN ? ELSE _at END, coalesce(_gone_at, ?)"
+            f" FROM sfsync_before WHERE _key NOT IN (SELECT _key FROM {rows} AS k WHERE _key IS NOT NULL)",
+            [run_id, now, now],
+        )
+        found = db.execute(
+            "SELECT count(*) FILTER (WHERE _gone_at IS NULL), count(*) FILTER (WHERE _origin = 'created'),"
+            f" count(*) FILTER (WHERE _gone_at IS NOT NULL AND _run_id = ?) FROM {table}",
+            [run_id],
+        )[0]
+    db.execute("DROP TABLE sfsync_before")
+    return Replaced(*(int(number) for number in found))
 
 
 def _delete_keys(store: StateStore, sync: SyncShape, rows: str) -> None:

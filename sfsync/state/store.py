@@ -75,7 +75,7 @@ class StateStore:
                 f" ({lock.before.seen_text(self.clock)}): it is taken over"
             )
         try:
-            self._detach()
+            self.detach()
             self._attach(self.path, read_only=False)
             have = self._version(fresh_allowed=True)
             if have < VERSION:
@@ -143,10 +143,18 @@ class StateStore:
         Raises:
             StateError: the state belongs to another org.
         """
-        bound = self.meta("org_id")
-        if bound is None:
+        self.check_org(org_id)
+        if self.meta("org_id") is None:
             self.set_meta("org_id", org_id)
-        elif bound != org_id:
+
+    def check_org(self, org_id: str) -> None:
+        """See that the state is not tied to another org.
+
+        Raises:
+            StateError: it is.
+        """
+        bound = self.meta("org_id")
+        if bound is not None and bound != org_id:
             raise StateError(
                 f"the state {self.name} belongs to org {bound}, but this connection is to org {org_id}",
                 fix="give each org its own target in profiles.yml; to start anew with this org, move the file"
@@ -155,7 +163,7 @@ class StateStore:
 
     def close(self) -> None:
         """Detach and give the lease back; safe to call twice."""
-        self._detach()
+        self.detach()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -193,7 +201,8 @@ class StateStore:
                     raise
             self.clock.sleep(0.25)
 
-    def _detach(self) -> None:
+    def detach(self) -> None:
+        """Let go of the file and keep the lease until `close`."""
         if self._attached:
             self._attached = False
             self.db.detach(CATALOG)

@@ -35,7 +35,11 @@ NAMES = [" ".join(words) for words, _ in ALL]
 def test_the_commands_are_these():
     assert [
         *("init", "debug", "seed", "compile", "ls", "plan", "run", "retry", "status", "history"),
-        *("state init", "state unlock", "org load", "org reset", "org show", "org start", "org stop"),
+        *(
+            f"state {name}"
+            for name in ("init", "check", "mv", "rekey", "forget", "rebuild", "export", "import", "unlock")
+        ),
+        *("org load", "org reset", "org show", "org start", "org stop"),
     ] == NAMES
 
 
@@ -65,7 +69,10 @@ def test_shared_options_stand_after_every_command_but_init(name):
     assert ({"--select", "-s", "--exclude"} <= options) == (name in ("compile", "ls", "plan", "run", "retry"))
 
 
-ENDS = {"sfsync plan --detailed-exitcode": 2, "sfsync state init --empty": 0}
+ENDS = {
+    "sfsync plan --detailed-exitcode": 2,
+    "sfsync state import state-backup": 2,
+}  # there is a state already
 
 
 def test_the_examples_of_the_help_run_in_a_fresh_project(fresh):
