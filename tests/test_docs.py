@@ -40,7 +40,7 @@ def shown_default(field) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if hasattr(default, "days"):
-        return f"`{default.days}d`"
+        return f"`{default.days}d`" if default.days else f"`{default.seconds // 60}m`"
     if isinstance(default, float):
         return f"`{default:.0%}`"
     if isinstance(default, tuple):

@@ -12,11 +12,17 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, allowing, selecting, waiting, warn_of_strange
+from sfsync.cli.options import Given, allowing, seconds, selecting, waiting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
 _STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already held, too.")
+_GRACE = click.option(
+    "--grace",
+    callback=seconds,
+    metavar="TIME",
+    help="After Ctrl-C or SIGTERM stop at once when this has passed, e.g. 20s, before CI kills. [default: never]",
+)
 
 
 @click.command(
@@ -33,11 +39,12 @@ _STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already h
 @waiting
 @allowing
 @_STRICT
-def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
+@_GRACE
+def run(given: Given, allow: tuple[str, ...], strict: bool, grace: float | None) -> int:
     """Plan, send exactly that, and record every row's outcome. Never asks."""
     from sfsync.jobs.run import run_command
 
-    return _send(given, run_command, allow, strict)
+    return _send(given, run_command, allow, strict, grace)
 
 
 @click.command(
@@ -52,20 +59,23 @@ def run(given: Given, allow: tuple[str, ...], strict: bool) -> int:
 @waiting
 @allowing
 @_STRICT
-def retry(given: Given, allow: tuple[str, ...], strict: bool) -> int:
+@_GRACE
+def retry(given: Given, allow: tuple[str, ...], strict: bool, grace: float | None) -> int:
     """Release held rows and run: rows the org refused are tried again unchanged."""
     from sfsync.jobs.retry import retry_command
 
-    return _send(given, retry_command, allow, strict)
+    return _send(given, retry_command, allow, strict, grace)
 
 
-def _send(given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict: bool) -> int:
+def _send(
+    given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict: bool, grace: float | None
+) -> int:
     from sfsync.cli.interrupt import stopping
     from sfsync.jobs.run import RunOptions
     from sfsync.report.plan_values import last_line
     from sfsync.report.run_text import run_text
 
-    with given.opened() as (options, talker), stopping(talker) as stop:
+    with given.opened() as (options, talker), stopping(talker, grace) as stop:
 
         def on_plan(plan: Any) -> None:
             stop.sending = True  # first: Ctrl-C at the sight of the next line is already a wish

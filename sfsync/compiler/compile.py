@@ -242,6 +242,7 @@ def _finish(
         guards=guards_of(unit.file),
         results_all=spec.results == "all",
         retry_rejected_after_s=spec.retry_rejected_after.total_seconds(),
+        max_wait_s=spec.push.max_wait.total_seconds(),
         parents=relatives.parents,
         siblings=relatives.siblings,
         tags=spec.tags,

@@ -22,7 +22,6 @@ from sfsync.errors import InterruptedRunError, RefusedError
 from sfsync.jobs.found import keys_in_org
 from sfsync.jobs.sending import push_context
 from sfsync.jobs.session import Session
-from sfsync.push.context import PushContext
 from sfsync.push.result_files import Known, discard, read_file, rebuild
 from sfsync.records import Operation
 from sfsync.salesforce import bulk
@@ -87,29 +86,39 @@ class _Recovery:
                 with suppress(SalesforceError):  # closed meanwhile, or gone: the next answer tells
                     bulk.abort(door, job_id)
                 info = bulk.job_info(door, job_id)
-            return self._harvest(item, sync, self._ended(item, info))
+            return self._harvest(item, sync, self._ended(item, sync, info))
         except SalesforceError as error:
             if error.status != 404:
                 raise
             return self._by_key(item, sync)
 
-    def _ended(self, item: OpenIntent, info: JobInfo) -> JobInfo:
+    def _ended(self, item: OpenIntent, sync: CompiledSync, info: JobInfo) -> JobInfo:
         """Wait for a job's end."""
         clock, pause = self._session.clock, FIRST_PAUSE_S
-        until = clock.monotonic() + PushContext.max_wait_s
+        until = clock.monotonic() + sync.max_wait_s
         while not info.state.final:
-            if self._stop():
-                raise InterruptedRunError("interrupted while waiting for a job of an earlier run")
             if clock.monotonic() >= until or info.state is JobState.OPEN:
                 raise RefusedError(
                     f"job {info.id} of run {item.run_id} is still under way in the org ({info.state})",
                     fix="run again later, or abort the job in the org: Setup, Bulk Data Load Jobs",
                 )
             self._session.events.log("info", f"waiting for job {info.id} of run {item.run_id}")
-            clock.sleep(pause)
+            self._rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
             info = bulk.job_info(self._session.door, info.id)
         return info
+
+    def _rest(self, seconds: float) -> None:
+        """Let time pass; a wish to stop is heard within a second."""
+        left = seconds
+        while left > 0:
+            if self._stop():
+                raise InterruptedRunError(
+                    "interrupted while waiting for a job of an earlier run",
+                    fix="nothing was sent; the next run waits for that job again",
+                )
+            self._session.clock.sleep(min(left, 1.0))
+            left -= 1.0
 
     def _harvest(self, item: OpenIntent, sync: CompiledSync, info: JobInfo) -> Recovered:
         """Record what a job's files say."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sfsync.artifacts import Recovered, Result, run_results_json
 from sfsync.compiler.manifest import Manifest, OnLimit
-from sfsync.errors import RefusedError, SfsyncError
+from sfsync.errors import InterruptedRunError, RefusedError, SfsyncError
 from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.plan import make_plan, write_plan
 from sfsync.jobs.results import finish_sync, write_rejected, write_successes
@@ -75,7 +75,8 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
         context, end = send_plan(session, manifest, plan, how.stop_requested)
         return _finish(session, plan, context, end, strict=how.strict, recovered=recovered)
     except SfsyncError as error:
-        history.end(session.store, session.run_id, "error", error.exit_code)
+        status = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+        history.end(session.store, session.run_id, status, error.exit_code)
         raise
 
 

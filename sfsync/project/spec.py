@@ -69,6 +69,10 @@ class PushSpec(BaseModel):
     send: Literal["changed", "all"] = Field(
         default="changed", description="Fields of an update: the changed ones, or all."
     )
+    max_wait: Duration = Field(
+        default=timedelta(minutes=30),
+        description="End the run when a Bulk job is under way for longer; the next run reads it first.",
+    )
 
 
 class IdentitySpec(BaseModel):

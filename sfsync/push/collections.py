@@ -77,11 +77,7 @@ class LimitReachedError(Exception):
 
 
 class StopPushError(Exception):
-    """Nothing more can be sent in this run. The decision says why."""
-
-    def __init__(self, decision: retry.Decision) -> None:
-        super().__init__(decision.message)
-        self.decision = decision
+    """Nothing more can be sent in this run; the text says why."""
 
 
 def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
@@ -219,7 +215,7 @@ def _give_up(
         case retry.Next.DEFER:
             raise LimitReachedError
         case retry.Next.STOP:
-            raise StopPushError(decision)
+            raise StopPushError(decision.message)
         case _:
             outcome = retry.outcome_of(decision)
             for piece in pieces:

@@ -94,7 +94,6 @@ class PushContext:
         default_factory=dict
     )  # sync -> first and last moment on the wire
     stale_contract: bool = False  # the org refused fields or objects that its describe had
-    max_wait_s: float = 1800.0
     skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
     has_status_codes: bool = False
     parts: int = 0

@@ -8,13 +8,13 @@ Invariant: rows are matched by Id or unique external id, never by line; rows tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
 
 from sfsync.diff.stage import run_table
-from sfsync.errors import ApiLimitError
+from sfsync.errors import ApiLimitError, StateLockedError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
 from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
@@ -97,7 +97,7 @@ def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[N
     context.events.log("info", f"{batch.sync}: job {info.id} with {rows:,} rows ({batch.operation})")
     now = context.clock.monotonic()
     expected = QUICKEST_JOB_S + rows * context.job_speed.get(batch.object, DEFAULT_SPEED_S) * 1.2
-    expected = min(expected, context.max_wait_s / 4)
+    expected = min(expected, context.syncs[batch.sync].max_wait_s / 4)
     jobs.append(OpenJob(batch, info, rows, now, now + expected, expected, intent))
 
 
@@ -117,13 +117,21 @@ def finish_jobs(context: PushContext, jobs: list[OpenJob]) -> Talk[None]:
     """Wait for jobs, read their results and empty the list. Ctrl-C or the longest wait leaves the rest submitted.
 
     Raises:
-        LimitReachedError, StopPushError: every other job has been read, or left submitted where nobody may ask any more.
+        LimitReachedError, StopPushError, StateLockedError: every other job has been read, or left submitted where nobody may ask any more.
     """
     refused: Exception | None = None
     while jobs:
         now = context.clock.monotonic()
         job = min(jobs, key=lambda j: j.next_poll)
-        if context.stop_requested() or now - job.started > context.max_wait_s:
+        if context.stop_requested():
+            _leave_all(context, jobs)
+            break
+        late = next((j for j in jobs if now - j.started > context.syncs[j.batch.sync].max_wait_s), None)
+        if late is not None:
+            refused = refused or StopPushError(
+                f"job {late.info.id} of {late.batch.sync} was still under way after"
+                f" {context.syncs[late.batch.sync].max_wait_s:,.0f} s (push.max_wait); the next run reads it first"
+            )
             _leave_all(context, jobs)
             break
         if job.next_poll > now:
@@ -131,7 +139,7 @@ def finish_jobs(context: PushContext, jobs: list[OpenJob]) -> Talk[None]:
             continue
         try:
             yield from _look(context, job, jobs)
-        except (LimitReachedError, ClosingError, StopPushError) as error:
+        except (LimitReachedError, ClosingError, StopPushError, StateLockedError) as error:
             refused = refused or error
             # A job that is read already stumbled over a repeat of its rows, which does not concern the others.
             if job in jobs or isinstance(error, StopPushError):
@@ -158,18 +166,8 @@ def _look(context: PushContext, job: OpenJob, jobs: list[OpenJob]) -> Talk[None]
 
 
 def _part(batch: Batch, first: int, last: int) -> Batch:
-    return Batch(
-        batch.sync,
-        batch.object,
-        batch.operation,
-        Way.BULK,
-        batch.call,
-        first,
-        last,
-        batch.bytes * (last - first) // batch.rows,
-        batch.calls,
-        batch.clearing,
-    )
+    size = batch.bytes * (last - first) // batch.rows
+    return replace(batch, way=Way.BULK, first=first, last=last, bytes=size)
 
 
 def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, int]:
@@ -205,6 +203,7 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
     job = yield from _begin(context, batch, create, intent)
     if job is None:
         return None
+    yield from _unless_stopped(context, batch, job, intent)
     if not (yield from _uploaded(context, batch, job, path)):
         yield from _abort(context, batch, job)
         again = yield from _begin(context, batch, create, intent)
@@ -213,6 +212,7 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
         job = again
         if (yield from _patiently(context, batch, lambda: _upload(context, again, path))) is None:
             return None
+    yield from _unless_stopped(context, batch, job, intent)
     full = job
     return (yield from _patiently(context, batch, lambda: _close(context, full)))
 
@@ -274,11 +274,21 @@ def _close(context: PushContext, info: JobInfo) -> JobInfo:
         return bulk.close(context.door, info.id) if found.state is JobState.OPEN else found
 
 
-def _abort(context: PushContext, batch: Batch, info: JobInfo) -> Talk[None]:
+def _abort(context: PushContext, batch: Batch, info: JobInfo) -> Talk[bool]:
     try:
         yield from call(batch.sync, lambda: bulk.abort(context.door, info.id), begins=False)
     except (NoAnswerError, SalesforceError) as error:
         context.events.log("warning", f"job {info.id} could not be aborted: {error.what}")
+        return False
+    return True
+
+
+def _unless_stopped(context: PushContext, batch: Batch, info: JobInfo, intent: int) -> Talk[None]:
+    """After Ctrl-C a job that is not closed yet, and so has written nothing, is taken back."""
+    if context.stop_requested():
+        if (yield from _abort(context, batch, info)):
+            context.journal.ended([intent])
+        raise ClosingError
 
 
 def _patiently(
@@ -303,11 +313,13 @@ def _patiently(
         match decision.next:
             case retry.Next.AGAIN:
                 yield Pause(decision.pause_s, begins)
+                if context.stop_requested():
+                    raise ClosingError  # whoever waits for the end of the run need not wait for the org, too
                 attempt += 1
             case retry.Next.DEFER:
                 raise LimitReachedError
             case retry.Next.STOP:
-                raise StopPushError(decision)
+                raise StopPushError(decision.message)
             case _:
                 _give_up(context, batch, decision, begins=begins)
                 return None

@@ -158,13 +158,16 @@ class _Lanes:
         self._pass(max(seconds, clock.monotonic() - before))
 
     def _pass(self, seconds: float) -> None:
-        """Take time off every pause; wake the lanes whose pause is over, or leads to what must not begin."""
+        """Take time off every pause; wake the lanes whose pause is over, or leads to what must not begin.
+
+        A wish to stop ends all pauses: who has begun something sees at once how to leave it.
+        """
         if not self._pausing:
             return
         pausing, self._pausing = self._pausing, []
         closing = self._closing()
         for lane in pausing:
-            lane.left_s -= seconds
+            lane.left_s = 0.0 if self._context.stop_requested() else lane.left_s - seconds
             if closing and lane.wants is not None and lane.wants.begins:
                 self._resume(lane, error=ClosingError())
             elif lane.left_s <= 0:

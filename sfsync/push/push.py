@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.errors import InterruptedRunError
 from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push import order
@@ -27,6 +28,7 @@ def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]])
     context.door.use_ledger(context.tally)
     upstream: tuple[CompiledSync, ...] = ()
     limit_reached, reason = False, None
+    failure: Exception | None = None
     try:
         for items, deletes in order.steps(plan, levels):
             if not deletes:
@@ -42,10 +44,15 @@ def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]])
         reason = str(error)
     except (NoAnswerError, SalesforceError) as error:
         reason = error.what
-    finally:
-        interrupted = context.stop_requested()
-        rest = Outcome.DEFERRED if limit_reached and not interrupted else Outcome.STOPPED
-        _settle_rest(context, plan, rest, reason)
+    except InterruptedRunError:  # the second Ctrl-C: the journal knows what was under way
+        raise
+    except Exception as error:
+        failure = error
+    interrupted = context.stop_requested()
+    rest = Outcome.DEFERRED if limit_reached and not interrupted else Outcome.STOPPED
+    _settle_rest(context, plan, rest, reason)
+    if failure is not None:
+        raise failure
     return PushEnd(interrupted, limit_reached, reason)
 
 

@@ -84,13 +84,20 @@ def run_text(result: Result, *, color: bool, width: int) -> str:
     if result.reason:
         page.wrapped(f"Ended early: {safe(result.reason)}", hang="  ", style=Style.WARN)
     elif result.interrupted:
-        page.line("Interrupted. What the org answered is recorded; the next run goes on there.", Style.WARN)
+        page.line(_interrupted(result), Style.WARN)
     kinds = ", ".join(f"{number(n)} {safe(kind)}" for kind, n in sorted(result.calls_by_kind.items()) if n)
     if kinds:
         page.wrapped(f"API calls by kind: {kinds}", hang="  ", style=Style.QUIET)
     page.line()
     page.line(last_line(result), Style.TITLE)
     return page.text()
+
+
+def _interrupted(result: Result) -> str:
+    said = "Interrupted. What the org answered is recorded; the next run goes on there"
+    if any(item.count(Outcome.SUBMITTED) for item in result.syncs):
+        said += ", and first reads the jobs that are still under way"
+    return f"{said}."
 
 
 def last_line(result: Result) -> str:

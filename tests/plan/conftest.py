@@ -56,6 +56,7 @@ def sync_of(**more: Any) -> CompiledSync:
         guards=Guards(),
         results_all=False,
         retry_rejected_after_s=7 * 86_400.0,
+        max_wait_s=1800.0,
         parents=(),
         siblings=(),
         tags=(),

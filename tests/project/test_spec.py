@@ -66,7 +66,7 @@ def test_the_least_sync():
             "max_null_keys": 0,
             "min_rows": None,
         },
-        "push": {"api": "auto", "send": "changed"},
+        "push": {"api": "auto", "send": "changed", "max_wait": timedelta(minutes=30)},
         "tags": (),
         "meta": {},
     }
@@ -157,9 +157,9 @@ INVALID = [  # one more line of a sync, the finding
         "7:10: it: unknown key 'allow_cascade' in 'guards' | valid keys: max_deletes, max_delete_share, "
         "max_change_share, max_creates, max_reject_share, max_null_keys, min_rows",
     ),
-    ("push: {order_by: x}", "7:8: it: unknown key 'order_by' in 'push' | valid keys: api, send"),
-    ("push: {all_or_none: true}", "7:8: it: unknown key 'all_or_none' in 'push' | valid keys: api, send"),
-    ("push: {max_wait: 30m}", "7:8: it: unknown key 'max_wait' in 'push' | valid keys: api, send"),
+    ("push: {order_by: x}", "7:8: it: unknown key 'order_by' in 'push' | valid keys: api, send, max_wait"),
+    ("push: {all_or_none: true}", "7:8: it: unknown key 'all_or_none' in 'push' | valid keys: api, send, max_wait"),
+    ("push: {max_wait: 30}", f"7:18: it: 'push.max_wait' {UNIT}, found 30 | write 30d"),
     (
         "push: {api: rest}",
         "7:13: it: 'push.api' must be one of auto, bulk, collections, found 'rest'",
