@@ -11,7 +11,7 @@ project's own are governed.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sfsync.engine.duckdb import DuckDB
@@ -21,6 +21,9 @@ from sfsync.state.store import CONTROL, StateStore, utc
 WINDOW = timedelta(hours=24)
 DEFAULT_SHARE = 0.25
 """Without settings the project uses a quarter of the org's daily maximum and leaves a quarter free for everybody."""
+
+BELIEVED = timedelta(minutes=10)
+"""After this long the org's last word refuses no call any more: what others spend comes back, and only a call can tell."""
 
 READ_AGAIN = timedelta(minutes=1)
 """After this long the account is summed up anew."""
@@ -51,6 +54,7 @@ class Budget:
     seen_at: datetime | None
     batches: int = 0  # Bulk batches this project started in the last 24 hours
     batches_allowed: int | None = None  # this project's ceiling for 24 hours
+    believed: bool = True  # what the org said last is young enough to refuse a call
 
     @property
     def available_batches(self) -> int | None:
@@ -63,7 +67,7 @@ class Budget:
         rooms = []
         if self.allowed is not None:
             rooms.append(self.allowed - self.spent)
-        if self.left_in_org is not None and self.keep_free is not None:
+        if self.left_in_org is not None and self.keep_free is not None and self.believed:
             rooms.append(self.left_in_org - self.keep_free)
         return max(0, min(rooms)) if rooms else None
 
@@ -183,7 +187,8 @@ class StateLedger:
         if account is None or not account.held or abs(now - account.read_at) >= READ_AGAIN:
             account = self._account = self._read(now)
         since = account.since if self._seen is not None else 0
-        return make_budget(self._limits, account.spent, self._seen, since, account.batches)
+        budget = make_budget(self._limits, account.spent, self._seen, since, account.batches)
+        return budget if self._seen is None else replace(budget, believed=now - self._seen[0] < BELIEVED)
 
     def _read(self, now: datetime) -> _Account:
         # Threads that book never touch the session of the thread that records.

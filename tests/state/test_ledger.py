@@ -119,6 +119,28 @@ def test_the_orgs_word_counts_other_users_and_outlives_a_run(opened: Open, clock
     later.close()
 
 
+def test_the_orgs_word_refuses_nothing_once_it_is_old(opened: Open, clock: HandClock) -> None:
+    """Only a call can tell that the org has room again: refusing it for good would stop the project for ever."""
+    store = opened()
+    ledger = StateLedger(store, NOTHING, "r1")
+    ledger.observe(100_000, 100_000)
+    with pytest.raises(ApiLimitError):
+        ledger.reserve("collections")
+    ledger.close()
+    store.close()
+    clock.move(minutes=9)
+    later = StateLedger(opened(), NOTHING, "r2")
+    with pytest.raises(ApiLimitError):
+        later.reserve("collections")
+    clock.move(minutes=1)
+    assert later.budget().left_in_org == 0, "still shown, with its age"
+    later.reserve("collections")
+    later.observe(100_000, 100_000)
+    with pytest.raises(ApiLimitError):
+        later.reserve("collections")
+    later.close()
+
+
 def test_the_message_says_which_limit_it_was(opened: Open, clock: HandClock) -> None:
     ledger = StateLedger(opened(), NOTHING, "r1")
     ledger.observe(75_000, 100_000)
