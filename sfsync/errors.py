@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SECRETS: set[str] = set()
-_MASK = "********"
+MASK = "********"
 
 
 def register_secret(value: str) -> None:
@@ -39,10 +39,15 @@ def register_secret(value: str) -> None:
 
 def scrub(text: str) -> str:
     """Return the text with every registered secret replaced by asterisks, longest first."""
-    for secret in sorted(_SECRETS, key=len, reverse=True):
+    for secret in registered():
         if secret in text:
-            text = text.replace(secret, _MASK)
+            text = text.replace(secret, MASK)
     return text
+
+
+def registered() -> tuple[str, ...]:
+    """Every registered secret, longest first: for texts that only SQL sees."""
+    return tuple(sorted(_SECRETS, key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)

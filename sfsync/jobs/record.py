@@ -15,6 +15,8 @@ from sfsync.diff.refusals import delete_digest, digest_sql, identity_sql
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
+from sfsync.errors import MASK as HIDDEN
+from sfsync.errors import registered
 from sfsync.ports import Journal
 from sfsync.records import Operation
 from sfsync.state import rejected, snapshots
@@ -103,8 +105,10 @@ def _texts(sync: CompiledSync) -> str:
 
 
 def _masked(sync: CompiledSync) -> str:
-    """The org's words, which echo values, without those of pii fields: sent, of the row, or acknowledged before."""
+    """The org's words without what they echo: secrets, and values of pii fields (sent, of the row, or acknowledged before)."""
     text = "coalesce(o.message, '')"
+    for secret in registered():  # a gateway may send back the headers that it was sent
+        text = f"replace({text}, {literal(secret)}, {literal(HIDDEN)})"
     for rule in sync.rules:
         if rule.pii:
             for value in (f"w.{ident(rule.field + '=')}", f"s.{ident(rule.field)}"):
