@@ -18,6 +18,8 @@ One server serves a whole pytest process. Requests to it must not trust the envi
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,36 @@ LONGEST = ("test_properties.py", "test_template.py", "bench/test_baseline.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sfsync")
+    group.addoption(
+        "--chaos-seed", type=int, default=None, help="play this story of tests/chaos and no other"
+    )
+    group.addoption(
+        "--chaos-runs", type=int, default=100, help="runs of the long form of tests/chaos (100), 25 a story"
+    )
+    group.addoption(
+        "--soak-runs", type=int, default=30, help="runs in a row of tests/chaos/test_soak.py (30)"
+    )
+    group.addoption("--soak-rows", type=int, default=20_000, help="rows of its model (20,000)")
+    group.addoption(
+        "--matrix-results",
+        metavar="FOLDER",
+        default=None,
+        help="play every cell of the crash matrix, and write here what came of it",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Stories of tests/chaos: one in every test run, as many as are asked for in the long form, or the one that is named."""
+    told = metafunc.config.getoption("--chaos-seed")
+    chosen = told if told is not None else os.environ.get("SFSYNC_CHAOS_SEED")
+    stories = -(-metafunc.config.getoption("--chaos-runs") // 25)
+    for name, seeds in (("chaos_seed", [1]), ("long_chaos_seed", range(100, 100 + stories))):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, list(seeds) if chosen is None else [int(chosen)])
 
 
 class OrgForTests:
@@ -110,6 +142,19 @@ class OrgForTests:
     def requests(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.local("GET", f"/_local/journal?after={self.start}")["requests"]
         return found
+
+    def until_quiet(self) -> list[dict[str, Any]]:
+        """All requests since the start of the test, once none is under way any more; a killed client leaves some."""
+        self.request("GET", "/services/data")  # takes a number: all below it must be there
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            found = self.requests()
+            numbers = [one["request"] for one in found]
+            whole = numbers == list(range(self.start + 1, self.start + 1 + len(numbers)))
+            if whole and found and found[-1]["path"].rstrip("/") == "/services/data":
+                return found
+            time.sleep(0.02)
+        raise AssertionError("a request does not end")
 
     def writes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.local("GET", f"/_local/journal?after={self.start}")["writes"]

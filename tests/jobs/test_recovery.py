@@ -1,16 +1,12 @@
 """A run is killed with SIGKILL somewhere between its first intent and its last record; the next one mends it.
 
-The org ends as if nothing had happened: every row once, with the texts of the model, and known as made by us.
+What is special about some points and rows; test_crash_matrix.py goes through all ways, operations and points.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,77 +18,15 @@ from sfsync.local_org import control
 from sfsync.report.run_text import run_text
 from tests.conftest import OrgForTests
 from tests.jobs.conftest import STATE, Team, fill, outcomes
+from tests.support import doomed
 
 ROOT = Path(__file__).parents[2]
 
-CRASHING = '''
-"""crash.py PROJECT POINT NTH: a run whose process is killed when it comes to a point for the n-th time."""
-import os, signal, sys
-from pathlib import Path
-from sfsync.engine.duckdb import DuckDB
-from sfsync.jobs.record import StateRecorder
-from sfsync.jobs.run import RunOptions, run_command
-from sfsync.jobs.session import Options
-from sfsync.salesforce import bulk
-from sfsync.salesforce.door import Door
-from sfsync.state.journal import StateJournal
 
-project, point, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-
-
-def come_to(name):
-    global left
-    if name == point:
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def around(owner, name, before, after):
-    inner = getattr(owner, name)
-
-    def outer(*args, **kwargs):
-        come_to(before)
-        try:
-            return inner(*args, **kwargs)
-        finally:
-            come_to(after)
-
-    setattr(owner, name, outer)
-
-
-around(StateJournal, "begin", "before intent", "after intent")
-around(StateRecorder, "record", "after answer", "after record")
-around(StateJournal, "ended", "in the transaction", "-")
-call = Door.call
-
-
-def sending(self, method, path, **more):
-    kind = more["kind"]
-    writes = {"composite": "write", "collections": "write", "bulk": "create", "upload": "upload", "close": "close",
-              "poll": "poll", "result": "result"}.get(kind, kind)
-    answer = call(self, method, path, **more)
-    come_to("after " + writes)
-    return answer
-
-
-Door.call = sending
-run_command(Options(project_dir=project, env={}), RunOptions())
-print("not killed", file=sys.stderr)
-sys.exit(99)
-'''
-
-EVERYWHERE = ("before intent", "after intent", "after answer", "in the transaction", "after record")
-BY_CALL = (*EVERYWHERE, "after write")
-BY_JOB = (*EVERYWHERE, "after create", "after upload", "after close", "after poll")
-
-
-def crash(team: Team, point: str, nth: int = 1) -> None:
+def crash(team: Team, point: str) -> None:
     """A run in a process of its own that dies there."""
-    command = [sys.executable, "-c", CRASHING, str(team.folder), point, str(nth)]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, f"{point}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    code = doomed.end(doomed.start(doomed.Order(team.folder, point=point)))
+    assert code == -9, f"{point}: the run ended with {code}"
 
 
 def left_open(team: Team) -> int:
@@ -112,43 +46,19 @@ def contacts(team: Team) -> dict[str, Any]:
 
 WAYS = {
     # way: (push.api, rows)
-    "collections": ("collections", 30),
     "composite": ("collections", 450),
     "multipart": ("bulk", 300),
-    "bulk": ("bulk", 1300),  # more than one call carries
 }
-QUICK = {("composite", "create"), ("bulk", "create"), ("multipart", "update"), ("collections", "delete")}
-CASES = [
-    pytest.param(
-        way, operation, id=f"{way}-{operation}", marks=() if (way, operation) in QUICK else pytest.mark.slow
-    )
-    for way in WAYS
-    for operation in ("create", "update", "delete")
-    if way != "bulk"
-    or operation == "create"  # others take minutes each: thousands of short rows for every point
-]
-
-
-def points(way: str) -> tuple[str, ...]:
-    """Where a run by this way can be killed. One call makes, fills and closes a multipart job."""
-    if WAYS[way][0] == "collections":
-        return BY_CALL
-    return BY_JOB if way == "bulk" else tuple(p for p in BY_JOB if p not in ("after upload", "after close"))
-
-
-def rows_of(way: str, operation: str) -> int:
-    """Rows of one run. Of short rows one call carries more."""
-    return 5400 if way == "bulk" and operation != "create" else WAYS[way][1]
 
 
 def prepare(team: Team, way: str, operation: str) -> None:
     """Accounts, and the contacts that are to be changed or deleted step by step."""
-    api, rows = WAYS[way][0], rows_of(way, operation)
+    api, rows = WAYS[way]
     guards = dict.fromkeys(("max_deletes", "max_delete_share", "max_change_share")) | {"min_rows": 0}
     team.sync("contacts", push={"api": api}, on_removed="delete", guards=guards)
     team.contacts([])
     if operation != "create":
-        add(team, rows * (len(points(way)) if operation == "delete" else 1), "old")
+        add(team, rows, "old")
     team.run()
 
 
@@ -161,7 +71,7 @@ def add(team: Team, rows: int, name: str) -> None:
 
 def change(team: Team, way: str, operation: str, step: int) -> None:
     """What the next run has to send: as many rows as the way is for."""
-    rows = rows_of(way, operation)
+    rows = WAYS[way][1]
     if operation == "create":
         add(team, rows, f"new{step}")
     elif operation == "update":
@@ -185,28 +95,10 @@ def snapshot(team: Team) -> dict[str, tuple[str, str]]:
     return {key: (title, origin) for key, title, origin in rows}
 
 
-@pytest.mark.parametrize(("way", "operation"), CASES)
-def test_a_killed_run_is_mended_by_the_next(ready: Team, way: str, operation: str) -> None:
-    prepare(ready, way, operation)
-    for step, point in enumerate(points(way)):
-        change(ready, way, operation, step)
-        crash(ready, point)
-        open_before = left_open(ready)
-        assert open_before == (0 if point in ("before intent", "after record") else 1), point
-        result = ready.run()
-        assert len(result.recovered) == open_before, point
-        titles = model(ready)
-        assert {key: record["Title"] for key, record in contacts(ready).items()} == titles, point
-        assert left_open(ready) == 0, point
-        # Who made a record is known although the answer was lost: what we made, we may delete.
-        assert snapshot(ready) == {key.lower(): (title, "created") for key, title in titles.items()}, point
-    assert not ready.plan().has_changes
-
-
 @pytest.mark.parametrize("way", ["composite", "multipart"])
 def test_a_value_that_went_back_meanwhile_ends_where_it_was(ready: Team, way: str) -> None:
     prepare(ready, way, "update")
-    for point in ("after intent", "after answer"):
+    for point in ("after intent", "before record"):
         change(ready, way, "update", 1)
         crash(ready, point)
         ready.sql("UPDATE raw.contacts SET title = 'first'")
