@@ -45,7 +45,7 @@ class DuckDBError(SfsyncError):
     """DuckDB refused a statement or a file.
 
     kind: sql (a statement of ours or a user's) | constraint | data (a value does not fit) | memory | disk | file |
-    missing | locked | not_a_database | newer | storage (not a file that sfsync made). pid: of the process that holds a locked file, when DuckDB tells it.
+    denied | damaged | missing | locked | not_a_database | newer | storage (not a file that sfsync made). pid: of the process that holds a locked file, when DuckDB tells it.
     """
 
     def __init__(
@@ -70,6 +70,10 @@ def _classify(name: str, message: str) -> tuple[str, str | None]:
     """(kind, fix) of an exception class of DuckDB and its message."""
     if "lock on file" in message:
         return "locked", None
+    if "Permission denied" in message or "Read-only file system" in message:
+        return "denied", "let the user that runs sfsync read and write the file and its folder"
+    if "Corrupt database file" in message or "database has been invalidated" in message:
+        return "damaged", None
     if "not a valid DuckDB database" in message:
         return "not_a_database", None
     if _NEWER.search(message):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sfsync.diff.stage import RUN
-from sfsync.errors import register_secret
+from sfsync.errors import SfsyncError, StateError, register_secret
 from sfsync.jobs.kept import find_facts, read_facts
 from sfsync.jobs.target import Asked, TargetFacts, find_target, keep_target
 from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
@@ -77,7 +77,17 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        if getattr(error, "kind", None) != "damaged" or self._store is None or self._store.path is None:
+            self._stack.close()
+            return
+        with suppress(SfsyncError):  # of a file that is damaged, closing may fail again
+            self._stack.close()
+        from sfsync.state.store import DAMAGED
+
+        whose = f"the state {self._store.name}"
+        if self.target.database is not None:
+            whose += f" or the warehouse {self.target.database} (`sfsync state check` tells whether it is the state)"
+        raise StateError(f"a file is damaged: {whose}: {error}", fix=DAMAGED) from None
 
     @cached_property
     def root(self) -> Path:

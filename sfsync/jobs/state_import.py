@@ -22,7 +22,7 @@ def state_import_command(options: Options, folder: Path) -> ExportManifest:
         manifest = read_manifest(folder)
         check_files(folder, manifest)
         _check_place(path)
-        _check_org(session, folder, manifest)
+        org_id = _check_org(session, folder, manifest)
         # The lease of a state that is there comes with opening it.
         fresh = not path.exists()
         lock = StateLock(path, session.clock)
@@ -33,7 +33,7 @@ def state_import_command(options: Options, folder: Path) -> ExportManifest:
                 if fresh:
                     lock.check()
                 else:
-                    _give_way(session, made)
+                    _give_way(session, made, org_id)
                 with writing(path):
                     made.replace(path)
         finally:
@@ -50,18 +50,20 @@ def _check_place(path: Path) -> None:
         )
 
 
-def _check_org(session: Session, folder: Path, manifest: ExportManifest) -> None:
+def _check_org(session: Session, folder: Path, manifest: ExportManifest) -> str:
     org_id = session.open_door().token.org_id
     if manifest.org_id is not None and manifest.org_id != org_id:
         raise StateError(
             f"the export {folder} belongs to org {manifest.org_id}, but the target '{session.target.target}' is org {org_id}",
             fix="import it with the target of its own org: --target",
         )
+    return org_id
 
 
-def _give_way(session: Session, made: Path) -> None:
+def _give_way(session: Session, made: Path, org_id: str) -> None:
     """Let go of the state that is there, when nothing is lost by it."""
     store = session.open_store(write=True)
+    store.check_org(org_id)
     if not is_empty(store):
         raise StateError(
             f"the state {store.name} is not empty: an import would take the place of what it knows",

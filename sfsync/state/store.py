@@ -20,6 +20,12 @@ from sfsync.state.migrations import VERSION, migrate
 CATALOG = "sfsync_state"
 CONTROL = f"{CATALOG}.main"
 SNAPSHOT = f"{CATALOG}.snapshot"
+DAMAGED = (
+    "put a copy of it back; or move it away and bring an export back with `sfsync state import DIR`, or begin anew with"
+    " `sfsync state init --empty`"
+)
+"""The way out of a file that cannot be read."""
+
 READER_PATIENCE_S = 15.0
 """How long a writer waits for commands that only read the file."""
 
@@ -183,10 +189,8 @@ class StateStore:
             if error.kind == "locked":
                 holder = None if self._lock is not None else current_holder(path, self.clock)
                 raise locked_error(path, holder, self.clock) from None
-            fix = "put a copy of it back, or move it away and run `sfsync state init --empty`"
-            raise StateError(
-                f"the state {error.what}", fix=error.fix if error.kind == "newer" else fix
-            ) from None
+            fix = error.fix if error.kind in ("newer", "denied") else DAMAGED
+            raise StateError(f"the state {error.what}", fix=fix) from None
         self._attached = True
 
     def _attach_patiently(self, path: Path, read_only: bool, patience_s: float) -> None:
