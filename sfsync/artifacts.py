@@ -138,6 +138,7 @@ class Result:
     reason: str | None  # why a push ended early
     warnings: tuple[str, ...] = ()
     recovered: tuple[Recovered, ...] = ()
+    undo: str | None = None  # the run that this one took back
 
     @property
     def exit_code(self) -> int:
@@ -217,6 +218,7 @@ def run_results_json(result: Result) -> str:
             "left_in_org": result.left_in_org,
         },
         "warnings": list(result.warnings),
+        "undo": result.undo,
         "recovered": [asdict(item) | {"counts": dict(item.counts)} for item in result.recovered],
         "results": [_sync_json(item) for item in result.syncs],
     }

@@ -175,7 +175,7 @@ class OrgForTests:
 def running_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrgForTests]:
     """One local org process for the whole session; use `org` instead unless you must not reset it."""
     folder = tmp_path_factory.mktemp("local_org")
-    yield OrgForTests(control.start(folder, idle_minutes=10), folder)
+    yield OrgForTests(control.start(folder, idle_minutes=60), folder)
     control.stop(folder)
 
 

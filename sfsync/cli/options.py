@@ -154,6 +154,13 @@ allowing = click.option(
 )
 
 
+undoing = click.option(
+    "--undo",
+    metavar="RUN",
+    help="Take a run back: its id (see `sfsync history`), the beginning of it, or latest.",
+)
+
+
 def warn_of_strange(allow: tuple[str, ...], syncs: Iterable[str], talker: Talker) -> None:
     """Say which of --allow name no sync of this plan; a selection may have left it out, so it is no error."""
     known = set(syncs)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, allowing, selecting, waiting, warn_of_strange
+from sfsync.cli.options import Given, allowing, selecting, undoing, waiting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
@@ -23,6 +23,7 @@ from sfsync.cli.shell import Command
         ("sfsync plan", "every sync, as text"),
         ("sfsync plan --select contacts", "one sync"),
         ("sfsync plan --format markdown", "for the comment on a pull request"),
+        ("sfsync plan --undo latest", "what would take the last run back"),
         ("sfsync plan --detailed-exitcode", "0 no changes, 2 changes, 1 everything else"),
     ],
 )
@@ -37,13 +38,21 @@ from sfsync.cli.shell import Command
 )
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 0: no changes, 2: changes, 1: everything else.")
 @allowing
+@undoing
 @click.option("--verbose", "-v", is_flag=True, help="Every sample record with every field.")
-def plan(given: Given, form: str, detailed_exitcode: bool, allow: tuple[str, ...], verbose: bool) -> int:
+def plan(
+    given: Given,
+    form: str,
+    detailed_exitcode: bool,
+    allow: tuple[str, ...],
+    undo: str | None,
+    verbose: bool,
+) -> int:
     """Show what run would send and what it costs. Sends nothing."""
     from sfsync.jobs.plan import plan_command
 
     with given.opened() as (options, talker):
-        made = plan_command(options, allow=allow)
+        made = plan_command(options, allow=allow, undo=undo)
         warn_of_strange(allow, (item.sync.name for item in made.syncs), talker)
         for warning in made.warnings:
             talker.log("warning", warning)

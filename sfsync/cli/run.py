@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sfsync.cli.options import Given, allowing, seconds, selecting, waiting, warn_of_strange
+from sfsync.cli.options import Given, allowing, seconds, selecting, undoing, waiting, warn_of_strange
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
@@ -33,18 +33,22 @@ _GRACE = click.option(
         ("sfsync run --select tag:crm", "the syncs with a tag"),
         ("sfsync run --wait 10m", "after the run that is under way"),
         ("sfsync run --allow contacts.max_change_share", "let one guard pass, this once"),
+        ("sfsync run --undo latest", "take the last run back"),
     ],
 )
 @selecting
 @waiting
 @allowing
+@undoing
 @_STRICT
 @_GRACE
-def run(given: Given, allow: tuple[str, ...], strict: bool, grace: float | None) -> int:
+def run(
+    given: Given, allow: tuple[str, ...], undo: str | None, strict: bool, grace: float | None
+) -> int:
     """Plan, send exactly that, and record every row's outcome. Never asks."""
     from sfsync.jobs.run import run_command
 
-    return _send(given, run_command, allow, strict, grace)
+    return _send(given, run_command, allow, grace, strict=strict, undo=undo)
 
 
 @click.command(
@@ -64,11 +68,17 @@ def retry(given: Given, allow: tuple[str, ...], strict: bool, grace: float | Non
     """Release held rows and run: rows the org refused are tried again unchanged."""
     from sfsync.jobs.retry import retry_command
 
-    return _send(given, retry_command, allow, strict, grace)
+    return _send(given, retry_command, allow, grace, strict=strict)
 
 
 def _send(
-    given: Given, job: Callable[..., Any], allow: tuple[str, ...], strict: bool, grace: float | None
+    given: Given,
+    job: Callable[..., Any],
+    allow: tuple[str, ...],
+    grace: float | None,
+    *,
+    strict: bool,
+    undo: str | None = None,
 ) -> int:
     from sfsync.cli.interrupt import stopping
     from sfsync.jobs.run import RunOptions
@@ -84,7 +94,7 @@ def _send(
             for warning in plan.warnings:
                 talker.log("warning", warning)
 
-        result = job(options, RunOptions(allow, strict, stop.requested, on_plan))
+        result = job(options, RunOptions(allow, strict, stop.requested, on_plan, undo))
     screen = screen_of(sys.stdout)
     write_report(run_text(result, color=screen.color, width=screen.width))
     code: int = result.exit_code

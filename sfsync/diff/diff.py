@@ -81,6 +81,13 @@ def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: D
     table = info.table if info.exists and (info.rows or info.tombstones) else None
     removed = _find_candidates(sync, staged, info if table is not None else None, context)
     _judge(sync, staged, table, info, context)
+    return judged_to_changes(sync, staged, info, context, removed=removed)
+
+
+def judged_to_changes(
+    sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: DiffContext, *, removed: int
+) -> Changes:
+    """What follows from `judged:`, `work:` and `removed:`: refusals, held and waiting rows, and what is to be sent."""
     refusals.find_doubles(sync, context.db)
     refusals.refuse(sync, context.db, context.store)
     _hold(sync, context)

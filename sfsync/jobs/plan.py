@@ -22,13 +22,13 @@ from sfsync.state.journal import open_intents
 from sfsync.state.snapshots import NEW_NAME, SnapshotInfo, inspect
 
 
-def plan_command(options: Options, *, allow: Sequence[str] = ()) -> Plan:
-    """Compile, stage, diff and price the selected syncs."""
+def plan_command(options: Options, *, allow: Sequence[str] = (), undo: str | None = None) -> Plan:
+    """Compile, stage, diff and price the selected syncs; or the way back of a run (`undo`: its id, or ``latest``)."""
     with Session(options, "plan") as session:
         session.open_store(write=False)
         session.check_connection()
         manifest = compile_for_sending(session, max_age=None)
-        plan = make_plan(session, manifest, frozenset(allow))
+        plan = make_plan(session, manifest, frozenset(allow), undo)
         write_plan(session, plan)
         return plan
 
@@ -39,19 +39,45 @@ def selected_syncs(session: Session, manifest: Manifest) -> tuple[CompiledSync, 
     return tuple(sync for sync in manifest.syncs if sync.name in names)
 
 
-def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Plan:
-    """Diff the selected syncs into the run's file and put the plan together."""
-    chosen = selected_syncs(session, manifest)
+def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo: str | None = None) -> Plan:
+    """Diff the selected syncs, or what takes a run back, into the run's file and put the plan together."""
+    compare, chosen = _diff, selected_syncs(session, manifest)
+    warnings: list[str] = []
+    if undo is not None:
+        from sfsync.jobs.undo import Undoing  # most plans go forward
+
+        back = Undoing(session, undo, warnings.append)
+        compare, chosen, undo = back.changes, back.among(chosen), back.run_id
+        allow |= {f"{sync.name}.min_rows" for sync in chosen}  # judges the model, of which nothing is read
     found: list[tuple[Changes, tuple[guards.Refusal, ...]]] = []
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
         info = inspect(session.store, sync)
-        changes = _diff(session, sync, info, tuple(c.sync for c, _ in found))
+        changes = compare(session, sync, info, tuple(c.sync for c, _ in found))
         refusals = (*_changed(sync, info), *guards.check(changes, allow))
         if refusals:
             block_creates(sync, session.db)
         found.append((changes, refusals))
     session.warehouse.release()
+    items = _packed(session, found)
+    return Plan(
+        run_id=session.run_id,
+        project=manifest.project,
+        target=session.target.target,
+        created_at=session.clock.now(),
+        syncs=items,
+        api=_budget(session, [batch for item in items for batch in item.batches]),
+        warnings=_state_warnings(session)
+        + manifest.warnings
+        + tuple(w for item in items for w in item.warnings)
+        + tuple(warnings),
+        undo=undo,
+    )
+
+
+def _packed(
+    session: Session, found: Sequence[tuple[Changes, tuple[guards.Refusal, ...]]]
+) -> tuple[SyncPlan, ...]:
     learned = history.learned(session.store, "collection_rows")
     items: list[SyncPlan] = []
     call = 0
@@ -60,17 +86,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str]) -> Pl
         batches = pack_sync(changes.sync, session.db, chunk=chunk, first_call=call)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
         items.append(describe_sync(changes, refusals, batches, session.db))
-    return Plan(
-        run_id=session.run_id,
-        project=manifest.project,
-        target=session.target.target,
-        created_at=session.clock.now(),
-        syncs=tuple(items),
-        api=_budget(session, [batch for item in items for batch in item.batches]),
-        warnings=_state_warnings(session)
-        + manifest.warnings
-        + tuple(w for item in items for w in item.warnings),
-    )
+    return tuple(items)
 
 
 def _changed(sync: CompiledSync, info: SnapshotInfo) -> tuple[guards.Refusal, ...]:

@@ -72,7 +72,7 @@ class StateRecorder:
             case Operation.UPDATE:
                 snapshots.record_updates(self._store, sync, rows, self._run_id)
             case Operation.DELETE:
-                snapshots.record_deletes(self._store, sync, rows)
+                snapshots.record_deletes(self._store, sync, rows, self._run_id)
         rejected.clear(self._store, sync.name, rows)
 
     def _rows(
@@ -80,7 +80,7 @@ class StateRecorder:
     ) -> str:
         texts = "" if operation is Operation.DELETE else _texts(sync) + ", t._source_hash,"
         return (
-            f"(SELECT {texts} t._key, o._record_id, o._created FROM {run_table(operation.value, sync.name)} AS t"
+            f"(SELECT {texts} t._key, o._record_id, o._created, o.outcome = 'deleted' AS _mine FROM {run_table(operation.value, sync.name)} AS t"
             f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ({outcomes}) AND {more})"
         )

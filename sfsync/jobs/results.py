@@ -8,7 +8,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.jobs.session import Session
-from sfsync.plan.plan import SyncPlan
+from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push.context import PushContext
 from sfsync.records import Operation, Outcome
 from sfsync.state import history, rejected, snapshots
@@ -18,14 +18,15 @@ SAMPLES = 5
 
 
 def finish_sync(
-    session: Session, item: SyncPlan, context: PushContext, *, strict: bool, interrupted: bool
+    session: Session, plan: Plan, item: SyncPlan, context: PushContext, *, strict: bool, interrupted: bool
 ) -> SyncResult:
     """Record what needs no answer of the org, count outcomes, and note the sync in the history."""
     sync, changes = item.sync, item.changes
     if item.refusals:
         result = _result(session, item, Status.REFUSED, {}, {}, context)
     else:
-        _record_local(session, sync)
+        if plan.undo is None:  # else nothing was compared, and what is refused still stands
+            _record_local(session, sync)
         model, removals = _outcomes(session, item)
         status = status_of(model, removals, skipped_gone=changes.gone, strict=strict)
         if interrupted and model.get(Outcome.STOPPED, 0) + removals.get(Outcome.STOPPED, 0):

@@ -15,7 +15,7 @@ from sfsync.jobs.sending import keep_learned, send_plan
 from sfsync.jobs.session import Options, Session
 from sfsync.plan.plan import Plan
 from sfsync.push.context import PushContext, PushEnd
-from sfsync.state import contracts, history
+from sfsync.state import contracts, history, undo
 from sfsync.state.journal import open_intents
 
 
@@ -39,6 +39,8 @@ class RunOptions:
     """Asked between requests; True ends the run with what was answered recorded."""
     on_plan: Callable[[Plan], None] = _unseen
     """Shown the plan before the first request is sent."""
+    undo: str | None = None
+    """The run to take back, by its id or ``latest``."""
 
 
 PLAIN = RunOptions()
@@ -59,7 +61,7 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
         from sfsync.jobs.recovery import recover  # with HTTP, which a run that sends nothing does without
 
         recovered = recover(session, manifest, left_open, how.stop_requested)
-    plan = make_plan(session, manifest, frozenset(how.allow))
+    plan = make_plan(session, manifest, frozenset(how.allow), how.undo)
     _refuse_over_limit(plan)
     write_plan(session, plan)
     how.on_plan(plan)
@@ -108,8 +110,10 @@ def _finish(
 ) -> Result:
     store = session.store
     syncs = tuple(
-        finish_sync(session, item, context, strict=strict, interrupted=end.interrupted) for item in plan.syncs
+        finish_sync(session, plan, item, context, strict=strict, interrupted=end.interrupted)
+        for item in plan.syncs
     )
+    undo.prune(store)
     keep_learned(store, context)
     for item in plan.syncs:
         write_rejected(session, item.sync)
@@ -135,6 +139,7 @@ def _finish(
         reason=end.reason,
         warnings=plan.warnings,
         recovered=recovered,
+        undo=plan.undo,
     )
     history.end(store, session.run_id, _status(result), result.exit_code)
     session.workspace.write_artifact("run_results.json", run_results_json(result))

@@ -108,6 +108,7 @@ class Plan:
     syncs: tuple[SyncPlan, ...]
     api: ApiBudget
     warnings: tuple[str, ...]
+    undo: str | None = None  # the run that this plan takes back
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:

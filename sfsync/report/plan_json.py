@@ -23,7 +23,7 @@ def plan_json(plan: Plan) -> str:
     api = plan.api
     body: dict[str, Any] = {
         "metadata": metadata(plan.run_id, "plan", VERSION, plan.created_at)
-        | {"project": plan.project, "target": plan.target},
+        | {"project": plan.project, "target": plan.target, "undo": plan.undo},
         "totals": asdict(totals(plan)),
         "api": {
             "calls": api.calls,

@@ -56,6 +56,8 @@ def escaped(text: str) -> str:
 
 def _head(plan: Plan) -> str:
     lines = [f"### sfsync plan: {escaped(plan.project)}, target {escaped(plan.target)}", ""]
+    if plan.undo is not None:
+        lines += [f"Takes back run `{plan.undo}`.", ""]
     if plan.refusals:
         lines += ["> **Refused.** `sfsync run` would send nothing of these syncs:", ">"]
         for refusal in plan.refusals:

@@ -30,6 +30,8 @@ def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> 
     """
     page = Page(color=color, width=width)
     page.line(f"sfsync plan: project {safe(plan.project)}, target {safe(plan.target)}", Style.TITLE)
+    if plan.undo is not None:
+        page.line(f"takes back run {safe(plan.undo)}", Style.QUIET)
     page.line()
     idle = []
     for item in plan.syncs:

@@ -70,6 +70,8 @@ def run_text(result: Result, *, color: bool, width: int) -> str:
         f"sfsync {result.command}: project {safe(result.project)}, target {safe(result.target)}", Style.TITLE
     )
     page.line(f"{result.run_id}, {took}", Style.QUIET)
+    if result.undo is not None:
+        page.line(f"takes back run {safe(result.undo)}", Style.QUIET)
     page.line()
     for found in result.recovered:
         _recovered(page, found)

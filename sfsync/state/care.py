@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError, StateError
-from sfsync.state import rejected
+from sfsync.state import rejected, undo
 from sfsync.state.journal import TABLE as INTENTS
 from sfsync.state.snapshots import SyncShape, identity_of, table_of
 from sfsync.state.store import CATALOG, CONTROL, StateStore
@@ -108,7 +108,7 @@ def move(store: StateStore, old: str, new: str) -> Registered:
     with store.db.transaction() as db:
         if _has_table(store, old):
             db.execute(f"ALTER TABLE {table_of(old)} RENAME TO {ident(new)}")
-        for table in (f"{CONTROL}.snapshots", _REFUSED):
+        for table in (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE):
             db.execute(f"UPDATE {table} SET sync = ? WHERE sync = ?", [new, old])
     return found
 
@@ -124,7 +124,7 @@ def forget(store: StateStore, sync: str) -> Registered:
     refuse_open(store, sync)
     with store.db.transaction() as db:
         db.execute(f"DROP TABLE IF EXISTS {table_of(sync)}")
-        for table in (f"{CONTROL}.snapshots", _REFUSED):
+        for table in (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE):
             db.execute(f"DELETE FROM {table} WHERE sync = ?", [sync])
     return found
 

@@ -48,7 +48,20 @@ def _m3_intents(db: DuckDB, schema: str) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (_m1_control_tables, _m2_bulk_batches, _m3_intents)
+def _m4_undo(db: DuckDB, schema: str) -> None:
+    """What each run did to each record."""
+    db.execute(
+        f"CREATE TABLE {schema}.undo (run_id VARCHAR, sync VARCHAR, object VARCHAR, operation VARCHAR, key VARCHAR,"
+        " id VARCHAR, texts VARCHAR)"
+    )
+
+
+MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
+    _m1_control_tables,
+    _m2_bulk_batches,
+    _m3_intents,
+    _m4_undo,
+)
 VERSION = len(MIGRATIONS)
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError
 from sfsync.records import FieldRule, Send
+from sfsync.state import undo
 from sfsync.state.store import CONTROL, SNAPSHOT, StateStore
 
 COLUMNS = {
@@ -151,6 +152,8 @@ def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
         f" ?, ?, NULL, {', '.join(texts)} FROM {rows}",
         [run_id, store.clock.now()],
     )
+    operation = "CASE WHEN _created THEN 'create' ELSE 'adopt' END"
+    undo.note(store, run_id, sync.name, sync.object, rows, operation=operation)
 
 
 def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
@@ -164,6 +167,9 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     sent = {ident(rule.field) for rule in sync.fields}
     columns = [ident(name) for name in _columns(store, table) if name not in COLUMNS]
     merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
+    before = undo.changed_texts(
+        (rule.field, f"s.{ident(rule.field)}", f"r.{ident(rule.field)}") for rule in sync.fields
+    )
     # Found by key, fetched by row: of the records that were not sent, nothing but the key is read.
     there = (
         f"SELECT *, rowid AS _row FROM {table} WHERE rowid IN"
@@ -171,20 +177,27 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     )
     db.execute(
         f"CREATE OR REPLACE TEMP TABLE sfsync_merged AS WITH there AS MATERIALIZED ({there})"
-        f" SELECT s._row, s._key, s._id, s._origin, r._source_hash, ? AS _run_id, ?::TIMESTAMP AS _at,"
+        f" SELECT s._row, s._id AS _record_id, {before} AS _texts, s._key, s._id, s._origin, r._source_hash,"
+        " ? AS _run_id, ?::TIMESTAMP AS _at,"
         f" NULL::TIMESTAMP AS _gone_at, {', '.join(f'{m} AS {c}' for m, c in zip(merged, columns, strict=True))}"
         f" FROM {rows} r JOIN there s USING (_key)",
         [run_id, store.clock.now()],
     )
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_merged)")
     db.execute(
-        f"INSERT INTO {table} ({', '.join([*COLUMNS, *columns])}) SELECT * EXCLUDE (_row) FROM sfsync_merged"
+        f"INSERT INTO {table} ({', '.join([*COLUMNS, *columns])})"
+        " SELECT * EXCLUDE (_row, _record_id, _texts) FROM sfsync_merged"
     )
+    undo.note(*(store, run_id, sync.name, sync.object, "sfsync_merged"), operation="'update'", texts="_texts")
     db.execute("DROP TABLE sfsync_merged")
 
 
-def record_deletes(store: StateStore, sync: SyncShape, rows: str) -> None:
-    """Forget records that are deleted. rows: a relation with `_key`."""
+def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Forget records that are deleted. rows: a relation with `_key, _mine`: whether it was us who deleted it."""
+    mine = f"SELECT _key FROM {rows} AS r WHERE _mine"
+    gone = f"SELECT *, _id AS _record_id FROM {table_of(sync.name)} WHERE _key IN ({mine})"
+    texts = undo.known_texts((rule.field, ident(rule.field)) for rule in sync.rules)
+    undo.note(store, run_id, sync.name, sync.object, f"({gone})", operation="'delete'", texts=texts)
     _delete_keys(store, sync, rows)
 
 

@@ -193,8 +193,8 @@ class Team:
     def init_state(self) -> None:
         state_init_command(self.options())
 
-    def plan(self, *select: str, allow: Sequence[str] = ()) -> Plan:
-        return plan_command(self.options(select), allow=allow)
+    def plan(self, *select: str, allow: Sequence[str] = (), undo: str | None = None) -> Plan:
+        return plan_command(self.options(select), allow=allow, undo=undo)
 
     def run(self, *select: str, **more: Any) -> Result:
         result = run_command(self.options(select), RunOptions(**more))

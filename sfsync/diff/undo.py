@@ -1,0 +1,150 @@
+"""The way back: what would take a run's changes out of the org again, in the tables that every diff leaves.
+
+Owns:      which of a run's changes can be taken back, and the rows that do it.
+Does not:  keep what was changed (state/undo), price or send.
+Invariant: only what still is as the run left it is touched: a field that was changed since, or a record that is not the
+           one the run wrote, stays as it is and is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sfsync.compiler import wire
+from sfsync.compiler.manifest import CompiledSync, OnRemoved
+from sfsync.diff import sql
+from sfsync.diff.diff import Changes, DiffContext, judged_to_changes
+from sfsync.diff.stage import Staged, run_table
+from sfsync.engine.dialect import DUCKDB
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
+from sfsync.records import FieldRule, Send
+from sfsync.state.snapshots import SnapshotInfo
+from sfsync.state.undo import TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What of a run's changes stays."""
+
+    adopted: int  # records the run adopted: what stood there before, nobody knows
+    missing: int  # changed or made by the run, and since deleted, or made anew
+    moved: int  # cells that were changed again since
+    unknown: int  # cells of which nobody knows what stood there before
+    unmapped: tuple[str, ...]  # fields the sync no longer writes
+    remade: int  # deleted by the run, and made anew by taking it back
+
+
+def undo_sync(
+    sync: CompiledSync, info: SnapshotInfo, context: DiffContext, run_id: str
+) -> tuple[Changes, Leftover]:
+    """Compare what a run left with what stands there now, and leave the way back in the run's file."""
+    db = context.db
+    lines, judged = run_table("undone", sync.name), run_table("judged", sync.name)
+    db.execute(
+        f"CREATE TABLE {lines} AS SELECT operation, key AS _key, id AS _record_id, CAST(texts AS JSON) AS texts"
+        f" FROM {TABLE} WHERE run_id = ? AND sync = ?",
+        [run_id, sync.name],
+    )
+    standing = (
+        f"SELECT u.operation, u.texts, s.*, s.{DUCKDB.row_id} AS _row FROM {lines} AS u"
+        f" JOIN {info.table} AS s ON s._id = u._record_id WHERE s._gone_at IS NULL"
+    )
+    db.execute(f"CREATE TABLE {judged} ({sql.judged_shape(sync)})")
+    db.execute(f"INSERT INTO {judged} BY NAME {_restored(sync, standing, info.fields)}")
+    db.execute(f"INSERT INTO {judged} BY NAME {_remade(sync, lines, info.table)}")
+    db.execute(f"CREATE VIEW {run_table('work', sync.name)} AS SELECT * FROM {judged}")
+    db.execute(
+        f"CREATE TABLE {run_table('removed', sync.name)} AS SELECT _key, _row AS _known_row"
+        f" FROM ({standing}) AS m WHERE operation = 'create'"
+    )
+    removed = int(db.value(f"SELECT count(*) FROM {run_table('removed', sync.name)}"))
+    rows = int(db.value(f"SELECT count(*) FROM {lines} WHERE operation <> 'create'"))
+    deleting = replace(sync, on_removed=OnRemoved.DELETE, delete_adopted=False)
+    changes = judged_to_changes(deleting, Staged(judged, True, rows), info, context, removed=removed)
+    return replace(changes, sync=sync, completing=0), _leftover(sync, lines, standing, info, context)
+
+
+def _texts(rule: FieldRule) -> tuple[str, str]:
+    """SQL of what stood in a field before the run, and of what the run sent; of the latter, NULL: it was not sent."""
+    before, after = (f"json_extract_string(texts, {literal(f'$.{rule.field}[{n}]')})" for n in (0, 1))
+    return before, after
+
+
+def _undone_rules(sync: CompiledSync, have: frozenset[str]) -> list[FieldRule]:
+    return [r for r in sync.fields if r.on_update is not Send.NEVER and r.field in have]
+
+
+def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
+    """Judged rows of the updates that put back what stood there before."""
+    columns = []
+    for rule in sync.fields:
+        name, sent = ident(rule.field), "CAST(NULL AS VARCHAR)"
+        if rule in _undone_rules(sync, have):
+            before, after = _texts(rule)
+            fits = f"{before} IS DISTINCT FROM {name} AND {name} IS NOT DISTINCT FROM {after}"
+            if not rule.nillable:
+                fits += f" AND {before} <> ''"
+            sent = f"CASE WHEN {fits} THEN {before} END"
+        columns.append((rule, name if rule.field in have else "CAST(NULL AS VARCHAR)", sent))
+    texts = ", ".join(
+        f"{known} AS {ident(rule.field + '@')}, {sent} AS {ident(rule.field + '~')}"
+        for rule, known, sent in columns
+    )
+    keys = ", ".join(f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.identity)
+    inner = f"SELECT _key, _id AS _record_id, _origin, {keys}, {texts} FROM ({standing}) AS m WHERE operation = 'update'"
+    whole = ", ".join(
+        f"coalesce({ident(f + '~')}, {ident(f + '@')}) AS {ident(f + '=')}, {ident(f + '~')} AS {ident(f)},"
+        f" CASE WHEN {ident(f + '~')} IS NOT NULL THEN {ident(f + '@')} END AS {ident(f + '@')}"
+        for f in (rule.field for rule in sync.fields)
+    )
+    keys = ", ".join(ident(rule.field + "=") for rule in sync.identity)
+    any_text = " OR ".join(f"{ident(rule.field + '~')} IS NOT NULL" for rule in sync.fields) or "FALSE"
+    return (
+        f"SELECT _key, _record_id, _origin, 'update' AS _op, FALSE AS _open, {keys}, {whole}"
+        f" FROM ({inner}) AS i WHERE {any_text}"
+    )
+
+
+def _remade(sync: CompiledSync, lines: str, snapshot: str) -> str:
+    """Judged rows of creates in place of what the run deleted, where the key is free."""
+    whole = ", ".join(
+        f"json_extract_string(texts, {literal('$.' + rule.field)}) AS {ident(rule.field + '=')}"
+        for rule in sync.rules
+    )
+    free = f"_key NOT IN (SELECT _key FROM {snapshot} WHERE _gone_at IS NULL)"
+    # The key is made anew: the sync may have got another identity since.
+    key = wire.key_text(sync.identity, [ident(rule.field + "=") for rule in sync.identity], DUCKDB)
+    inner = f"SELECT {whole} FROM {lines} AS u WHERE operation = 'delete'"
+    keyed = f"SELECT {key} AS _key, * FROM ({inner}) AS t"
+    sent = ", ".join(sql.sent_on_create(sync))
+    return f"SELECT *, 'upsert' AS _op, {sent} FROM ({keyed}) AS d WHERE _key IS NOT NULL AND {free}"
+
+
+def _leftover(
+    sync: CompiledSync, lines: str, standing: str, info: SnapshotInfo, context: DiffContext
+) -> Leftover:
+    rules = _undone_rules(sync, info.fields)
+    pairs = [(ident(rule.field), *_texts(rule)) for rule in rules]
+    moved = [f"({after} IS NOT NULL AND {now} IS DISTINCT FROM {after})" for now, _, after in pairs]
+    unknown = [f"({after} IS NOT NULL AND {before} IS NULL)" for _, before, after in pairs]
+    sums = ", ".join(
+        f"coalesce(sum({' + '.join(f'CAST({one} AS INTEGER)' for one in part) or '0'}), 0)"
+        for part in (moved, unknown)
+    )
+    cells_moved, cells_unknown = context.db.execute(
+        f"SELECT {sums} FROM ({standing}) AS m WHERE operation = 'update'"
+    )[0]
+    total, there, adopted, deleted = context.db.execute(
+        f"SELECT count(*) FILTER (WHERE operation IN ('update', 'create')), (SELECT count(*) FROM ({standing}) AS m"
+        " WHERE operation IN ('update', 'create')), count(*) FILTER (WHERE operation = 'adopt'),"
+        f" (SELECT count(*) FROM {run_table('upsert', sync.name)}) FROM {lines}"
+    )[0]
+    names = context.db.execute(
+        f"SELECT DISTINCT unnest(json_keys(texts)) AS name FROM {lines} WHERE operation = 'update' ORDER BY name"
+    )
+    mapped = {rule.field for rule in rules}
+    unmapped = tuple(name for (name,) in names if name not in mapped)
+    return Leftover(
+        int(adopted), int(total) - int(there), int(cells_moved), int(cells_unknown), unmapped, int(deleted)
+    )

@@ -1,0 +1,82 @@
+"""`--undo RUN`: the plan that takes a run back, to be reviewed and sent like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.diff import Changes, DiffContext
+from sfsync.diff.undo import Leftover, undo_sync
+from sfsync.engine.dialect import DUCKDB
+from sfsync.errors import StateError
+from sfsync.jobs.session import Session
+from sfsync.report.words import plural
+from sfsync.state import undo
+from sfsync.state.snapshots import SnapshotInfo
+
+LATEST = "latest"
+
+
+class Undoing:
+    """The way back of one run, in place of the comparison with the models.
+
+    Raises:
+        StateError: no run of this state is meant, or several are.
+    """
+
+    def __init__(self, session: Session, asked: str, warn: Callable[[str], None]) -> None:
+        self._session, self._warn = session, warn
+        self.run_id = _run_meant(session, asked)
+
+    def among(self, syncs: Sequence[CompiledSync]) -> tuple[CompiledSync, ...]:
+        """The selected syncs whose records the run changed."""
+        theirs = undo.syncs_of(self._session.store, self.run_id)
+        if away := sorted(theirs - {sync.name for sync in syncs}):
+            self._warn(f"not selected, or no longer in the project, so not taken back: {', '.join(away)}")
+        self._warn("the models are not asked: take the change back there too, or the next run sends it again")
+        return tuple(sync for sync in syncs if sync.name in theirs)
+
+    def changes(
+        self, session: Session, sync: CompiledSync, info: SnapshotInfo, upstream: tuple[CompiledSync, ...]
+    ) -> Changes:
+        """The way back of one sync."""
+        context = DiffContext(session.db, session.store, DUCKDB, upstream, session.db.memory_limit)
+        found, left = undo_sync(sync, info, context, self.run_id)
+        for line in _told(left):
+            self._warn(f"sync '{sync.name}': {line}")
+        if found.deletes:
+            self._warn(
+                f"sync '{sync.name}': Salesforce deletes with a record what hangs on it (contacts of an account, details"
+                " of a master), whoever made that"
+            )
+        return found
+
+
+def _run_meant(session: Session, asked: str) -> str:
+    known = list(undo.runs(session.store))
+    found = known[:1] if asked == LATEST else [run_id for run_id in known if run_id.startswith(asked)]
+    if len(found) == 1:
+        return found[0]
+    what = f"'{asked}' could be {', '.join(found)}" if found else f"no run '{asked}' can be taken back"
+    listed = f"those of the last {undo.KEPT_RUNS} runs that changed something can: {', '.join(known)}"
+    raise StateError(what, fix=listed if known else "no run of this state has changed anything yet")
+
+
+def _told(left: Leftover) -> list[str]:
+    out = []
+    if left.remade:
+        out.append(
+            f"{plural(left.remade, 'deleted record')} would be made anew, with a new Id: children and fields that this"
+            " sync does not write are not restored"
+        )
+    if left.adopted:
+        out.append(f"{plural(left.adopted, 'adopted record')} stay: what stood there before is not known")
+    if left.missing:
+        out.append(f"{plural(left.missing, 'record')} of the run are no longer there, or others by now")
+    if left.moved:
+        out.append(f"{plural(left.moved, 'cell')} were changed again since, and stay")
+    if left.unknown:
+        out.append(f"{plural(left.unknown, 'cell')} stay: what stood there before is not known")
+    if left.unmapped:
+        out.append(f"no longer written by this sync, so not restored: {', '.join(left.unmapped)}")
+    return out
