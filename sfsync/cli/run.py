@@ -42,9 +42,7 @@ _GRACE = click.option(
 @undoing
 @_STRICT
 @_GRACE
-def run(
-    given: Given, allow: tuple[str, ...], undo: str | None, strict: bool, grace: float | None
-) -> int:
+def run(given: Given, allow: tuple[str, ...], undo: str | None, strict: bool, grace: float | None) -> int:
     """Plan, send exactly that, and record every row's outcome. Never asks."""
     from sfsync.jobs.run import run_command
 

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from sfsync.errors import StateError
+from sfsync.jobs.state_forget import state_forget_command
+from sfsync.jobs.state_mv import state_mv_command
 from sfsync.report.plan_markdown import plan_markdown
 from sfsync.report.plan_text import plan_text
 from sfsync.state.undo import KEPT_RUNS
@@ -183,3 +185,22 @@ def test_the_reports_say_what_they_are(loaded: Team) -> None:
     assert written["metadata"]["undo"] == plan.undo
     sample = next(s for s in written["syncs"][0]["samples"] if s["key"] == "C2")
     assert sample["changes"]["LastName"] == ["Mueller", "Müller"]
+
+
+def test_a_renamed_sync_with_another_identity_is_taken_back_too(loaded: Team) -> None:
+    before = contacts(loaded)
+    change(loaded)
+    spec = (loaded.folder / "syncs" / "contacts.yml").read_text("utf-8")
+    (loaded.folder / "syncs" / "contacts.yml").unlink()
+    loaded.write("syncs/people.yml", spec.replace("name: contacts", "name: people"))
+    state_mv_command(loaded.options(), "contacts", "people")
+    assert outcomes(loaded.run(undo="latest"), "people") == {"updated": 2, "created": 1, "deleted": 1}
+    assert contacts(loaded) == before
+
+
+def test_the_undo_of_a_forgotten_sync_has_nothing_to_go_by(loaded: Team) -> None:
+    loaded.sql("UPDATE raw.contacts SET title = 'CEO' WHERE id = 'C1'")
+    run_id = loaded.run().run_id
+    state_forget_command(loaded.options(), "contacts", ())
+    with pytest.raises(StateError, match="can be taken back"):
+        loaded.plan(undo=run_id)
