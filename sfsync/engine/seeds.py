@@ -18,6 +18,7 @@ from sfsync.errors import ProjectError, Where
 
 CATALOG = "sfsync_seeds"
 _DIGESTS = f"{CATALOG}.main._sfsync_seeds"
+_UNREADABLE = frozenset({"damaged", "not_a_database", "newer", "storage"})
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
 _RAGGED = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 
@@ -48,12 +49,13 @@ def load(db: DuckDB, file: Path, seeds: Sequence[Seed], *, force: bool = False) 
     if not seeds:
         return ()
     wanted = {seed.name: seed.digest for seed in seeds}
-    if file.exists() and not force:
-        db.attach(file, CATALOG, read_only=True)
+    if file.exists() and not force and _attach(db, file, read_only=True):
         if _digests(db) == wanted:
             return ()
         db.detach(CATALOG)
-    db.attach(file, CATALOG)
+    if not _attach(db, file):
+        file.unlink()  # all that it holds is made of the CSV files
+        db.attach(file, CATALOG)
     db.execute(f"CREATE TABLE IF NOT EXISTS {_DIGESTS} (name VARCHAR, digest VARCHAR)")
     have = _digests(db)
     loaded = []
@@ -66,6 +68,17 @@ def load(db: DuckDB, file: Path, seeds: Sequence[Seed], *, force: bool = False) 
         db.execute(f"DELETE FROM {_DIGESTS} WHERE name = ?", [name])
     db.execute(f"CHECKPOINT {CATALOG}")  # the next command reads the file without a log
     return tuple(loaded)
+
+
+def _attach(db: DuckDB, file: Path, *, read_only: bool = False) -> bool:
+    """Attach the seeds file; False if it is nothing that this DuckDB can read."""
+    try:
+        db.attach(file, CATALOG, read_only=read_only)
+    except DuckDBError as error:
+        if error.kind in _UNREADABLE:
+            return False
+        raise
+    return True
 
 
 def _digests(db: DuckDB) -> dict[str, str]:

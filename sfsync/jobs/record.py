@@ -54,6 +54,8 @@ class StateRecorder:
                     sync, operation, part, "'created', 'adopted', 'updated', 'deleted', 'already_deleted'"
                 )
                 self._succeeded(sync, operation, good)
+            if "adopted" in found:
+                snapshots.forget_other_keys(self._store, sync, self._rows(sync, operation, part, "'adopted'"))
             if "gone" in found:
                 gone = self._rows(sync, operation, part, "'gone'")
                 snapshots.record_gone(self._store, sync, gone, self._run_id)

@@ -73,8 +73,14 @@ def start(
         OrgError: it did not come up; the message has the last lines of its log.
     """
     folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise OrgError(
+            f"the local org cannot keep its data in {folder}: {error.strerror or error}",
+            fix="the project folder must be writable, and its .sfsync folder your own",
+        ) from None
     with _lock(folder):
         running = find(folder)
         if running is not None and _made_of(schema) != _state(folder).get("made_of"):

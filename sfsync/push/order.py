@@ -101,3 +101,27 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
         context.skipping.add(sync.name)
         context.progress(sync.name, held)
     return held
+
+
+def spare_adopted(context: PushContext, sync: CompiledSync) -> int:
+    """Leave out deletes of records that a row of this run turned out to hold under another key; return how many.
+
+    The org may hold two keys for one that we tell apart: accents, capitals beyond ASCII.
+    """
+    db = context.db
+    outcomes, skip = run_table("outcome", sync.name), run_table("skip", sync.name)
+    adopted = f"SELECT _record_id FROM {outcomes} WHERE _op = 'upsert' AND outcome = 'adopted'"
+    if not db.value(f"SELECT EXISTS ({adopted})"):
+        return 0
+    deletes = run_table("delete", sync.name)
+    db.execute(f"INSERT INTO {skip} SELECT 'delete', rowid FROM {deletes} WHERE \"Id\" IN ({adopted})")
+    db.execute(
+        f"INSERT INTO {outcomes} SELECT 'delete', t.rowid, t._key, t.\"Id\", FALSE, 'unchanged', NULL, NULL, NULL,"
+        f" 'the record is that of another row now', 0 FROM {deletes} AS t"
+        f" WHERE t.rowid IN (SELECT _ord FROM {skip} WHERE _op = 'delete')"
+    )
+    spared = int(db.value(f"SELECT count(*) FROM {skip} WHERE _op = 'delete'"))
+    if spared:
+        context.skipping.add(sync.name)
+        context.progress(sync.name, spared)
+    return spared

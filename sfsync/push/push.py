@@ -35,6 +35,9 @@ def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]])
                 for item in items:
                     order.hold_children(context, item.sync, upstream)
                 upstream += tuple(item.sync for item in items)
+            else:
+                for item in items:
+                    order.spare_adopted(context, item.sync)
             _push_step(context, items, deletes=deletes)
             if context.stop_requested():
                 break

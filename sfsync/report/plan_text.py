@@ -105,7 +105,7 @@ def _counts(page: Page, item: SyncPlan) -> None:
         ("!", c.held, "held", "refused before in the same form; not tried again", Style.WARN),
         ("!", c.waiting, "waiting", plan_values.waiting_for(item), Style.WARN),
         ("!", skipped, "gone", "the record is not in the org any more", Style.WARN),
-        ("=", c.removed_kept, "left the model", "kept in the org (on_removed: keep)", Style.QUIET),
+        ("=", c.removed_kept, "left the model", plan_values.why_kept(item), Style.QUIET),
         ("!", c.removals_held_back, "left the model", "not deleted while rows have no key", Style.WARN),
     ]
     shown = [row for row in rows if row[1]]

@@ -115,6 +115,13 @@ def new_detail(item: SyncPlan) -> str:
     return f"{number(again)} of them again: their record is gone from the org" if again else ""
 
 
+def why_kept(item: SyncPlan) -> str:
+    """Why records stay whose row left the model."""
+    if item.sync.on_removed == "delete":
+        return "kept in the org: sfsync did not make them (delete_adopted)"
+    return "kept in the org (on_removed: keep)"
+
+
 def waiting_for(item: SyncPlan) -> str:
     """``for accounts``: the syncs whose records the waiting rows need, as far as the samples tell."""
     parents = sorted({row.parent for row in item.waiting_rows})

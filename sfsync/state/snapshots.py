@@ -156,6 +156,14 @@ def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     undo.note(store, run_id, sync.name, sync.object, rows, operation=operation)
 
 
+def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
+    """Forget the old key of records that the org says another key stands for. rows: adopted, `_key, _record_id`."""
+    store.db.execute(
+        f"DELETE FROM {table_of(sync.name)} WHERE _id IN (SELECT _record_id FROM {rows} AS r)"
+        f" AND _key NOT IN (SELECT _key FROM {rows} AS r)"
+    )
+
+
 def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     """Record answered updates by merging what was sent into what stood there. Inside a transaction.
 

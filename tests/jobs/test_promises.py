@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sfsync.errors import SfsyncError, StateError
 from sfsync.jobs.history import history_command
+from sfsync.jobs.init import init_command
+from sfsync.jobs.plan import plan_command
+from sfsync.jobs.session import Options
+from sfsync.local_org import control
 from tests.jobs.conftest import Team, of, outcomes, planned
 
 
@@ -247,3 +252,33 @@ def test_keys_that_a_collation_holds_for_equal_are_two(ready: Team) -> None:
     ready.sql("UPDATE raw.contacts SET last = 'Cedilla' WHERE id = 'Ç1'")
     assert outcomes(ready.run(), "contacts") == {"unchanged": 3, "updated": 1}
     assert ready.org.by("Contact", "Customer_Id__c")["Ç1"]["LastName"] == "Cedilla"
+
+
+def test_a_key_that_the_org_holds_for_the_same_is_not_deleted_under_its_old_form(ready: Team) -> None:
+    """sfsync folds ASCII letters alone; the org may know more capitals."""
+    ready.sync("contacts", on_removed="delete")
+    ready.sql("UPDATE raw.contacts SET id = 'CAFÉ-1' WHERE id = 'C1'")
+    assert outcomes(ready.run(), "contacts") == {"created": 3}
+    before = ready.org.by("Contact", "LastName")["Ito"]["Id"]
+    ready.sql("UPDATE raw.contacts SET id = 'café-1' WHERE id = 'CAFÉ-1'")
+    result = ready.run()
+    assert outcomes(result, "contacts") == {"unchanged": 3, "adopted": 1}
+    assert ready.org.by("Contact", "LastName")["Ito"]["Id"] == before
+    ready.run()
+    assert not ready.plan().has_changes
+    assert len(ready.org.records("Contact")) == 3
+
+
+def test_a_damaged_file_of_seeds_is_made_anew(tmp_path: Path) -> None:
+    """All that it holds stands in the CSV files."""
+    init_command(tmp_path / "demo")
+    options = Options(project_dir=tmp_path / "demo", env={})
+    assert plan_command(options).has_changes
+    file = tmp_path / "demo" / ".sfsync" / "dev.seeds.duckdb"
+    before = file.stat().st_size
+    file.write_bytes(b"x" * 20_000)
+    assert plan_command(options).has_changes
+    assert file.stat().st_size > before // 2
+    file.write_bytes(b"")
+    assert plan_command(options).has_changes
+    control.stop(tmp_path / "demo" / ".sfsync" / "org")
