@@ -167,6 +167,8 @@ class StatusLine:
     records: int
     refused: int
     counts: Mapping[str, int] = field(default_factory=dict)
+    failing: int = 0  # of the refused: for reasons that were to pass
+    failing_runs: int = 0  # runs in a row, of the one that has failed longest
 
 
 @dataclass(frozen=True, slots=True)

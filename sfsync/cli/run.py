@@ -17,6 +17,12 @@ from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
 _STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already held, too.")
+_CANARY = click.option(
+    "--canary",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Send N records of each sync first, and the rest only if they go through.",
+)
 _GRACE = click.option(
     "--grace",
     callback=seconds,
@@ -32,6 +38,7 @@ _GRACE = click.option(
         ("sfsync run", "every sync"),
         ("sfsync run --select tag:crm", "the syncs with a tag"),
         ("sfsync run --wait 10m", "after the run that is under way"),
+        ("sfsync run --canary 20", "20 records of each sync first; the rest if they go through"),
         ("sfsync run --allow contacts.max_change_share", "let one guard pass, this once"),
         ("sfsync run --undo latest", "take the last run back"),
     ],
@@ -41,12 +48,20 @@ _GRACE = click.option(
 @allowing
 @undoing
 @_STRICT
+@_CANARY
 @_GRACE
-def run(given: Given, allow: tuple[str, ...], undo: str | None, strict: bool, grace: float | None) -> int:
+def run(
+    given: Given,
+    allow: tuple[str, ...],
+    undo: str | None,
+    strict: bool,
+    canary: int | None,
+    grace: float | None,
+) -> int:
     """Plan, send exactly that, and record every row's outcome. Never asks."""
     from sfsync.jobs.run import run_command
 
-    return _send(given, run_command, allow, grace, strict=strict, undo=undo)
+    return _send(given, run_command, allow, grace, strict=strict, undo=undo, canary=canary)
 
 
 @click.command(
@@ -77,6 +92,7 @@ def _send(
     *,
     strict: bool,
     undo: str | None = None,
+    canary: int | None = None,
 ) -> int:
     from sfsync.cli.interrupt import stopping
     from sfsync.jobs.run import RunOptions
@@ -92,7 +108,8 @@ def _send(
             for warning in plan.warnings:
                 talker.log("warning", warning)
 
-        result = job(options, RunOptions(allow, strict, stop.requested, on_plan, undo))
+        how = RunOptions(allow, strict, stop.requested, on_plan=on_plan, undo=undo, canary=canary)
+        result = job(options, how)
     screen = screen_of(sys.stdout)
     write_report(run_text(result, color=screen.color, width=screen.width))
     code: int = result.exit_code

@@ -243,6 +243,7 @@ def _finish(
         results_all=spec.results == "all",
         retry_rejected_after_s=spec.retry_rejected_after.total_seconds(),
         max_wait_s=spec.push.max_wait.total_seconds(),
+        max_attempts=spec.max_attempts,
         parents=relatives.parents,
         siblings=relatives.siblings,
         tags=spec.tags,

@@ -98,6 +98,7 @@ class CompiledSync:
     results_all: bool
     retry_rejected_after_s: float
     max_wait_s: float
+    max_attempts: int
     parents: tuple[str, ...]  # syncs of this project whose records our lookups refer to
     siblings: tuple[str, ...]  # syncs that write the same object
     tags: tuple[str, ...]

@@ -60,6 +60,7 @@ class Changes:
     unchanged: int
     refused: int  # by sfsync, newly
     held: int
+    worn: int  # of the held: failed for passing reasons in too many runs in a row
     waiting: int
     gone: int  # known to be gone and skipped
     gone_stops: int  # known to be gone where the sync stops
@@ -212,12 +213,18 @@ def _hold(sync: CompiledSync, context: DiffContext) -> None:
     db, work = context.db, run_table("work", sync.name)
     since = timedelta(seconds=sync.retry_rejected_after_s)
     db.execute(
-        f"CREATE TABLE {run_table('held', sync.name)} AS SELECT w._key, w._op FROM {work} AS w"
+        f"CREATE TABLE {run_table('held', sync.name)} AS SELECT w._key, w._op, o.transient AS _worn FROM {work} AS w"
         f" JOIN {TABLE} AS o ON o.sync = ? AND o.key = w._key"
-        " WHERE o.decided_by = 'org' AND NOT o.transient AND NOT o.released AND o.last_at > ?"
+        f" WHERE o.decided_by = 'org' AND {_is_held(sync)} AND NOT o.released AND o.last_at > ?"
         f" AND w._code IS NULL AND w._op <> 'none' AND o.digest = {refusals.digest_sql(sync, 'w')}",
         [sync.name, context.store.clock.now() - since],
     )
+
+
+def _is_held(sync: CompiledSync) -> str:
+    """What holds a row: a reason that a person must mend, or too many runs in a row with one that was to pass."""
+    worn = f"o.attempts >= {sync.max_attempts}" if sync.max_attempts else "FALSE"
+    return f"(NOT o.transient OR {worn})"
 
 
 def parent_links(
@@ -340,7 +347,9 @@ def _count(
     refused, known = db.execute(
         f"SELECT count(*) FILTER (WHERE NOT known), count(*) FILTER (WHERE known) FROM {run_table('refused', sync.name)}"
     )[0]
-    held = int(db.value(f"SELECT count(*) FROM {run_table('held', sync.name)}"))
+    held, worn = db.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE _worn) FROM {run_table('held', sync.name)}"
+    )[0]
     waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
     gone = 0
     if sync.on_gone is not OnGone.RECREATE:
@@ -369,6 +378,7 @@ def _count(
         unchanged=0,
         refused=refused,
         held=held + known,
+        worn=worn,
         waiting=waiting,
         gone=gone,
         gone_stops=gone if sync.on_gone is OnGone.STOP else 0,
@@ -402,7 +412,7 @@ def _plan_deletes(
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
     wanted = f"FROM {sql.known_rows(info.table, run_table('removed', sync.name), context.dialect)} AS s WHERE s._gone_at IS NULL{mine}"
     held = (
-        f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND NOT o.transient"
+        f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND {_is_held(sync)}"
         f" AND NOT o.released AND o.last_at > ? AND o.digest = {refusals.delete_digest('o.key')}"
     )
     since = context.store.clock.now() - timedelta(seconds=sync.retry_rejected_after_s)

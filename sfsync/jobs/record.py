@@ -64,7 +64,9 @@ class StateRecorder:
                 snapshots.record_unknown(self._store, sync, doubtful)
             if found & {"rejected", "failed", "in_doubt"}:
                 refused = self._refused(sync, operation, part)
-                rejected.record_refusals(self._store, sync.name, refused, self._run_id)
+                from sfsync.push.retry import NOT_THE_ROW  # late: most runs have nothing refused
+
+                rejected.record_refusals(self._store, sync.name, refused, self._run_id, NOT_THE_ROW)
             self._journal.ended(ended)
 
     def _succeeded(self, sync: CompiledSync, operation: Operation, rows: str) -> None:

@@ -37,10 +37,10 @@ class RunOptions:
     """Exit 1 for rows already held, too."""
     stop_requested: Callable[[], bool] = _never
     """Asked between requests; True ends the run with what was answered recorded."""
+    canary: int | None = None  # records of each sync that go first; the rest follows if they go through
     on_plan: Callable[[Plan], None] = _unseen
     """Shown the plan before the first request is sent."""
-    undo: str | None = None
-    """The run to take back, by its id or ``latest``."""
+    undo: str | None = None  # the run to take back, by its id or ``latest``
 
 
 PLAIN = RunOptions()
@@ -74,7 +74,7 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
         target=plan.target,
     )
     try:
-        context, end = send_plan(session, manifest, plan, how.stop_requested)
+        context, end = send_plan(session, manifest, plan, how.stop_requested, first=how.canary)
         return _finish(session, plan, context, end, strict=how.strict, recovered=recovered)
     except SfsyncError as error:
         status = "interrupted" if isinstance(error, InterruptedRunError) else "error"

@@ -21,9 +21,14 @@ from sfsync.state.store import StateStore
 
 
 def send_plan(
-    session: Session, manifest: Manifest, plan: Plan, stop_requested: Callable[[], bool]
+    session: Session,
+    manifest: Manifest,
+    plan: Plan,
+    stop_requested: Callable[[], bool],
+    *,
+    first: int | None = None,
 ) -> tuple[PushContext, PushEnd]:
-    """Send what no guard refused; without changes no connection is opened."""
+    """Send what no guard refused, `first` records of each sync before all others; without changes no connection is opened."""
     store = session.store
     pushed = {item.sync.name: item.sync for item in plan.syncs if not item.refusals}
     sends = any(item.has_changes for item in plan.syncs if not item.refusals)
@@ -37,7 +42,7 @@ def send_plan(
         return context, PushEnd(stop_requested(), False, None)
     from sfsync.push.push import push_plan  # HTTP is only imported by a run that sends
 
-    return context, push_plan(context, plan, manifest.levels)
+    return context, push_plan(context, plan, manifest.levels, first=first)
 
 
 def push_context(

@@ -16,6 +16,7 @@ def status_command(options: Options) -> StatusResult:
         last = {record.sync: record for record in history.last_syncs(store)}
         refused, records = rejected.counts(store), all_rows(store)
         objects = {sync.name: sync.object for sync in session.facts.graph.syncs}
+        failing = rejected.failing(store)
         lines = []
         for name in dict.fromkeys([*objects, *last, *records]):
             record = last.get(name)
@@ -29,6 +30,8 @@ def status_command(options: Options) -> StatusResult:
                     records=records.get(name, 0),
                     refused=refused.get(name, 0),
                     counts=dict(record.counts) if record else {},
+                    failing=failing.get(name, (0, 0))[0],
+                    failing_runs=failing.get(name, (0, 0))[1],
                 )
             )
         budget = session.ledger.budget()

@@ -218,6 +218,11 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
             f"sync '{name}': {changes.completing:,} of the updates only complete adopted or recovered records: fields"
             " that the first contact left alone, or whose answer never came"
         )
+    if changes.worn:
+        out.append(
+            f"sync '{name}': {changes.worn:,} of the held rows failed in {changes.sync.max_attempts} runs in a row for"
+            " reasons that were to pass (max_attempts); `sfsync retry` tries them again"
+        )
     if changes.held_deletes:
         out.append(
             f"sync '{name}': {changes.held_deletes:,} deletes are held: the org refused them, and nothing changed since"

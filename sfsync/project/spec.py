@@ -163,6 +163,10 @@ class SyncOptions(BaseModel):
     retry_rejected_after: Duration = Field(
         default=timedelta(days=7), description="Try a held row again after this time: 7d, 12h."
     )
+    max_attempts: Count = Field(
+        default=10,
+        description="Hold a row that failed for passing reasons in so many runs in a row; 0: never.",
+    )
     guards: GuardSpec = Field(default_factory=lambda: GuardSpec(), description="Limits of a plan.")
     push: PushSpec = Field(default_factory=lambda: PushSpec(), description="How changes travel.")
     tags: Texts = Field(default=(), description="Words to select by: tag:daily.")

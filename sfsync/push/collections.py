@@ -15,7 +15,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.duckdb import DuckDBError
 from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
-from sfsync.push import retry
+from sfsync.push import isolate, retry
 from sfsync.push.context import PushContext, intent_of, outcome_sql, settle
 from sfsync.push.lanes import ClosingError, Pause, Talk, call
 from sfsync.records import Batch, Operation, Way
@@ -87,15 +87,22 @@ def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
     smooth = True
     for group in _groups(pieces):
         smooth &= yield from _send(context, group, allowance)
-    for batch in () if smooth else batches:
-        yield from _retry_rows(
-            context, batch.sync, batch.operation, f"_ord >= {batch.first} AND _ord < {batch.last}"
-        )
+    if smooth:
+        return
+    for batch in batches:
+        within = f"_ord >= {batch.first} AND _ord < {batch.last}"
+        yield from _retry_rows(context, batch.sync, batch.operation, within)
+    for sync, operation in dict.fromkeys((batch.sync, batch.operation) for batch in batches):
+        mine = [batch for batch in batches if (batch.sync, batch.operation) == (sync, operation)]
+        within = f"_ord >= {mine[0].first} AND _ord < {mine[-1].last}"
+        yield from _isolate(context, sync, operation, within)
 
 
 def retry_rows(context: PushContext, sync: str, operation: Operation, first: int, last: int) -> Talk[None]:
     """Try rows again that failed for a passing reason, whatever way they were sent before."""
-    yield from _retry_rows(context, sync, operation, f"_ord >= {first} AND _ord < {last}")
+    within = f"_ord >= {first} AND _ord < {last}"
+    yield from _retry_rows(context, sync, operation, within)
+    yield from _isolate(context, sync, operation, within)
 
 
 def _pieces(context: PushContext, batch: Batch) -> Iterator[Piece]:
@@ -403,6 +410,25 @@ def _retry_rows(context: PushContext, sync: str, operation: Operation, within: s
             context.done[sync] = context.done.get(sync, 0) - len(ordinals)
             pieces = [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))]
             yield from _send(context, pieces, allowance)
+
+
+def _isolate(context: PushContext, sync: str, operation: Operation, within: str) -> Talk[None]:
+    """Rows that are too much for a trigger together go again in ever smaller groups, until the bad ones are alone."""
+    allowance, calls = [retry.MAX_HALVINGS], retry.MOST_ISOLATING_CALLS
+    groups = isolate.first_groups(context, sync, operation, within)
+    while groups and not context.stop_requested():
+        context.events.log(
+            "info", f"{sync}: {sum(map(len, groups)):,} rows go again in groups of {len(groups[0])}"
+        )
+        for start in range(0, len(groups), MAX_COMPOSITE_COLLECTIONS):
+            if not calls:
+                return
+            calls -= 1
+            some = groups[start : start + MAX_COMPOSITE_COLLECTIONS]
+            isolate.forget(context, sync, operation, [row for rows in some for row in rows])
+            pieces = [Piece(sync, operation, isolate.among(rows), len(rows)) for rows in some]
+            yield from _send(context, pieces, allowance)
+        groups = isolate.next_groups(context, sync, operation, groups)
 
 
 def _learn(context: PushContext, object_: str, elapsed_s: float) -> None:

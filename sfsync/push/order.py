@@ -76,9 +76,10 @@ def calls_of(item: SyncPlan, *, deletes: bool) -> Iterator[list[Batch]]:
 
 
 def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> int:
-    """Let rows wait whose parent was to be created in this run and was not; return how many."""
+    """Let rows wait whose parent was to be created in this run and was not; return how many, of those not held before."""
     db = context.db
     outcomes, skip = run_table("outcome", sync.name), run_table("skip", sync.name)
+    before = int(db.value(f"SELECT count(*) FROM {skip}"))
     for rule, parent in parent_links(sync, upstream):
         missing = f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE _op = 'upsert' AND outcome IN ({NOT_THERE})"
         if not db.value(f"SELECT count(*) FROM ({missing}) AS m"):
@@ -89,14 +90,16 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
                 f"INSERT INTO {skip} SELECT '{operation}', t.rowid FROM {run_table(operation.value, sync.name)} AS t"
                 f" WHERE t.{ident(rule.field)} <> '' AND {key} IN ({missing})"
                 f" AND t.rowid NOT IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
+                f" AND t.rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')"
             )
     for operation in (Operation.UPSERT, Operation.UPDATE):
         db.execute(
             f"INSERT INTO {outcomes} SELECT '{operation}', t.rowid, t._key, t.\"Id\", FALSE, 'waiting', NULL, NULL, NULL,"
             f" 'the parent record was not created in this run', 0 FROM {run_table(operation.value, sync.name)} AS t"
             f" WHERE t.rowid IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
+            f" AND t.rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')"
         )
-    held = int(db.value(f"SELECT count(*) FROM {skip}"))
+    held = int(db.value(f"SELECT count(*) FROM {skip}")) - before
     if held:
         context.skipping.add(sync.name)
         context.progress(sync.name, held)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sfsync.compiler.manifest import CompiledSync
 from sfsync.errors import InterruptedRunError
 from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import Plan, SyncPlan
-from sfsync.push import order
+from sfsync.push import canary, order
 from sfsync.push.collections import LimitReachedError, StopPushError, push_call
 from sfsync.push.context import PushContext, PushEnd, prepare_outcomes, settle
 from sfsync.push.jobs import OpenJob, finish_jobs, start_job
@@ -22,25 +21,31 @@ from sfsync.records import Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 
-def push_plan(context: PushContext, plan: Plan, levels: Sequence[Sequence[str]]) -> PushEnd:
-    """Send everything the plan holds, in order; leaves an outcome for every row in the run's file."""
+def push_plan(
+    context: PushContext, plan: Plan, levels: Sequence[Sequence[str]], *, first: int | None = None
+) -> PushEnd:
+    """Send everything the plan holds, in order; leaves an outcome for every row in the run's file.
+
+    first: records of each sync that go before all others, and must go through.
+    """
     prepare_outcomes(context)
     context.door.use_ledger(context.tally)
-    upstream: tuple[CompiledSync, ...] = ()
     limit_reached, reason = False, None
+    spared: set[str] = set()
     failure: Exception | None = None
     try:
-        for items, deletes in order.steps(plan, levels):
-            if not deletes:
-                for item in items:
-                    order.hold_children(context, item.sync, upstream)
-                upstream += tuple(item.sync for item in items)
-            else:
-                for item in items:
+        for step in canary.steps(context, plan, levels, first):
+            for item in step.items:
+                if not step.deletes:
+                    order.hold_children(context, item.sync, step.upstream)
+                elif item.sync.name not in spared:  # once, before the first of its deletes
                     order.spare_adopted(context, item.sync)
-            _push_step(context, items, deletes=deletes)
+                    spared.add(item.sync.name)
+            _push_step(context, step.items, deletes=step.deletes)
             if context.stop_requested():
                 break
+            if step.judged and (against := canary.verdict(context, step)) is not None:
+                raise StopPushError(against)
     except LimitReachedError as error:
         limit_reached, reason = True, str(error)
     except StopPushError as error:

@@ -19,6 +19,10 @@ LOCK_STEPS = ((200, 20_000), (50, 2_000), (10, 200), (1, 50))
 """(rows per request, rows tried at most) of each round, one request at a time, when rows or their parents are locked.
 The caps keep a locked parent of thousands of children from eating the day's API calls; the rest is tried next run."""
 
+MOST_ISOLATING_CALLS = 60
+"""API calls that finding the bad rows of one planned call, or of one job, may take: one bad row takes 8, each further
+one in another request up to 8 more. What is not found by then fails, and is tried again by the next run."""
+
 CALL_ATTEMPTS = 4
 """Times one request is sent when whole calls fail."""
 
@@ -83,7 +87,7 @@ def after_call(
             return decision(Next.DEFER)
         case Action.NEW_TOKEN:
             return decision(Next.STOP)
-        case Action.RETRY_SMALLER | Action.LIMIT_CONCURRENT:
+        case Action.RETRY_SMALLER | Action.ISOLATE | Action.LIMIT_CONCURRENT:
             if rows > 1:
                 return decision(Next.SMALLER)
             if code in THE_ROWS_OWN:
@@ -108,3 +112,19 @@ def outcome_of(decision: Decision) -> Outcome:
 
 ROW_ACTIONS = (Action.RETRY_NOW, Action.RETRY_SMALLER, Action.LIMIT_CONCURRENT)
 """Actions of single rows that are tried again in the same run, by serial Collections in LOCK_STEPS."""
+
+NOT_THE_ROW = (
+    *(
+        "NO_ANSWER",
+        "NOT_SENT",
+        "HTTP_429",
+        "HTTP_500",
+        "HTTP_502",
+        "HTTP_503",
+        "HTTP_504",
+        "SERVER_UNAVAILABLE",
+    ),
+    *("UNPROCESSED", "TOO_MANY_APEX_REQUESTS", "STORAGE_LIMIT_EXCEEDED", "REQUEST_LIMIT_EXCEEDED"),
+    "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
+)
+"""Codes of an org that is away, full or busy: no row is worn out by them, however often it meets them."""

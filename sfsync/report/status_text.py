@@ -95,6 +95,14 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
             hang="  ",
             style=Style.WARN,
         )
+    for line in result.syncs:
+        if line.failing:
+            page.wrapped(
+                f"{safe(line.sync)}: {plural(line.failing, 'row')} of these failed for reasons that were to pass, up to"
+                f" {plural(line.failing_runs, 'run')} in a row; from `max_attempts` runs on a row is held.",
+                hang="  ",
+                style=Style.WARN,
+            )
     page.wrapped(_budget(result), hang="  ", style=Style.TITLE)
     if any(result.hours):
         page.wrapped(_hours(result), hang="  ")

@@ -22,6 +22,7 @@ class Action(StrEnum):
 
     RETRY_NOW = "retry_now"  # the same again in this run, after a pause
     RETRY_SMALLER = "retry_smaller"  # the same rows in smaller groups, one group at a time
+    ISOLATE = "isolate"  # a few rows of the group are too much for it: halves find them, the others pass
     NEXT_RUN = "next_run"  # nothing to be done now; not held, tried on every run
     FIX = "fix"  # a person must change data, rights or rules: held until something changes
     NEW_TOKEN = "new_token"
@@ -59,6 +60,11 @@ def _on(
 
 # A lookup's Id can be the stale one, too; then the org names that field, and a person must look.
 _GONE = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
+_TOO_MUCH = "A trigger, flow or rule used up its limits, or its tries, on these rows together; smaller groups can pass."
+_LIMITS = (
+    *("limitexception", "too many soql queries", "apex cpu time limit", "too many dml", "apex heap size"),
+    "too many retries of batch save",
+)
 _SPECIAL: tuple[StatusCode, ...] = (
     # Operation, message or fields decide: these come before the plain table.
     *(
@@ -97,22 +103,10 @@ _SPECIAL: tuple[StatusCode, ...] = (
         "DUPLICATE_VALUE",
         message="duplicate external id specified%",
     ),
-    *_on(
-        None,
-        Action.RETRY_SMALLER,
-        "A trigger, flow or rule used up its limits; smaller groups can pass.",
-        "APEX_ERROR",
-        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
-        "CANNOT_EXECUTE_FLOW_TRIGGER",
-        message="%limitexception%",
-    ),
-    *_on(
-        None,
-        Action.RETRY_SMALLER,
-        "Failing neighbours used up the tries of a batch; rows pass when sent in smaller groups.",
-        "APEX_ERROR",
-        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
-        message="%too many retries of batch save%",
+    *(
+        StatusCode(code, None, f"%{words}%", Action.ISOLATE, _TOO_MUCH)
+        for words in _LIMITS
+        for code in ("APEX_ERROR", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER")
     ),
     *_on(
         None,

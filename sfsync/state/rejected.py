@@ -7,10 +7,12 @@ Invariant: a key that goes through, or leaves the model, leaves this table.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.state.store import CONTROL, StateStore, utc
 
 TABLE = f"{CONTROL}.rejected"
@@ -43,19 +45,29 @@ class Refused:
     at: datetime
 
 
-def record_refusals(store: StateStore, sync: str, rows: str, run_id: str) -> None:
+def record_refusals(
+    store: StateStore, sync: str, rows: str, run_id: str, not_the_row: Collection[str] = ()
+) -> None:
     """Put refusals in, counting attempts of keys already there. rows: a relation with INCOMING's columns.
 
-    A row that sfsync itself refuses again in the same form was held, not tried: its attempts stay. Rows without a usable key (null or double) are told apart by their digest.
+    A row that sfsync itself refuses again in the same form was held, not tried: its attempts stay. Of passing reasons
+    the runs in a row count in which the row failed in the same form, each once. Rows without a usable key (null or
+    double) are told apart by their digest.
+
+    Args:
+        not_the_row: codes that say nothing of the row itself (the org was away): they do not count.
     """
     db = store.db
+    codes = ", ".join(literal(code) for code in not_the_row) or "''"
     same = f"o.sync = ? AND {ROW.format('o')} = {ROW.format('r')}"
     db.execute(
         "CREATE OR REPLACE TEMP TABLE sfsync_refused AS"
-        f" SELECT r.*, coalesce(o.attempts, 0) + CASE WHEN {_JUDGED_ALIKE} THEN 0 ELSE 1 END AS attempts, coalesce(o.first_at, ?::TIMESTAMP) AS first_at"
+        f" SELECT r.*, CASE WHEN r.transient AND (NOT o.transient OR o.digest <> r.digest) THEN 1 ELSE greatest(1, coalesce(o.attempts, 0)"
+        f" + CASE WHEN {_JUDGED_ALIKE} OR (r.transient AND o.run_id = ?) OR r.code IN ({codes}) THEN 0 ELSE 1 END) END AS attempts,"
+        " coalesce(o.first_at, ?::TIMESTAMP) AS first_at"
         f" FROM (SELECT DISTINCT ON (key, CASE WHEN key IS NULL THEN digest END) * FROM {rows}) r"
         f" LEFT JOIN {TABLE} o ON {same}",
-        [store.clock.now(), sync],
+        [run_id, store.clock.now(), sync],
     )
     db.execute(
         f"DELETE FROM {TABLE} AS o WHERE o.sync = ?"
@@ -127,6 +139,14 @@ def samples_of_run(store: StateStore, sync: str, run_id: str, each: int) -> list
 def counts(store: StateStore) -> dict[str, int]:
     """How many rows each sync has refused at the moment."""
     return dict(store.db.execute(f"SELECT sync, count(*) FROM {TABLE} GROUP BY sync"))
+
+
+def failing(store: StateStore) -> dict[str, tuple[int, int]]:
+    """Of each sync: rows that fail for passing reasons, and in how many runs in a row the worst of them did."""
+    found = store.db.execute(
+        f"SELECT sync, count(*), max(attempts) FROM {TABLE} WHERE decided_by = 'org' AND transient GROUP BY sync"
+    )
+    return {sync: (rows, runs) for sync, rows, runs in found}
 
 
 def forget_others(store: StateStore, sync: str, pending: str) -> None:

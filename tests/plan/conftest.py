@@ -57,6 +57,7 @@ def sync_of(**more: Any) -> CompiledSync:
         results_all=False,
         retry_rejected_after_s=7 * 86_400.0,
         max_wait_s=1800.0,
+        max_attempts=10,
         parents=(),
         siblings=(),
         tags=(),

@@ -57,6 +57,7 @@ def test_the_least_sync():
         "priority": 0,
         "results": "rejected",
         "retry_rejected_after": timedelta(days=7),
+        "max_attempts": 10,
         "guards": {
             "max_deletes": 500,
             "max_delete_share": 0.05,
@@ -173,7 +174,7 @@ INVALID = [  # one more line of a sync, the finding
     (
         "match: never",
         "7:1: it: unknown key 'match' | valid keys: description, mode, where, nulls, on_removed, on_gone, on_limit, "
-        "delete_adopted, clear_on_create, priority, results, retry_rejected_after, guards, push, tags, meta, name, "
+        "delete_adopted, clear_on_create, priority, results, retry_rejected_after, max_attempts, guards, push, tags, meta, name, "
         "model, object, identity, fields",
     ),
 ]  # fmt: skip
@@ -320,10 +321,10 @@ PROJECTS = [  # one more line of the project file, the finding or None
     ("syncs: {nulls: keep, tags: [a], guards: {max_deletes: 1}}", None),
     ("syncs: {object: Account}", "4:9: it: unknown key 'object' in 'syncs' | valid keys: description, mode, where, "
         "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, priority, results, "
-        "retry_rejected_after, guards, push, tags, meta"),
+        "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("syncs: {fields: {A: a}}", "4:9: it: unknown key 'fields' in 'syncs' | valid keys: description, mode, where, "
         "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, priority, results, "
-        "retry_rejected_after, guards, push, tags, meta"),
+        "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("vars: [a]", "4:7: it: 'vars' must be a map of keys, found a list"),
 ]  # fmt: skip
 

@@ -69,6 +69,7 @@ def compiled(name: str, object_: str, **changes):
         "results_all": False,
         "retry_rejected_after_s": 604800.0,
         "max_wait_s": 1800.0,
+        "max_attempts": 10,
         "parents": (),
         "siblings": (),
         "tags": (),
