@@ -189,8 +189,8 @@ class _Recovery:
             mine = f"(SELECT r.* FROM {rows} AS r WHERE r._key IN (SELECT _key FROM {found.rows}))"
             snapshots.record_unknown(self._store, sync, mine)
             self._journal.ended([item.number])
-        counts = {"created": found.created, "adopted": found.adopted}
-        return self._told(item, "the org was asked for its keys", {k: n for k, n in counts.items() if n})
+        counts = {"adopted": found.count} if found.count else {}
+        return self._told(item, "the org was asked for its keys", counts)
 
     def _nothing_known(self, sync: CompiledSync, item: OpenIntent | None) -> str:
         fields = "".join(f", '' AS {ident(rule.field)}" for rule in sync.fields)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+import yaml
 
 from sfsync.local_org import control
 from sfsync.report.run_text import run_text
@@ -207,7 +209,33 @@ def test_a_first_load_that_was_killed_is_not_stopped_by_the_default_guards(ready
     result = ready.run()
     assert result.exit_code == 0, result
     assert len(contacts(ready)) == 1200
-    assert {made for _, made in snapshot(ready).values()} == {"created"}
+    made = Counter(made for _, made in snapshot(ready).values())
+    assert made == {"created": 200, "adopted": 1000}, "who made a record only the answer tells"
+
+
+def test_what_another_sync_made_is_not_taken_for_ours(ready: Team) -> None:
+    """Both sign in as one user, so neither user nor time of the creation tells whose a record is."""
+    spec = yaml.safe_load((ready.folder / "syncs" / "contacts.yml").read_text("utf-8"))["syncs"][0]
+    other = spec | {"name": "others", "fields": {"LastName": "last", "Fax": "title"}, "on_removed": "delete"}
+    other["push"] = spec["push"] = {"api": "collections"}
+    other["fields"]["LastName"] = spec["fields"]["LastName"] = {"column": "last", "shared": True}
+    ready.write("syncs/contacts.yml", yaml.safe_dump({"version": 1, "syncs": [spec]}))
+    ready.write(
+        "models/others.sql",
+        "select * from raw.contacts where id <> 'C3' or not (select gone from raw.switch)",
+    )
+    ready.sql("CREATE TABLE raw.switch AS SELECT false AS gone")
+    ready.write("syncs/others.yml", yaml.safe_dump({"version": 1, "syncs": [other | {"model": "others"}]}))
+    ready.run("accounts")
+    ready.org.faults([{"match": "/composite/sobjects", "fault": "lost_before_commit", "times": 9}])
+    assert outcomes(ready.run("others"), "others") == {"in_doubt": 3}
+    ready.org.faults([])
+    assert outcomes(ready.run("contacts"), "contacts").get("created", 3) == 3
+    ready.run()
+    ready.sql("UPDATE raw.switch SET gone = true")
+    result = ready.run("others")
+    assert "deleted" not in outcomes(result, "others")
+    assert set(contacts(ready)) == {"C1", "C2", "C3"}
 
 
 def test_an_intent_of_a_sync_that_is_away_waits_for_it(ready: Team) -> None:
