@@ -7,6 +7,7 @@ Invariant: all that is random is drawn from the one `Random` that was handed in.
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from random import Random
@@ -51,6 +52,8 @@ class World:
         self.rows: dict[str, dict[str, Row]] = {name: {} for name in OBJECTS}
         self.doubled: list[Row] = []
         """Contacts beside those in `rows`: a second row of a key, or one without a key."""
+        self.before: dict[str, dict[str, Row]] = {}
+        self.saved: dict[str, dict[str, Row]] = {}
         self.count = 0
         self.forgetful = False
         """A job was gone from the org before it could be read."""
@@ -96,11 +99,23 @@ class World:
             self._set_subscriptions,
             self._drop_subscriptions,
         )
+        if self.rng.random() < 0.2:
+            return self._take_back()
         done = [self.rng.choice(edits)() for _ in range(self.rng.randint(1, 4))]
         return ", ".join(done)
 
+    def _take_back(self) -> str:
+        """What the last step changed is as it was before: a value goes A, B, A."""
+        taken = 0
+        for name, rows in self.before.items():
+            for key in rows.keys() & self.rows[name].keys():
+                taken += self.rows[name][key] != rows[key]
+                self.rows[name][key] = dict(rows[key])
+        return f"{taken} rows taken back"
+
     def save(self) -> None:
         """Put the rows into the warehouse."""
+        self.before, self.saved = self.saved, copy.deepcopy(self.rows)
         tables = {
             "accounts": {"id": "VARCHAR", "name": "VARCHAR", "phone": "VARCHAR"},
             "contacts": dict.fromkeys(("id", "last", "title", "email", "account", "note"), "VARCHAR"),

@@ -3,7 +3,7 @@
     pytest tests/jobs/test_crash_matrix.py                         four pairs of way and operation, all their points
     pytest tests/jobs/test_crash_matrix.py -m slow                 the other pairs, some points of each
     pytest tests/jobs/test_crash_matrix.py -m 'slow or not slow' --matrix-results FOLDER
-                                                                   every cell, on the same and on another machine
+                                                                   every cell
 
 `python -m tests.support.matrix FOLDER` writes what the last one found into docs/reliability.md.
 """
@@ -56,22 +56,18 @@ def test_a_run_killed_anywhere_is_mended_by_the_next(
             unanswered.append(f"new{step}-")
         _compare(ready, tuple(unanswered), f"{point}, step {step}")
         results.add(way.name, operation, point.name, told, elsewhere=elsewhere)
+        if folder is not None:
+            results.write(Path(folder))
     assert not ready.plan().has_changes
     assert _made_twice(ready) == []
-    if folder is not None:
-        results.write(Path(folder))
 
 
 def _cells(way: Way, operation: str, *, complete: bool) -> list[tuple[matrix.Point, bool]]:
-    """(point, on another machine): all of both, or every point on one of them, or every third."""
-    found = points(way)
-    if complete:
-        return [(point, elsewhere) for point in found for elsewhere in (False, True)]
-    shift = (list(matrix.WAYS).index(way.name) + matrix.OPERATIONS.index(operation)) % 3
-    every = 1 if (way.name, operation) in QUICK else 3
-    return [
-        (point, number % 2 == 0) for number, point in enumerate(found) if every == 1 or number % 3 == shift
-    ]
+    """(point, on another machine), all of them or every third; the machines take turns."""
+    turn = list(matrix.WAYS).index(way.name) + matrix.OPERATIONS.index(operation)
+    whole = complete or (way.name, operation) in QUICK
+    found = enumerate(points(way))
+    return [(point, (number + turn) % 2 == 0) for number, point in found if whole or number % 3 == turn % 3]
 
 
 # ---------------------------------------------------------------- what is to be sent
