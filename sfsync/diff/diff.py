@@ -251,12 +251,14 @@ def _wait(sync: CompiledSync, context: DiffContext) -> None:
     db = context.db
     waiting = run_table("waiting", sync.name)
     db.execute(
-        f"CREATE TABLE {waiting} (_key VARCHAR, _op VARCHAR, field VARCHAR, parent_key VARCHAR, parent VARCHAR)"
+        f"CREATE TABLE {waiting} (_key VARCHAR, _op VARCHAR, field VARCHAR, parent_key VARCHAR, parent VARCHAR,"
+        " _shown VARCHAR)"
     )
+    shown = shown_identity(sync, refusals.secret_of(sync, context.store), "=", "w.")
     for rule, parent in parent_links(sync, context.upstream):
         key = wire.key_text((rule,), [f"w.{ident(rule.field)}"], context.dialect)
         db.execute(
-            f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?"
+            f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?, {shown}"
             f" FROM {run_table('work', sync.name)} AS w"
             f" WHERE w._code IS NULL AND w._op <> 'none' AND w.{ident(rule.field)} <> ''"
             f" AND {key} IN (SELECT _key FROM {run_table('blocked', parent.name)})"

@@ -19,7 +19,9 @@ def retry_command(options: Options, how: RunOptions = PLAIN) -> Result:
         names = [sync.name for sync in selected_syncs(session, manifest)]
         released = rejected.release(session.store, names) if names else 0
         said = (
-            f"{released:,} held rows are tried again" if released else "no row is held: this is a plain run"
+            f"{released:,} refused rows are tried again"
+            if released
+            else "no row is held: this is a plain run"
         )
         session.events.log("info", said)
         return run_session(session, manifest, how)

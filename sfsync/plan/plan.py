@@ -167,9 +167,13 @@ def _rejected_rows(sync: CompiledSync, db: DuckDB) -> tuple[RejectedRow, ...]:
 
 def _waiting_rows(sync: CompiledSync, db: DuckDB) -> tuple[WaitingRow, ...]:
     rows = db.execute(
-        f"SELECT _key, field, parent, parent_key FROM {run_table('waiting', sync.name)} ORDER BY _key LIMIT {SAMPLES}"
+        f"SELECT _shown, field, parent, parent_key FROM {run_table('waiting', sync.name)} ORDER BY _key LIMIT {SAMPLES}"
     )
-    return tuple(WaitingRow(*row) for row in rows)
+    masked = {rule.field for rule in sync.fields if rule.pii}
+    return tuple(
+        WaitingRow(shown, field, parent, MASK if field in masked else parent_key)
+        for shown, field, parent, parent_key in rows
+    )
 
 
 def _shown(rule: FieldRule, text: str) -> str:

@@ -33,7 +33,7 @@ _WHY: Mapping[Outcome, str] = {
     Outcome.WAITING: "the parent is not in the org yet",
     Outcome.DEFERRED: "the API limit did not allow it; the next run goes on there",
     Outcome.STOPPED: "the run ended before it was this row's turn",
-    Outcome.FAILED: "the org could not take it now; tried again next time",
+    Outcome.FAILED: "did not go through; tried again next time",
     Outcome.GONE: "the record is not in the org any more",
     Outcome.IN_DOUBT: "sent, and no answer came; the next run finds out",
     Outcome.SUBMITTED: "sent, and the answer is not known yet",

@@ -270,7 +270,7 @@ def test_copies_that_are_alike_in_everything_have_a_line_each(ready: Team, key: 
 def test_children_of_a_rejected_parent_wait(ready: Team) -> None:
     ready.sql("UPDATE raw.accounts SET name = NULL WHERE id = 'A1'")
     plan = planned(ready.plan(), "contacts")
-    assert [(w.key, w.parent, w.parent_key) for w in plan.waiting_rows] == [("c1", "accounts", "A1")]
+    assert [(w.key, w.parent, w.parent_key) for w in plan.waiting_rows] == [("C1", "accounts", "A1")]
     result = ready.run()
     assert outcomes(result, "contacts") == {"created": 2, "waiting": 1}
     assert result.exit_code == 1
