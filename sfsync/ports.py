@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,7 +150,10 @@ class Workspace:
         """Make an empty folder for one run's clear-text files (mode 0700), and clear away those of killed runs."""
         with writing(self.private):
             self.private.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.private.chmod(0o700)
+            with suppress(
+                PermissionError
+            ):  # lent by another user (a volume, a cache); the files in it are private
+                self.private.chmod(0o700)
         for left in (self.private / "spool").glob("*"):
             if not _in_use(left):
                 shutil.rmtree(left, ignore_errors=True)

@@ -15,7 +15,7 @@ from sfsync.jobs.sending import keep_learned, send_plan
 from sfsync.jobs.session import Options, Session
 from sfsync.plan.plan import Plan
 from sfsync.push.context import PushContext, PushEnd
-from sfsync.state import contracts, history, undo
+from sfsync.state import contracts, history
 from sfsync.state.journal import open_intents
 
 
@@ -113,7 +113,6 @@ def _finish(
         finish_sync(session, plan, item, context, strict=strict, interrupted=end.interrupted)
         for item in plan.syncs
     )
-    undo.prune(store)
     keep_learned(store, context)
     for item in plan.syncs:
         write_rejected(session, item.sync)

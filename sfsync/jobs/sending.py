@@ -15,7 +15,7 @@ from sfsync.jobs.record import StateRecorder
 from sfsync.jobs.session import Session
 from sfsync.plan.plan import Plan
 from sfsync.push.context import PushContext, PushEnd, Tally, prepare_outcomes
-from sfsync.state import contracts, history, snapshots
+from sfsync.state import contracts, history, snapshots, undo
 from sfsync.state.journal import StateJournal
 from sfsync.state.store import StateStore
 
@@ -78,8 +78,10 @@ def push_context(
 
 
 def keep_learned(store: StateStore, context: PushContext) -> None:
-    """How many rows a Collection took without trouble, and how long a job's row took."""
+    """How many rows a Collection took without trouble, how long a job's row took, and which runs can be taken back."""
     for name, rows in context.chunks.items():
         history.learn(store, name, "collection_rows", rows)
     for name, seconds in context.job_speed.items():
         history.learn(store, name, "job_seconds_per_row", seconds)
+    if context.parts:
+        undo.prune(store)

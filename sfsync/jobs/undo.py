@@ -53,8 +53,8 @@ class Undoing:
 
 
 def _run_meant(session: Session, asked: str) -> str:
-    known = list(undo.runs(session.store))
-    found = known[:1] if asked == LATEST else [run_id for run_id in known if run_id.startswith(asked)]
+    known = undo.runs(session.store)
+    found = known[:1] if asked == LATEST else tuple(run_id for run_id in known if run_id.startswith(asked))
     if len(found) == 1:
         return found[0]
     what = f"'{asked}' could be {', '.join(found)}" if found else f"no run '{asked}' can be taken back"

@@ -19,7 +19,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def start(
     folder = folder.absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        with suppress(PermissionError):  # lent by another user; the files in it are private
+            folder.chmod(0o700)
     except OSError as error:
         raise OrgError(
             f"the local org cannot keep its data in {folder}: {error.strerror or error}",

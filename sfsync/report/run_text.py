@@ -28,7 +28,7 @@ _SYMBOL: Mapping[Outcome, tuple[str, Style]] = {
 }
 _WHY: Mapping[Outcome, str] = {
     Outcome.ADOPTED: "the org had a record with this key; it now follows the model",
-    Outcome.ALREADY_DELETED: "somebody else had deleted the record",
+    Outcome.ALREADY_DELETED: "the record was gone already",
     Outcome.HELD: "refused before in the same form; not tried again",
     Outcome.WAITING: "the parent is not in the org yet",
     Outcome.DEFERRED: "the API limit did not allow it; the next run goes on there",

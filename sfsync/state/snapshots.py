@@ -202,11 +202,18 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
 
 def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     """Forget records that are deleted. rows: a relation with `_key, _mine`: whether it was us who deleted it."""
-    mine = f"SELECT _key FROM {rows} AS r WHERE _mine"
-    gone = f"SELECT *, _id AS _record_id FROM {table_of(sync.name)} WHERE _key IN ({mine})"
+    db, table = store.db, table_of(sync.name)
+    # Found by key once, then fetched and deleted by row.
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE sfsync_leaving AS SELECT k.rowid AS _row, r._mine"
+        f" FROM {table} AS k JOIN {rows} AS r ON r._key = k._key"
+    )
+    mine = "SELECT _row FROM sfsync_leaving WHERE _mine"
+    gone = f"(SELECT *, _id AS _record_id FROM {table} WHERE rowid IN ({mine}))"
     texts = undo.known_texts((rule.field, ident(rule.field)) for rule in sync.rules)
-    undo.note(store, run_id, sync.name, sync.object, f"({gone})", operation="'delete'", texts=texts)
-    _delete_keys(store, sync, rows)
+    undo.note(store, run_id, sync.name, sync.object, gone, operation="'delete'", texts=texts)
+    db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_leaving)")
+    db.execute("DROP TABLE sfsync_leaving")
 
 
 def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:

@@ -66,11 +66,10 @@ def note(
     )
 
 
-def runs(store: StateStore) -> dict[str, int]:
-    """Runs that can be taken back, the last one first, and how many records each of them changed."""
-    return dict(
-        store.db.execute(f"SELECT run_id, count(*) FROM {TABLE} GROUP BY run_id ORDER BY run_id DESC")
-    )
+def runs(store: StateStore) -> tuple[str, ...]:
+    """Runs that can be taken back, the last one first: a run's id begins with its time."""
+    found = store.db.execute(f"SELECT DISTINCT run_id FROM {TABLE} ORDER BY run_id DESC")
+    return tuple(run_id for (run_id,) in found)
 
 
 def syncs_of(store: StateStore, run_id: str) -> frozenset[str]:
@@ -81,5 +80,5 @@ def syncs_of(store: StateStore, run_id: str) -> frozenset[str]:
 
 def prune(store: StateStore) -> None:
     """Forget what is too long ago to be taken back."""
-    for run_id in list(runs(store))[KEPT_RUNS:]:
+    for run_id in runs(store)[KEPT_RUNS:]:
         store.db.execute(f"DELETE FROM {TABLE} WHERE run_id = ?", [run_id])
