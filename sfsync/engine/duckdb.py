@@ -41,6 +41,9 @@ _NEWER = re.compile(r"newer (version )?of DuckDB|database with (storage )?versio
 _UNITS = {"bytes": 0, "byte": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4, "PiB": 5}
 
 
+_DAMAGED = ("Corrupt database file", "database has been invalidated", "Could not read enough bytes")
+
+
 class DuckDBError(SfsyncError):
     """DuckDB refused a statement or a file.
 
@@ -72,7 +75,7 @@ def _classify(name: str, message: str) -> tuple[str, str | None]:
         return "locked", None
     if "Permission denied" in message or "Read-only file system" in message:
         return "denied", "let the user that runs sfsync read and write the file and its folder"
-    if "Corrupt database file" in message or "database has been invalidated" in message:
+    if any(words in message for words in _DAMAGED):
         return "damaged", None
     if "not a valid DuckDB database" in message:
         return "not_a_database", None

@@ -96,10 +96,8 @@ def test_the_second_signal_stops_at_once_and_the_next_run_asks_the_org(ready: Te
     assert "Fix: nothing is lost" in errors
     assert left_open(ready) == 1
     result = ready.run()
-    assert [(r.sync, r.counts) for r in result.recovered] == [("accounts", {"created": 2})]
-    assert outcomes(result, "accounts") == {"updated": 2}, (
-        "made by us, and sent once more: what arrived is not known"
-    )
+    assert [(r.sync, r.counts) for r in result.recovered] == [("accounts", {"adopted": 2})]
+    assert outcomes(result, "accounts") == {"updated": 2}, "sent once more: what arrived is not known"
     assert len(ready.org.records("Account")) == 2
 
 
