@@ -36,7 +36,19 @@ LONGEST = ("test_properties.py", "test_template.py", "bench/test_baseline.py")
 """Files whose single tests take longest: they begin first, so that none of them ends a run alone on one core."""
 
 
+NEWEST = (
+    *("bench/", "chaos/", "cli/", "local_org/", "test_bad_input.py", "test_secrets.py", "test_docs.py"),
+    *("jobs/test_attempts.py", "jobs/test_canary.py", "jobs/test_compiled.py", "jobs/test_crash_matrix.py"),
+    *("jobs/test_lying_org.py", "jobs/test_recovery.py", "jobs/test_signals.py", "jobs/test_state_check.py"),
+    *("jobs/test_state_care.py", "jobs/test_state_lock.py", "jobs/test_state_rebuild.py"),
+)
+"""Files below tests/ about processes, words and crashes, whose SQL is that of other tests: CI runs them on one DuckDB."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(NEWEST):
+            item.add_marker(pytest.mark.newest)
     items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
 
 

@@ -67,8 +67,8 @@ def note(
 
 
 def runs(store: StateStore) -> tuple[str, ...]:
-    """Runs that can be taken back, the last one first: a run's id begins with its time."""
-    found = store.db.execute(f"SELECT DISTINCT run_id FROM {TABLE} ORDER BY run_id DESC")
+    """Runs that can be taken back, the last one first, by what they wrote last: ids tell no order within a second."""
+    found = store.db.execute(f"SELECT run_id FROM {TABLE} GROUP BY run_id ORDER BY max(rowid) DESC")
     return tuple(run_id for (run_id,) in found)
 
 

@@ -183,7 +183,8 @@ def test_the_reports_say_what_they_are(loaded: Team) -> None:
     assert f"Takes back run `{plan.undo}`" in plan_markdown(plan)
     written = json.loads((loaded.folder / "target" / "plan.json").read_text())
     assert written["metadata"]["undo"] == plan.undo
-    sample = next(s for s in written["syncs"][0]["samples"] if s["key"] == "C2")
+    (sync,) = written["syncs"]
+    sample = next(s for s in sync["samples"] if s["key"] == "C2")
     assert sample["changes"]["LastName"] == ["Mueller", "Müller"]
 
 
