@@ -77,10 +77,10 @@ def _undone_rules(sync: CompiledSync, have: frozenset[str]) -> list[FieldRule]:
 
 def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
     """Judged rows of the updates that put back what stood there before."""
-    columns = []
+    columns, undone = [], _undone_rules(sync, have)
     for rule in sync.fields:
         name, sent = ident(rule.field), "CAST(NULL AS VARCHAR)"
-        if rule in _undone_rules(sync, have):
+        if rule in undone:
             before, after = _texts(rule)
             fits = f"{before} IS DISTINCT FROM {name} AND {name} IS NOT DISTINCT FROM {after}"
             if not rule.nillable:

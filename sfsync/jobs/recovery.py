@@ -185,9 +185,6 @@ class _Recovery:
             )
         with self._session.db.transaction():
             snapshots.record_upserts(self._store, sync, found.rows, self._session.run_id)
-            rows = sent_rows(self._store, item.intent, sync.fields)
-            mine = f"(SELECT r.* FROM {rows} AS r WHERE r._key IN (SELECT _key FROM {found.rows}))"
-            snapshots.record_unknown(self._store, sync, mine)
             self._journal.ended([item.number])
         counts = {"adopted": found.count} if found.count else {}
         return self._told(item, "the org was asked for its keys", counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.refusals import keyed_digest, secret_of
@@ -11,7 +11,6 @@ from sfsync.jobs.from_org import Price, price, read_records, unread
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.state_rekey import compiled_sync
 from sfsync.state import care, snapshots
-from sfsync.state.snapshots import SnapshotInfo
 
 SAMPLES = 3
 
@@ -61,12 +60,10 @@ def state_rebuild_command(options: Options, name: str, *, yes: bool = False) -> 
             info.rows,
             calls=session.ledger.calls,
         )
-        return _rebuild(session, sync, info, result) if yes else result
+        return _rebuild(session, sync, result) if yes else result
 
 
-def _rebuild(
-    session: Session, sync: CompiledSync, info: SnapshotInfo, result: StateRebuildResult
-) -> StateRebuildResult:
+def _rebuild(session: Session, sync: CompiledSync, result: StateRebuildResult) -> StateRebuildResult:
     if result.allowed is not None and result.price.calls > result.allowed:
         raise RefusedError(
             f"reading {result.price.records:,} records takes {result.price.calls:,} API calls, and {result.allowed:,}"
@@ -78,18 +75,14 @@ def _rebuild(
     session.store.check_lease()  # reading may have taken long
     made = snapshots.replace_by(session.store, sync, table, session.run_id)
     session.ledger.flush()
-    return StateRebuildResult(
-        result.sync,
-        result.object,
-        result.price,
-        result.allowed,
-        True,
-        info.rows,
-        made.records,
-        made.created,
-        made.gone,
-        session.ledger.calls,
-        unread(sync),
+    return replace(
+        result,
+        done=True,
+        records=made.records,
+        created=made.created,
+        gone=made.gone,
+        calls=session.ledger.calls,
+        unread=unread(sync),
     )
 
 

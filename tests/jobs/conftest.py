@@ -260,13 +260,18 @@ def initialised(tmp_path_factory: pytest.TempPathFactory, running_org: Any) -> P
     return team.folder
 
 
-@pytest.fixture
-def ready(initialised: Path, team: Team) -> Team:
-    """A team with two accounts, three contacts, and an empty state."""
+def prepared(team: Team, initialised: Path) -> Team:
+    """The team with copies of the files that `initialised` made."""
     (team.folder / STATE).parent.mkdir(mode=0o700)
     for name in (WAREHOUSE, STATE):
         shutil.copy(initialised / name, team.folder / name)
     return team
+
+
+@pytest.fixture
+def ready(initialised: Path, team: Team) -> Team:
+    """A team with two accounts, three contacts, and an empty state."""
+    return prepared(team, initialised)
 
 
 def outcomes(result: Result, name: str) -> dict[str, int]:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from sfsync.cli.main import cli
 from sfsync.state.migrations import VERSION
-from tests.jobs.conftest import STATE, Team
+from tests.jobs.conftest import STATE, Team, prepared
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,10 +86,7 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
 def ran(tmp_path_factory: pytest.TempPathFactory, initialised: Path, running_org: Any) -> Path:
     """A team after a run, with an export; made once."""
     running_org.begin()
-    team = Team(tmp_path_factory.mktemp("ran") / "team", running_org)
-    (team.folder / STATE).parent.mkdir(mode=0o700)
-    for name in ("team.duckdb", STATE):
-        shutil.copy(initialised / name, team.folder / name)
+    team = prepared(Team(tmp_path_factory.mktemp("ran") / "team", running_org), initialised)
     team.run()
     done = call(team.folder, "state", "export", str(team.folder / "backup"))
     assert done.exit_code == 0, done.output

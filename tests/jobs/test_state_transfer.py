@@ -19,7 +19,7 @@ from sfsync.jobs.state_import import state_import_command
 from sfsync.ports import SystemClock
 from sfsync.state.lock import StateLock
 from sfsync.state.transfer import MANIFEST, ExportManifest
-from tests.jobs.conftest import STATE, Team, outcomes
+from tests.jobs.conftest import STATE, Team, outcomes, prepared
 from tests.jobs.test_recovery import crash
 from tests.jobs.test_state_care import everything
 
@@ -248,10 +248,7 @@ def test_what_is_no_whole_export_of_this_org_is_refused(
 def backup(tmp_path_factory: pytest.TempPathFactory, initialised: Path, running_org: Any) -> Path:
     """An export, made once."""
     running_org.begin()
-    team = Team(tmp_path_factory.mktemp("backup") / "team", running_org)
-    (team.folder / STATE).parent.mkdir(mode=0o700)
-    for name in ("team.duckdb", STATE):
-        shutil.copy(initialised / name, team.folder / name)
+    team = prepared(Team(tmp_path_factory.mktemp("backup") / "team", running_org), initialised)
     team.run()
     export(team)
     return team.folder / "backup"
