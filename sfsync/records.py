@@ -25,6 +25,7 @@ class Operation(StrEnum):
     UPSERT = "upsert"  # a key unknown to us, by external id, with the whole create payload
     UPDATE = "update"  # a record we know, by Id, with the fields that changed
     DELETE = "delete"  # a record we know, by Id
+    UNDELETE = "undelete"  # a record that a run deleted, by Id, out of the recycle bin
 
 
 class Outcome(StrEnum):
@@ -35,6 +36,7 @@ class Outcome(StrEnum):
     UPDATED = "updated"
     DELETED = "deleted"
     ALREADY_DELETED = "already_deleted"
+    RESTORED = "restored"
     UNCHANGED = "unchanged"
     REJECTED = "rejected"
     HELD = "held"
@@ -141,6 +143,7 @@ class Way(StrEnum):
     COLLECTIONS = "collections"  # at most 200 rows; up to five share one Composite call
     MULTIPART = "multipart"  # a Bulk 2.0 job created, filled and closed by one request
     BULK = "bulk"  # a full Bulk 2.0 job
+    SOAP = "soap"  # at most 200 Ids of the recycle bin
 
 
 @dataclass(frozen=True, slots=True)

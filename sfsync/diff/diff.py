@@ -64,6 +64,7 @@ class Changes:
     waiting: int
     gone: int  # known to be gone and skipped
     gone_stops: int  # known to be gone where the sync stops
+    undeletes: int = 0  # that taking a run back brings out of the recycle bin
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,30 @@ Invariant: only what still is as the run left it is touched: a field that was ch
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnRemoved
 from sfsync.diff import sql
-from sfsync.diff.diff import Changes, DiffContext, judged_to_changes
+from sfsync.diff.diff import Changes, DiffContext, judged_to_changes, shown_identity
+from sfsync.diff.refusals import secret_of
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.records import FieldRule, Send
+from sfsync.state import undo
 from sfsync.state.snapshots import SnapshotInfo
 from sfsync.state.undo import TABLE
+
+BIN_DAYS = 15
+"""How long a deleted record can be brought back, at most: a full bin loses the oldest earlier.
+
+Source: Salesforce Help, "Recycle Bin".
+"""
+
+_made = "(operation = 'undelete' OR (operation = 'create' AND _origin = 'created'))"
+"""Lines of records that the org has because of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class Leftover:
     unknown: int  # cells of which nobody knows what stood there before
     unmapped: tuple[str, ...]  # fields the sync no longer writes
     remade: int  # deleted by the run, and made anew by taking it back
+    masked: int  # cells of masked fields that the run wrote
+    masked_fields: tuple[str, ...]  # what of them the sync has
 
 
 def undo_sync(
@@ -52,17 +66,47 @@ def undo_sync(
     )
     db.execute(f"CREATE TABLE {judged} ({sql.judged_shape(sync)})")
     db.execute(f"INSERT INTO {judged} BY NAME {_restored(sync, standing, info.fields)}")
-    db.execute(f"INSERT INTO {judged} BY NAME {_remade(sync, lines, info.table)}")
+    in_bin = _in_bin(context, run_id)
+    db.execute(f"INSERT INTO {judged} BY NAME {_brought_back(sync, lines, info.table, in_bin)}")
+    db.execute(f"INSERT INTO {judged} BY NAME {_remade(sync, lines, info.table, in_bin)}")
     db.execute(f"CREATE VIEW {run_table('work', sync.name)} AS SELECT * FROM {judged}")
     db.execute(
         f"CREATE TABLE {run_table('removed', sync.name)} AS SELECT _key, _row AS _known_row"
-        f" FROM ({standing}) AS m WHERE operation = 'create'"
+        f" FROM ({standing}) AS m WHERE {_made}"
     )
     removed = int(db.value(f"SELECT count(*) FROM {run_table('removed', sync.name)}"))
-    rows = int(db.value(f"SELECT count(*) FROM {lines} WHERE operation <> 'create'"))
-    deleting = replace(sync, on_removed=OnRemoved.DELETE, delete_adopted=False)
+    rows = int(db.value(f"SELECT count(*) FROM {lines} WHERE operation NOT IN ('create', 'undelete')"))
+    deleting = replace(sync, on_removed=OnRemoved.DELETE, delete_adopted=True)
     changes = judged_to_changes(deleting, Staged(judged, True, rows), info, context, removed=removed)
-    return replace(changes, sync=sync, completing=0), _leftover(sync, lines, standing, info, context)
+    undeletes = _split_undeletes(sync, context)
+    changes = replace(
+        changes, sync=sync, completing=0, undeletes=undeletes, unchanged=changes.unchanged - undeletes
+    )
+    return changes, _leftover(sync, lines, standing, info, context)
+
+
+def _in_bin(context: DiffContext, run_id: str) -> bool:
+    """Whether what a run deleted can be in the org's recycle bin still."""
+    began = undo.began(context.store, run_id)
+    return began is None or context.store.clock.now() - began < timedelta(days=BIN_DAYS)
+
+
+def _split_undeletes(sync: CompiledSync, context: DiffContext) -> int:
+    """Leave `undelete:`, as the other tables of what is to be sent, where there is something to bring back; how many."""
+    db, work = context.db, run_table("work", sync.name)
+    where = (
+        f"_code IS NULL AND _op = 'undelete' AND _key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
+        f" AND _key NOT IN (SELECT _key FROM {run_table('waiting', sync.name)})"
+    )
+    found = int(db.value(f"SELECT count(*) FROM {work} WHERE {where}"))
+    if found:
+        shown = shown_identity(sync, secret_of(sync, context.store), "=")
+        texts = ", ".join(ident(rule.field) for rule in sync.rules)
+        db.execute(
+            f'CREATE TABLE {run_table("undelete", sync.name)} AS SELECT _key, _record_id AS "Id", {shown} AS _shown,'
+            f" _source_hash, _origin, {texts} FROM {work} WHERE {where} ORDER BY _key"
+        )
+    return found
 
 
 def _texts(rule: FieldRule) -> tuple[str, str]:
@@ -72,7 +116,7 @@ def _texts(rule: FieldRule) -> tuple[str, str]:
 
 
 def _undone_rules(sync: CompiledSync, have: frozenset[str]) -> list[FieldRule]:
-    return [r for r in sync.fields if r.on_update is not Send.NEVER and r.field in have]
+    return [r for r in sync.fields if r.on_update is not Send.NEVER and r.field in have and not r.pii]
 
 
 def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
@@ -106,19 +150,49 @@ def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
     )
 
 
-def _remade(sync: CompiledSync, lines: str, snapshot: str) -> str:
-    """Judged rows of creates in place of what the run deleted, where the key is free."""
+def deleted_rows(sync: CompiledSync, lines: str) -> str:
+    """SELECT of what is known of deleted records: `_key, _record_id, _origin, operation`, and as "Field=" each text.
+
+    lines: a relation of undo lines. The key is made anew of the texts: the sync may have got another identity since.
+    """
+    kept = {rule.field for rule in sync.rules if rule in sync.identity or not rule.pii}
     whole = ", ".join(
-        f"json_extract_string(texts, {literal('$.' + rule.field)}) AS {ident(rule.field + '=')}"
+        f"{_member(rule.field) if rule.field in kept else 'NULL::VARCHAR'} AS {ident(rule.field + '=')}"
         for rule in sync.rules
     )
-    free = f"_key NOT IN (SELECT _key FROM {snapshot} WHERE _gone_at IS NULL)"
-    # The key is made anew: the sync may have got another identity since.
     key = wire.key_text(sync.identity, [ident(rule.field + "=") for rule in sync.identity], DUCKDB)
-    inner = f"SELECT {whole} FROM {lines} AS u WHERE operation = 'delete'"
-    keyed = f"SELECT {key} AS _key, * FROM ({inner}) AS t"
+    inner = (
+        f"SELECT operation, _record_id, coalesce({_member(undo.ORIGIN)}, 'adopted') AS _origin, {whole}"
+        f" FROM {lines} AS u WHERE operation IN ('delete', 'lost')"
+    )
+    return f"SELECT {key} AS _key, * FROM ({inner}) AS t"
+
+
+def _member(name: str) -> str:
+    return f"json_extract_string(texts, {literal('$.' + name)})"
+
+
+def _free(snapshot: str) -> str:
+    """SQL condition of deleted records in whose place there is no other."""
+    return f"_key IS NOT NULL AND _key NOT IN (SELECT _key FROM {snapshot} WHERE _gone_at IS NULL)"
+
+
+def _brought_back(sync: CompiledSync, lines: str, snapshot: str, in_bin: bool) -> str:
+    """Judged rows of what can come out of the recycle bin."""
+    texts = ", ".join(f"{ident(rule.field + '=')} AS {ident(rule.field)}" for rule in sync.rules)
+    return (
+        f"SELECT * EXCLUDE (operation), 'undelete' AS _op, FALSE AS _open, {texts} FROM ({deleted_rows(sync, lines)}) AS d"
+        f" WHERE {in_bin} AND operation = 'delete' AND {_free(snapshot)}"
+    )
+
+
+def _remade(sync: CompiledSync, lines: str, snapshot: str, in_bin: bool) -> str:
+    """Judged rows of creates in place of what is no longer in the bin."""
     sent = ", ".join(sql.sent_on_create(sync))
-    return f"SELECT *, 'upsert' AS _op, {sent} FROM ({keyed}) AS d WHERE _key IS NOT NULL AND {free}"
+    return (
+        f"SELECT * EXCLUDE (operation, _record_id, _origin), 'upsert' AS _op, {sent} FROM ({deleted_rows(sync, lines)}) AS d"
+        f" WHERE (NOT {in_bin} OR operation = 'lost') AND {_free(snapshot)}"
+    )
 
 
 def _leftover(
@@ -135,16 +209,32 @@ def _leftover(
     cells_moved, cells_unknown = context.db.execute(
         f"SELECT {sums} FROM ({standing}) AS m WHERE operation = 'update'"
     )[0]
-    total, there, adopted, deleted = context.db.execute(
-        f"SELECT count(*) FILTER (WHERE operation IN ('update', 'create')), (SELECT count(*) FROM ({standing}) AS m"
-        " WHERE operation IN ('update', 'create')), count(*) FILTER (WHERE operation = 'adopt'),"
+    there = "operation IN ('update', 'create', 'undelete')"
+    total, standing_now, adopted, deleted = context.db.execute(
+        f"SELECT count(*) FILTER (WHERE {there}), (SELECT count(*) FROM ({standing}) AS m WHERE {there}), count(*) FILTER (WHERE operation = 'adopt'),"
         f" (SELECT count(*) FROM {run_table('upsert', sync.name)}) FROM {lines}"
     )[0]
     names = context.db.execute(
         f"SELECT DISTINCT unnest(json_keys(texts)) AS name FROM {lines} WHERE operation = 'update' ORDER BY name"
     )
     mapped = {rule.field for rule in rules}
-    unmapped = tuple(name for (name,) in names if name not in mapped)
+    masked = tuple(rule.field for rule in sync.fields if rule.pii)
+    unmapped = tuple(name for (name,) in names if name not in mapped and name not in masked)
     return Leftover(
-        int(adopted), int(total) - int(there), int(cells_moved), int(cells_unknown), unmapped, int(deleted)
+        adopted=int(adopted),
+        missing=int(total) - int(standing_now),
+        moved=int(cells_moved),
+        unknown=int(cells_unknown),
+        unmapped=unmapped,
+        remade=int(deleted),
+        masked=_masked(masked, lines, context),
+        masked_fields=masked,
     )
+
+
+def _masked(masked: tuple[str, ...], lines: str, context: DiffContext) -> int:
+    """How many cells of masked fields a run wrote."""
+    if not masked:
+        return 0
+    written = " + ".join(f"count(json_extract(texts, {literal('$.' + name)}))" for name in masked)
+    return int(context.db.value(f"SELECT {written} FROM {lines} WHERE operation = 'update'"))

@@ -1,4 +1,4 @@
-"""Which of the keys that an unanswered create had are in the org.
+"""Which of the records that an unanswered request was about are in the org.
 
 Owns:      the queries, and the table of what they found.
 Does not:  write the state (recovery does).
@@ -17,12 +17,14 @@ from urllib.parse import quote
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.undo import deleted_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.jobs.session import Session
 from sfsync.salesforce.encode import NUMBERS
 from sfsync.salesforce.query import query, soql
-from sfsync.state import snapshots
+from sfsync.salesforce.recycle_bin import live_ids
+from sfsync.state import snapshots, undo
 from sfsync.state.journal import OpenIntent
 
 _MOST_KEYS, _MOST_CHARACTERS = 200, 10_000  # as they stand in a URL
@@ -52,6 +54,26 @@ def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found
         for page in query(session.door, statement):
             records += [{"id": record["Id"], "text": str(record[rule.field])} for record in page]
     return _table(session, sync, records, keys)
+
+
+def restored_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found:
+    """Ask for the Ids of an undelete that was never answered; rows as `snapshots.record_undeletes` takes them."""
+    ids = [line.split(" ", 1)[1] for line in item.intent.keys or ()]
+    live = live_ids(session.door, sync.object, ids)
+    # Of the lines of a record, the last is of the delete that was to be taken back.
+    lines = (
+        f"(SELECT operation, id AS _record_id, CAST(texts AS JSON) AS texts FROM {undo.TABLE} WHERE sync = ?"
+        " AND operation = 'delete' AND id IN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')))"
+        " QUALIFY row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1)"
+    )
+    texts = ", ".join(f"{ident(rule.field + '=')} AS {ident(rule.field)}" for rule in sync.rules)
+    known = f"SELECT _key FROM {snapshots.table_of(sync.name)} WHERE _gone_at IS NULL"
+    session.db.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS SELECT _key, _record_id, _origin, {texts}"
+        f" FROM ({deleted_rows(sync, lines)}) AS d WHERE _key IS NOT NULL AND _key NOT IN ({known})",
+        [sync.name, json.dumps(sorted(live))],
+    )
+    return Found(_TABLE, int(session.db.value(f"SELECT count(*) FROM {_TABLE}")))
 
 
 def _table(

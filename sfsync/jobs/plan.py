@@ -78,12 +78,12 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
 def _packed(
     session: Session, found: Sequence[tuple[Changes, tuple[guards.Refusal, ...]]]
 ) -> tuple[SyncPlan, ...]:
-    learned = history.learned(session.store, "collection_rows")
+    learned, call = history.learned(session.store, "collection_rows"), 0
     items: list[SyncPlan] = []
-    call = 0
     for changes, refusals in found:
-        chunk = int(learned.get(changes.sync.object, MAX_COLLECTION_ROWS))
-        batches = pack_sync(changes.sync, session.db, chunk=chunk, first_call=call)
+        sync = changes.sync
+        chunk = int(learned.get(sync.object, MAX_COLLECTION_ROWS))
+        batches = pack_sync(sync, session.db, chunk=chunk, first_call=call, undeletes=changes.undeletes)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
         items.append(describe_sync(changes, refusals, batches, session.db))
     return tuple(items)

@@ -19,7 +19,7 @@ from sfsync.errors import MASK as HIDDEN
 from sfsync.errors import registered
 from sfsync.ports import Journal
 from sfsync.records import Operation
-from sfsync.state import rejected, snapshots
+from sfsync.state import rejected, snapshots, undo
 from sfsync.state.store import StateStore
 
 _DOUBT = (
@@ -28,7 +28,13 @@ _DOUBT = (
 )
 """Rows whose update may stand in the org although nobody said so."""
 
-_ACTION = {Operation.UPSERT: "create", Operation.UPDATE: "update", Operation.DELETE: "delete"}
+_GOOD = ("created", "adopted", "updated", "deleted", "already_deleted", "restored")
+_ACTION = {
+    Operation.UPSERT: "create",
+    Operation.UPDATE: "update",
+    Operation.DELETE: "delete",
+    Operation.UNDELETE: "undelete",
+}
 
 
 class StateRecorder:
@@ -49,16 +55,17 @@ class StateRecorder:
             )
         }
         with db.transaction():
-            if found & {"created", "adopted", "updated", "deleted", "already_deleted"}:
-                good = self._rows(
-                    sync, operation, part, "'created', 'adopted', 'updated', 'deleted', 'already_deleted'"
-                )
+            if found & set(_GOOD):
+                good = self._rows(sync, operation, part, ", ".join(map(literal, _GOOD)))
                 self._succeeded(sync, operation, good)
             if "adopted" in found:
                 snapshots.forget_other_keys(self._store, sync, self._rows(sync, operation, part, "'adopted'"))
             if "gone" in found:
                 gone = self._rows(sync, operation, part, "'gone'")
-                snapshots.record_gone(self._store, sync, gone, self._run_id)
+                if operation is Operation.UNDELETE:
+                    undo.lose(self._store, gone)
+                else:
+                    snapshots.record_gone(self._store, sync, gone, self._run_id)
             if operation is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
                 doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
                 snapshots.record_unknown(self._store, sync, doubtful)
@@ -77,12 +84,15 @@ class StateRecorder:
                 snapshots.record_updates(self._store, sync, rows, self._run_id)
             case Operation.DELETE:
                 snapshots.record_deletes(self._store, sync, rows, self._run_id)
+            case Operation.UNDELETE:
+                snapshots.record_undeletes(self._store, sync, rows, self._run_id)
         rejected.clear(self._store, sync.name, rows)
 
     def _rows(
         self, sync: CompiledSync, operation: Operation, part: int, outcomes: str, more: str = "TRUE"
     ) -> str:
         texts = "" if operation is Operation.DELETE else _texts(sync) + ", t._source_hash,"
+        texts += " t._origin," if operation is Operation.UNDELETE else ""
         return (
             f"(SELECT {texts} t._key, o._record_id, o._created, o.outcome = 'deleted' AS _mine FROM {run_table(operation.value, sync.name)} AS t"
             f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"

@@ -19,7 +19,7 @@ from sfsync.diff.refusals import secret_of
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import InterruptedRunError, RefusedError
-from sfsync.jobs.found import keys_in_org
+from sfsync.jobs.found import keys_in_org, restored_in_org
 from sfsync.jobs.sending import push_context
 from sfsync.jobs.session import Session
 from sfsync.push.result_files import Known, discard, read_file, rebuild
@@ -162,6 +162,8 @@ class _Recovery:
         intent = item.intent
         if intent.operation is Operation.UPSERT:
             return self._look_up(item, sync)
+        if intent.operation is Operation.UNDELETE:
+            return self._look_for_restored(item, sync)
         if intent.keys is None or intent.operation is Operation.DELETE:
             # Of a record that may be deleted nothing is known; of a job that is gone, not even which records.
             rows = self._nothing_known(sync, None if intent.keys is None else item)
@@ -188,6 +190,15 @@ class _Recovery:
             self._journal.ended([item.number])
         counts = {"adopted": found.count} if found.count else {}
         return self._told(item, "the org was asked for its keys", counts)
+
+    def _look_for_restored(self, item: OpenIntent, sync: CompiledSync) -> Recovered:
+        """Of records that may be out of the recycle bin by now, those are that the org has."""
+        found = restored_in_org(self._session, sync, item)
+        with self._session.db.transaction():
+            snapshots.record_undeletes(self._store, sync, found.rows, self._session.run_id)
+            self._journal.ended([item.number])
+        counts = {"restored": found.count} if found.count else {}
+        return self._told(item, "the org was asked for its records", counts)
 
     def _nothing_known(self, sync: CompiledSync, item: OpenIntent | None) -> str:
         fields = "".join(f", '' AS {ident(rule.field)}" for rule in sync.fields)

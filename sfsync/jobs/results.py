@@ -141,8 +141,9 @@ def write_rejected(session: Session, sync: CompiledSync) -> None:
         path.unlink()
 
 
-def write_successes(session: Session, sync: CompiledSync) -> None:
+def write_successes(session: Session, item: SyncPlan) -> None:
     """Leave target/results/<sync>.csv with the successful outcomes of this run (`results: all`)."""
+    sync = item.sync
     path = session.workspace.target / "results" / f"{sync.name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     at = literal(session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -152,7 +153,8 @@ def write_successes(session: Session, sync: CompiledSync) -> None:
         f' AS {ident(key)}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t"
         f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
-        " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted')"
+        " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted', 'restored')"
         for operation in Operation
+        if operation is not Operation.UNDELETE or item.changes.undeletes
     ]
     session.db.copy_csv(" UNION ALL ".join(parts), path)

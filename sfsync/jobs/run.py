@@ -117,7 +117,7 @@ def _finish(
     for item in plan.syncs:
         write_rejected(session, item.sync)
         if item.sync.results_all and not item.refusals:
-            write_successes(session, item.sync)
+            write_successes(session, item)
     if context.stale_contract:
         contracts.forget(store)
     session.ledger.flush()

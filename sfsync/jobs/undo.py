@@ -42,7 +42,7 @@ class Undoing:
         """The way back of one sync."""
         context = DiffContext(session.db, session.store, DUCKDB, upstream, session.db.memory_limit)
         found, left = undo_sync(sync, info, context, self.run_id)
-        for line in _told(left):
+        for line in _told(left, found, self.run_id):
             self._warn(f"sync '{sync.name}': {line}")
         if found.deletes:
             self._warn(
@@ -62,8 +62,14 @@ def _run_meant(session: Session, asked: str) -> str:
     raise StateError(what, fix=listed if known else "no run of this state has changed anything yet")
 
 
-def _told(left: Leftover) -> list[str]:
+def _told(left: Leftover, found: Changes, run_id: str) -> list[str]:
     out = []
+    if found.undeletes:
+        out.append(
+            f"{plural(found.undeletes, 'deleted record')} would come out of the recycle bin with their Ids, and what was"
+            " deleted along with them. What is no longer in it is not made anew by this plan, but by the next one of"
+            f" `--undo {run_id}`"
+        )
     if left.remade:
         out.append(
             f"{plural(left.remade, 'deleted record')} would be made anew, with a new Id: children and fields that this"
@@ -77,6 +83,13 @@ def _told(left: Leftover) -> list[str]:
         out.append(f"{plural(left.moved, 'cell')} were changed again since, and stay")
     if left.unknown:
         out.append(f"{plural(left.unknown, 'cell')} stay: what stood there before is not known")
+    if left.masked:
+        out.append(
+            f"{plural(left.masked, 'cell')} of masked fields stay ({', '.join(left.masked_fields)}): of a field with"
+            " `pii: true` no text is kept"
+        )
+    if left.remade and left.masked_fields:
+        out.append(f"records that are made anew lack their masked fields: {', '.join(left.masked_fields)}")
     if left.unmapped:
         out.append(f"no longer written by this sync, so not restored: {', '.join(left.unmapped)}")
     return out

@@ -1,7 +1,7 @@
 """Deleting rows: into the recycle bin, with what hangs on them.
 
 Owns:      the delete operation of the write path: which Ids, what blocks, what cascades, which lookups are cleared.
-Does not:  hard delete, undelete, or purge the bin.
+Does not:  hard delete, undelete, or purge the bin (undelete).
 Invariant: a deleted record keeps its fields and says IsDeleted = true; nothing points at a record that went with it.
 """
 
@@ -19,6 +19,8 @@ from sfsync.local_org.store import Store, literal, quoted, table
 from sfsync.local_org.write_sql import fail
 
 _NUMBERS = itertools.count(1)
+BIN = "org.bin"
+"""What each delete took along: of records that went with their parent, and of lookups that it cleared."""
 
 
 def children(store: Store, parent: SObject) -> Iterator[tuple[SObject, Field]]:
@@ -97,6 +99,11 @@ def bin_rows(
     for child, field in children(store, sobject):
         points = f"{quoted(field.name)} IN (SELECT id FROM {gone}) AND IsDeleted = 'false'"
         hit = cursor.execute(f"SELECT count(*) FROM {table(child.name)} WHERE {points}").fetchall()[0][0]
+        if hit:
+            cursor.execute(
+                f"INSERT INTO {BIN} SELECT {quoted(field.name)}, {literal(child.name)}, Id, {literal(field.name)}"
+                f" FROM {table(child.name)} WHERE {points}"
+            )
         if hit and field.cascade_delete:
             below = f"SELECT Id AS id FROM {table(child.name)} WHERE {points}"
             bin_rows(store, cursor, child, below, now, user_id)

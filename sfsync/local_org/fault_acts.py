@@ -152,7 +152,7 @@ async def _broken_off(
 def _looks_whole(body: bytes, share: float) -> bytes:
     """A share of the body; of CSV, whole records, at least the header."""
     wanted = int(len(body) * share)
-    if body.lstrip()[:1] in (b"{", b"[", b""):
+    if body.lstrip()[:1] in (b"{", b"[", b"<", b""):
         return body[:wanted]
     end = first = 0
     quotes = 0

@@ -60,7 +60,7 @@ class Rule:
         wanted, _, part = self.match.rpartition(" ")
         if part in _METHODS:
             wanted, part = part, ""
-        if self.fault in _ONLY_DATA and not path.startswith("/services/data/v"):
+        if self.fault in _ONLY_DATA and not path.startswith(("/services/data/v", "/services/Soap/")):
             return False  # nothing else is signed or counted, and a rule must not be used up by a sign-in
         if self.fault == "sign_in_refused" and path != "/services/oauth2/token":
             return False

@@ -3,7 +3,8 @@
 Owns:      what is asked of a request before its handler runs, and what is noted after.
 Does not:  know a resource.
 Invariant: a request below /services/data/vNN.0/ is counted once, journaled once, and never answered unsigned; its
-           line is in the journal before its client can know that it has ended.
+           line is in the journal before its client can know that it has ended. One in SOAP is too: its own routes
+           look at the token and count.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ OLDEST, NEWEST = 42, 67
 _RETIRED = 30
 """The newest version that the platform itself has retired; what is between is alive there, but not offered here."""
 
+SOAP = "/services/Soap/"
 _DATA = re.compile(r"/services/data/v(\d+)\.(\d+)(/.*)?")
 _KINDS = (
     ("token", re.compile(r"/services/oauth2/token")),
@@ -43,6 +45,7 @@ _KINDS = (
     ("rows", re.compile(r"/services/data/v[\d.]+/sobjects/")),
     ("limits", re.compile(r"/services/data/v[\d.]+/limits")),
     ("versions", re.compile(r"/services/data/?$")),
+    ("soap", re.compile(r"/services/Soap/")),
 )
 
 
@@ -89,12 +92,12 @@ class Gate:
             return
         method = _method(scope)
         scope["org.request"] = number = self.org.journal.next_number()
-        entry = _Entry(self.org.journal, number, method, path)
+        scope["org.entry"] = entry = _Entry(self.org.journal, number, method, path)
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._own_headers(entry)]
+                message["headers"] = [*message.get("headers", ()), *self._own_headers(entry, path)]
             elif not message.get("more_body", False):
                 entry.write()
             await send(message)
@@ -114,9 +117,10 @@ class Gate:
         finally:
             entry.write()
 
-    def _own_headers(self, entry: _Entry) -> list[tuple[bytes, bytes]]:
+    def _own_headers(self, entry: _Entry, path: str) -> list[tuple[bytes, bytes]]:
         found = [(b"date", formatdate(self.org.now(), usegmt=True).encode())]
-        if entry.counted or entry.limited:
+        # An answer in SOAP tells the allocation in its own header.
+        if (entry.counted or entry.limited) and not path.startswith(SOAP):
             found.append((b"sforce-limit-info", self.org.limits.header().encode()))
         return found
 
@@ -139,6 +143,11 @@ class Gate:
             ApiError: 401, 404 or 410.
         """
         path = scope["path"]
+        if path.startswith(
+            SOAP
+        ):  # its token stands in the body: soap_routes looks at it, and counts the call
+            scope["org.expired"] = rule is not None and rule.fault == "expired_token"
+            return
         matched = _DATA.match(path)
         needs_token = matched is not None or path.startswith("/id/") or path.rstrip("/").endswith("/userinfo")
         if not needs_token:

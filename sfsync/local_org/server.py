@@ -48,7 +48,11 @@ from sfsync.ports import write_private
 
 STATE_FILE = "server.json"
 MAX_BODY = 50 * 1024 * 1024
-_OTHER_ROUTES = ("sfsync.local_org.soql_routes", "sfsync.local_org.bulk_routes")
+_OTHER_ROUTES = (
+    "sfsync.local_org.soql_routes",
+    "sfsync.local_org.bulk_routes",
+    "sfsync.local_org.soap_routes",
+)
 _SEASONS = ("Spring", "Summer", "Winter")
 
 

@@ -37,6 +37,7 @@ _TABLES = (
          texts VARCHAR[])""",
     """CREATE TABLE IF NOT EXISTS org.write_files (call BIGINT, job VARCHAR, start BIGINT, rows BIGINT, operation VARCHAR,
          delimiter VARCHAR)""",
+    "CREATE TABLE IF NOT EXISTS org.bin (parent VARCHAR, object VARCHAR, id VARCHAR, field VARCHAR)",
 )
 
 
@@ -150,7 +151,7 @@ class Store:
             with self.write() as cursor:
                 for sobject in self.contract.objects:
                     cursor.execute(f"DELETE FROM {table(sobject.name)}")
-                for name in ("requests", "write_calls", "writes", "write_files"):
+                for name in ("requests", "write_calls", "writes", "write_files", "bin"):
                     cursor.execute(f"DELETE FROM org.{name}")
             for action in self.on_reset:
                 action()

@@ -21,6 +21,7 @@ from sfsync.salesforce.limits import (
     MAX_COLLECTION_ROWS,
     MAX_COMPOSITE_COLLECTIONS,
     MAX_MULTIPART_CHARACTERS,
+    MAX_UNDELETE_IDS,
 )
 
 COMPOSITE_BYTES = 4_000_000
@@ -28,6 +29,9 @@ COMPOSITE_BYTES = 4_000_000
 
 JOB_BLOCK = 200
 """Rows that are never parted between two jobs; even the longest rows the platform takes stay under a job's size."""
+
+ID_BYTES = 38
+"""An Id in XML, and the element around it."""
 
 DELETE_BYTES = 19
 """An Id in a URL, and the comma after it."""
@@ -61,14 +65,23 @@ def sent_rules(sync: CompiledSync, operation: Operation) -> tuple[FieldRule, ...
     return ()
 
 
-def pack_sync(sync: CompiledSync, db: DuckDB, *, chunk: int, first_call: int) -> tuple[Batch, ...]:
-    """The batches of one sync: creates and updates first, then deletes.
+def pack_sync(
+    sync: CompiledSync, db: DuckDB, *, chunk: int, first_call: int, undeletes: int = 0
+) -> tuple[Batch, ...]:
+    """The batches of one sync: what comes out of the bin, creates and updates, then deletes.
 
     Args:
         chunk: rows per Collections request, as learned for the object.
         first_call: the number of the first call; later ones count on from it.
+        undeletes: records to be brought back.
     """
-    writes: list[Batch] = []
+    writes = [
+        Batch(
+            sync.name, sync.object, Operation.UNDELETE, Way.SOAP, 0, first, last, ID_BYTES * (last - first), 1
+        )
+        for first in range(0, undeletes, MAX_UNDELETE_IDS)
+        for last in (min(first + MAX_UNDELETE_IDS, undeletes),)
+    ]
     for operation in (Operation.UPSERT, Operation.UPDATE):
         writes += _pack(sync, operation, db, chunk)
     deletes = list(_pack(sync, Operation.DELETE, db, chunk))

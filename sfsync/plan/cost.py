@@ -59,8 +59,8 @@ def job_calls(way: Way, operation: Operation) -> int:
 
 
 def batches_of(batch: Batch) -> int:
-    """Daily Bulk batches that a batch of the plan counts as; none when it goes by Collections."""
-    return 0 if batch.way is Way.COLLECTIONS else bulk_batches(batch.rows)
+    """Daily Bulk batches that a batch of the plan counts as; none when it goes by no job."""
+    return 0 if batch.way in (Way.COLLECTIONS, Way.SOAP) else bulk_batches(batch.rows)
 
 
 def price_collections(rows: int, chunk: int) -> Price:

@@ -63,10 +63,11 @@ def _findings(c: Changes) -> Iterator[tuple[str, str, str]]:
             f"would delete {c.deletes:,} records; max_deletes is {guards.max_deletes:,}",
             "guards.max_deletes",
         )
-    if guards.max_creates is not None and c.upserts > guards.max_creates:
+    made = c.upserts + c.undeletes
+    if guards.max_creates is not None and made > guards.max_creates:
         yield (
             "max_creates",
-            f"would create {c.upserts:,} records; max_creates is {guards.max_creates:,}",
+            f"would {'create or restore' if c.undeletes else 'create'} {made:,} records; max_creates is {guards.max_creates:,}",
             "guards.max_creates",
         )
     yield from _shares(c)

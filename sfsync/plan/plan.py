@@ -79,7 +79,8 @@ class SyncPlan:
 
     @property
     def has_changes(self) -> bool:
-        return bool(self.changes.upserts or self.changes.updates or self.changes.deletes)
+        c = self.changes
+        return bool(c.upserts or c.updates or c.deletes or c.undeletes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +188,11 @@ def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
         Operation.UPSERT: changes.upserts,
         Operation.UPDATE: changes.updates,
         Operation.DELETE: changes.deletes,
+        Operation.UNDELETE: changes.undeletes,
     }
     for operation in (operation for operation in Operation if counts.get(operation)):
         few = f"FROM {run_table(operation.value, sync.name)} ORDER BY _key LIMIT {SAMPLES}"
-        if operation is Operation.DELETE:
+        if operation in (Operation.DELETE, Operation.UNDELETE):
             out += [Sample(shown, operation, {}) for (shown,) in db.execute(f"SELECT _shown {few}")]
             continue
         rules = sync.rules if operation is Operation.UPSERT else sync.fields

@@ -93,7 +93,7 @@ def _with_upstream(
 def _most(item: SyncPlan, size: int) -> dict[Operation, int]:
     """How many rows of each operation the first `size` are, in the order in which they are sent."""
     out = {}
-    for operation in (Operation.UPSERT, Operation.UPDATE):
+    for operation in (Operation.UNDELETE, Operation.UPSERT, Operation.UPDATE):
         rows = max((batch.last for batch in item.batches if batch.operation is operation), default=0)
         out[operation] = min(rows, size)
         size -= out[operation]
@@ -116,6 +116,8 @@ def _reach(
         )
         key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)
         for operation, rows in out.items():
+            if not rows:
+                continue
             first = context.db.value(
                 f"SELECT min(t.rowid) FROM {run_table(operation.value, item.sync.name)} AS t"
                 f" WHERE t.rowid < {rows} AND t.{ident(rule.field)} <> '' AND {key} IN ({later})"
@@ -132,7 +134,9 @@ def _first(item: SyncPlan, rows: dict[Operation, int]) -> SyncPlan:
         if batch.first >= last:
             continue
         way, call = Way.COLLECTIONS, -1
-        if batch.way is not Way.COLLECTIONS and item.sync.api is Api.BULK:
+        if batch.way is Way.SOAP:
+            way, call = Way.SOAP, -2 - len(out)
+        elif batch.way is not Way.COLLECTIONS and item.sync.api is Api.BULK:
             way, call = Way.MULTIPART, -2 - len(out)
         size = batch.bytes * (last - batch.first) // batch.rows
         out.append(replace(batch, last=last, way=way, call=call, bytes=size))

@@ -1,4 +1,4 @@
-"""Sending rows by sObject Collections: one call of up to five requests, answered row by row.
+"""Sending rows by sObject Collections, one call of up to five requests, and by undelete, which answers alike: row by row.
 
 Owns:      building the requests from the run's file, reading the answer into outcomes, splitting what is too large.
 Does not:  choose this way (plan) or decide repeats (retry).
@@ -19,7 +19,7 @@ from sfsync.push import isolate, retry
 from sfsync.push.context import PushContext, intent_of, outcome_sql, settle
 from sfsync.push.lanes import ClosingError, Pause, Talk, call
 from sfsync.records import Batch, Operation, Way
-from sfsync.salesforce import encode, rest
+from sfsync.salesforce import encode, recycle_bin, rest
 from sfsync.salesforce.door import Answer
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS
@@ -118,8 +118,13 @@ def _pieces(context: PushContext, batch: Batch) -> Iterator[Piece]:
 
 
 def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    for start in range(0, len(pieces), MAX_COMPOSITE_COLLECTIONS):
-        yield pieces[start : start + MAX_COMPOSITE_COLLECTIONS]
+    size = _requests_a_call(pieces[0].operation) if pieces else 1
+    for start in range(0, len(pieces), size):
+        yield pieces[start : start + size]
+
+
+def _requests_a_call(operation: Operation) -> int:
+    return 1 if operation is Operation.UNDELETE else MAX_COMPOSITE_COLLECTIONS
 
 
 def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Talk[bool]:
@@ -264,7 +269,9 @@ def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
     requests = _requests(context, pieces)
 
     def run() -> Answer:
-        if len(requests) == 1:
+        if requests[0].operation is Operation.UNDELETE:
+            answer = recycle_bin.undelete(context.door, requests[0].object, requests[0].ids)
+        elif len(requests) == 1:
             answer = rest.send_collection(context.door, requests[0])
         else:
             answer = rest.send_composite(context.door, requests)
@@ -326,7 +333,7 @@ def _requests(context: PushContext, pieces: list[Piece]) -> list[rest.Collection
         )
         spec = context.syncs[sync]
         text = "string_agg(\"Id\", ',' ORDER BY _ord)"
-        if operation is not Operation.DELETE:
+        if operation in (Operation.UPSERT, Operation.UPDATE):
             by_id = operation is Operation.UPDATE
             record = encode.json_record(spec.object, sent_rules(spec, operation), by_id=by_id)
             text = encode.json_array(record, "_ord")
@@ -336,7 +343,7 @@ def _requests(context: PushContext, pieces: list[Piece]) -> list[rest.Collection
 
 def _request(context: PushContext, piece: Piece, number: int, text: str) -> rest.Collection:
     sync, reference = context.syncs[piece.sync], f"r{number}"
-    if piece.operation is Operation.DELETE:
+    if piece.operation in (Operation.DELETE, Operation.UNDELETE):
         return rest.Collection(
             piece.operation, sync.object, piece.rows, ids=tuple(text.split(",")), reference_id=reference
         )
@@ -420,11 +427,12 @@ def _isolate(context: PushContext, sync: str, operation: Operation, within: str)
         context.events.log(
             "info", f"{sync}: {sum(map(len, groups)):,} rows go again in groups of {len(groups[0])}"
         )
-        for start in range(0, len(groups), MAX_COMPOSITE_COLLECTIONS):
+        size = _requests_a_call(operation)
+        for start in range(0, len(groups), size):
             if not calls:
                 return
             calls -= 1
-            some = groups[start : start + MAX_COMPOSITE_COLLECTIONS]
+            some = groups[start : start + size]
             isolate.forget(context, sync, operation, [row for rows in some for row in rows])
             pieces = [Piece(sync, operation, isolate.among(rows), len(rows)) for rows in some]
             yield from _send(context, pieces, allowance)

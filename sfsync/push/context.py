@@ -173,11 +173,13 @@ def intent_of(
     spec, table = context.syncs[sync], run_table(operation.value, sync)
     rules = sent_rules(spec, operation)
     keys = None
+    # A record of the recycle bin is looked for by its Id: its key is not in the snapshot.
+    key = '"Id"' if operation is Operation.UNDELETE else "_key"
     if where is not None:
         bits = " || ".join(f"CASE WHEN {ident(rule.field)} IS NULL THEN '0' ELSE '1' END" for rule in rules)
         chosen = " UNION ALL ".join(f"SELECT rowid AS _ord, * FROM {table} WHERE {one}" for one in where)
         listed = context.db.value(
-            f"SELECT list({bits or literal('')} || ' ' || _key ORDER BY _ord) FROM ({chosen}) AS c"
+            f"SELECT list({bits or literal('')} || ' ' || {key} ORDER BY _ord) FROM ({chosen}) AS c"
         )
         keys = tuple(listed or ())
     return Intent(sync, spec.object, operation, way, rows, tuple(rule.field for rule in rules), keys)
@@ -221,6 +223,7 @@ def outcome_sql(operation: Operation, success: str, created: str, action: str) -
         Operation.UPSERT: f"CASE WHEN {created} THEN 'created' ELSE 'adopted' END",
         Operation.UPDATE: "'updated'",
         Operation.DELETE: "'deleted'",
+        Operation.UNDELETE: "'restored'",
     }[operation]
     return (
         f"CASE WHEN {success} THEN {good} ELSE CASE {action} WHEN 'gone' THEN 'gone'"

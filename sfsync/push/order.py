@@ -21,7 +21,7 @@ from sfsync.push.context import PushContext, RefersTo
 from sfsync.records import Batch, Operation
 
 NOT_THERE = "'rejected', 'failed', 'waiting', 'deferred', 'stopped', 'submitted', 'in_doubt'"
-"""Outcomes of a parent's create that leave its children nothing to point at."""
+"""Outcomes of a parent's create, or of its way out of the bin, that leave its children nothing to point at."""
 
 
 UNLOCKED = ("OwnerId", "RecordTypeId")
@@ -81,7 +81,10 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
     outcomes, skip = run_table("outcome", sync.name), run_table("skip", sync.name)
     before = int(db.value(f"SELECT count(*) FROM {skip}"))
     for rule, parent in parent_links(sync, upstream):
-        missing = f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE _op = 'upsert' AND outcome IN ({NOT_THERE})"
+        missing = (
+            f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE (_op IN ('upsert', 'undelete')"
+            f" AND outcome IN ({NOT_THERE})) OR (_op = 'undelete' AND outcome = 'gone')"
+        )
         if not db.value(f"SELECT count(*) FROM ({missing}) AS m"):
             continue
         key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)

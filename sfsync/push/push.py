@@ -94,7 +94,7 @@ def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk
                 yield from finish_jobs(context, jobs)
                 busy = frozenset()
             for batches in calls:
-                if batches[0].way is Way.COLLECTIONS:
+                if batches[0].way in (Way.COLLECTIONS, Way.SOAP):
                     yield from push_call(context, batches)
                 else:
                     yield from start_job(context, batches[0], jobs)

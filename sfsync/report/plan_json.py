@@ -58,6 +58,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
             "update": c.updates,
             "fields": c.updated_fields,
             "delete": c.deletes,
+            "restore": c.undeletes,
             "delete_adopted": c.adopted_deletes,
             "removed_kept": c.removed_kept,
             "removed_held_back": c.removals_held_back,

@@ -21,7 +21,7 @@ MAX_CHARACTERS = 60_000
 
 # Entities, not backslashes: they mean the same inside the HTML of <summary>, and never are structure.
 _SPECIAL = re.compile(r"[&<>|@#`*~\[\]\\]|(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])")
-_SIGN = {Operation.UPSERT: "+", Operation.UPDATE: "!", Operation.DELETE: "-"}
+_SIGN = {Operation.UPSERT: "+", Operation.UPDATE: "!", Operation.DELETE: "-", Operation.UNDELETE: "+"}
 _VALUE = 160
 
 
@@ -81,7 +81,7 @@ def _head(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-_COLUMNS = ("create", "update", "delete", "unchanged", "rejected", "held", "waiting", "gone")
+_COLUMNS = ("create", "update", "delete", "unchanged", "restore", "rejected", "held", "waiting", "gone")
 
 
 def _table(plan: Plan) -> list[str]:
@@ -95,6 +95,7 @@ def _table(plan: Plan) -> list[str]:
                 c.updates,
                 c.deletes,
                 c.unchanged,
+                c.undeletes,
                 c.refused,
                 c.held,
                 c.waiting,
@@ -124,6 +125,7 @@ def _details(item: SyncPlan) -> str:
     summary = (
         f"{escaped(item.sync.name)}: {number(c.upserts)} new, {number(c.updates)} to update"
         f" ({plural(c.updated_fields, 'field')}), {number(c.deletes)} to delete, {number(c.refused)} rejected"
+        f"{f', {number(c.undeletes)} to restore' if c.undeletes else ''}"
     )
     return "\n".join(["<details>", f"<summary>{summary}</summary>", "", *body, "</details>", "", ""])
 
@@ -172,7 +174,7 @@ def _sample_lines(item: SyncPlan) -> list[str]:
         for field, (before, after) in sample.changes.items():
             lines.append(f"{sign}   {field}: {change(sample.operation, before, after, _VALUE)}")
     c = item.changes
-    more = c.upserts + c.updates + c.deletes - len(item.samples)
+    more = c.upserts + c.undeletes + c.updates + c.deletes - len(item.samples)
     if more > 0:
         lines.append(f"# and {number(more)} more")
     longest = max((len(run) for run in re.findall(r"`+", "\n".join(lines))), default=0)

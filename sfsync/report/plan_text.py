@@ -13,8 +13,13 @@ from sfsync.report import plan_values
 from sfsync.report.page import Page, Style
 from sfsync.report.words import listed, number, plural, safe, value, values
 
-SYMBOL = {Operation.UPSERT: "+", Operation.UPDATE: "~", Operation.DELETE: "-"}
-_STYLE = {Operation.UPSERT: Style.CREATE, Operation.UPDATE: Style.UPDATE, Operation.DELETE: Style.DELETE}
+SYMBOL = {Operation.UPSERT: "+", Operation.UPDATE: "~", Operation.DELETE: "-", Operation.UNDELETE: "+"}
+_STYLE = {
+    Operation.UPSERT: Style.CREATE,
+    Operation.UPDATE: Style.UPDATE,
+    Operation.DELETE: Style.DELETE,
+    Operation.UNDELETE: Style.CREATE,
+}
 FIELDS_SHOWN = 8
 """Fields of one sample record; `verbose` shows all."""
 NEW_SHOWN = 2
@@ -92,6 +97,7 @@ def _counts(page: Page, item: SyncPlan) -> None:
     skipped = c.gone + c.gone_stops
     rows = [
         ("+", c.upserts, "new to sfsync (create or adopt)", plan_values.new_detail(item), Style.CREATE),
+        ("+", c.undeletes, "to restore", "out of the recycle bin, with their Ids", Style.CREATE),
         ("~", c.updates, "to update", plan_values.fields_text(item), Style.UPDATE),
         (
             "-",
@@ -143,16 +149,19 @@ def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
         Operation.UPSERT: item.changes.upserts,
         Operation.UPDATE: item.changes.updates,
         Operation.DELETE: item.changes.deletes,
+        Operation.UNDELETE: item.changes.undeletes,
     }
     for operation, total in totals.items():
         samples = [sample for sample in item.samples if sample.operation is operation]
         if not samples:
             continue
         page.line()
-        if operation is Operation.DELETE:
+        if operation in (Operation.DELETE, Operation.UNDELETE):
             keys = listed((value_key(page, sample) for sample in samples), len(samples))
             rest = f" and {number(total - len(samples))} more" if total > len(samples) else ""
-            page.wrapped(f"- {keys}{rest}", indent="  ", hang="    ", style=Style.DELETE)
+            page.wrapped(
+                f"{SYMBOL[operation]} {keys}{rest}", indent="  ", hang="    ", style=_STYLE[operation]
+            )
             continue
         if operation is Operation.UPSERT and not verbose:
             samples = samples[:NEW_SHOWN]

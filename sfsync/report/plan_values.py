@@ -12,7 +12,12 @@ from sfsync.plan.plan import Plan, RejectedRow, SyncPlan
 from sfsync.records import Operation
 from sfsync.report.words import api_text, number, plural
 
-ACTION = {Operation.UPSERT: "create", Operation.UPDATE: "update", Operation.DELETE: "delete"}
+ACTION = {
+    Operation.UPSERT: "create",
+    Operation.UPDATE: "update",
+    Operation.DELETE: "delete",
+    Operation.UNDELETE: "restore",
+}
 """Operations in the words of people and of the rejected files."""
 
 
@@ -29,6 +34,7 @@ class Totals:
     held: int
     waiting: int
     gone: int
+    restore: int
 
 
 def totals(plan: Plan) -> Totals:
@@ -44,6 +50,7 @@ def totals(plan: Plan) -> Totals:
         held=sum(c.held for c in found),
         waiting=sum(c.waiting for c in found),
         gone=sum(c.gone + c.gone_stops for c in found),
+        restore=sum(c.undeletes for c in found),
     )
 
 
@@ -52,8 +59,9 @@ def last_line(plan: Plan) -> str:
     t = totals(plan)
     api = plan.api
     spent = api_text(api.calls, api.allowed, api.left_in_org, api.seen_at, plan.created_at)
+    restore = f" {number(t.restore)} to restore," if t.restore else ""
     return (
-        f"Plan: {number(t.create)} to create, {number(t.update)} to update ({plural(t.fields, 'field')}),"
+        f"Plan: {number(t.create)} to create,{restore} {number(t.update)} to update ({plural(t.fields, 'field')}),"
         f" {number(t.delete)} to delete, {number(t.rejected)} rejected. {spent}"
     )
 

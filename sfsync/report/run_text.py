@@ -18,6 +18,7 @@ from sfsync.report.words import api_text, duration, number, plural, safe
 _SYMBOL: Mapping[Outcome, tuple[str, Style]] = {
     Outcome.CREATED: ("+", Style.CREATE),
     Outcome.ADOPTED: ("+", Style.CREATE),
+    Outcome.RESTORED: ("+", Style.CREATE),
     Outcome.UPDATED: ("~", Style.UPDATE),
     Outcome.DELETED: ("-", Style.DELETE),
     Outcome.ALREADY_DELETED: ("-", Style.DELETE),
@@ -29,6 +30,7 @@ _SYMBOL: Mapping[Outcome, tuple[str, Style]] = {
 _WHY: Mapping[Outcome, str] = {
     Outcome.ADOPTED: "the org had a record with this key; it now follows the model",
     Outcome.ALREADY_DELETED: "the record was gone already",
+    Outcome.RESTORED: "out of the recycle bin, with its Id",
     Outcome.HELD: "refused before in the same form; not tried again",
     Outcome.WAITING: "the parent is not in the org yet",
     Outcome.DEFERRED: "the API limit did not allow it; the next run goes on there",
@@ -51,6 +53,7 @@ _ALWAYS = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.REJECTED, 
 _ORDER = (
     Outcome.CREATED,
     Outcome.ADOPTED,
+    Outcome.RESTORED,
     Outcome.UPDATED,
     Outcome.DELETED,
     Outcome.ALREADY_DELETED,
@@ -59,7 +62,7 @@ _ORDER = (
 )
 
 
-_VERB: Mapping[str, str] = {"upsert": "create", "update": "update", "delete": "delete"}
+_VERB: Mapping[str, str] = {"upsert": "create", "update": "update", "delete": "delete", "undelete": "restore"}
 
 
 def run_text(result: Result, *, color: bool, width: int) -> str:
@@ -87,6 +90,13 @@ def run_text(result: Result, *, color: bool, width: int) -> str:
         page.wrapped(f"Ended early: {safe(result.reason)}", hang="  ", style=Style.WARN)
     elif result.interrupted:
         page.line(_interrupted(result), Style.WARN)
+    if result.undo is not None and any(item.count(Outcome.GONE) for item in result.syncs):
+        page.wrapped(
+            f"Deleted records that are no longer in the recycle bin: `sfsync run --undo {safe(result.undo)}` makes them"
+            " anew, with new Ids",
+            hang="  ",
+            style=Style.WARN,
+        )
     kinds = ", ".join(f"{number(n)} {safe(kind)}" for kind, n in sorted(result.calls_by_kind.items()) if n)
     if kinds:
         page.wrapped(f"API calls by kind: {kinds}", hang="  ", style=Style.QUIET)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CLIENT = f"sfsync/{__version__}"
 WRITE_HEADERS: Mapping[str, str] = {"Sforce-Auto-Assign": "FALSE", "Sforce-Mru": "updateMru=false"}
 """Sent with every write: no assignment rules unless asked for, and no 'recently used' lists filled by a machine."""
+
+Refusing = Callable[[str, int, Mapping[str, str], bytes], SalesforceError]
+"""Makes an error of an answer that is no success: the request as messages show it, status, headers, body."""
 
 _EXPIRED = frozenset({"INVALID_SESSION_ID", "INVALIDSESSIONID"})
 
@@ -141,21 +144,24 @@ class Door:
         path: str,
         *,
         kind: str,
-        body: Body = None,
+        body: Body | Callable[[str], bytes] = None,
         headers: Mapping[str, str] | None = None,
         to_file: Path | None = None,
         timeout_s: float = READ_TIMEOUT_S,
         batches: int = 0,
+        refusing: Refusing = refusal_of,
     ) -> Answer:
         """Send one counted request.
 
         Args:
             path: from the root, e.g. `data_path("limits")`; may carry a query.
             kind: what the ledger books it under.
-            body: text and bytes are sent as they are, a file is streamed.
+            body: text and bytes are sent as they are, a file is streamed. A function makes the body of the token, where
+                an API wants it there instead of in a header.
             timeout_s: longest silence before and inside the answer; the default outlasts the platform's own limit.
             to_file: where a successful body goes (mode 0600); it exists only once it is complete.
             batches: daily Bulk batches that the request leads to, booked with it.
+            refusing: reads what the org says when it refuses.
 
         Raises:
             ApiLimitError: the budget does not allow it; nothing was sent.
@@ -169,11 +175,13 @@ class Door:
         for attempt in (1, 2):
             # A request whose token had expired did nothing, so the repeat starts no further batches.
             self._ledger.reserve(kind, 1, batches if attempt == 1 else 0)
-            sent["Authorization"] = f"Bearer {token.access_token}"
+            if callable(body):
+                data: Body = body(token.access_token)
+            else:
+                data, sent["Authorization"] = body, f"Bearer {token.access_token}"
+            request = Request(method, token.instance_url + path, sent, data, to_file, timeout_s)
             try:
-                return self._answer(
-                    Request(method, token.instance_url + path, sent, body, to_file, timeout_s)
-                )
+                return self._answer(request, refusing)
             except SalesforceError as error:
                 if attempt == 2 or error.status != 401 or error.code not in _EXPIRED:
                     raise
@@ -207,20 +215,24 @@ class Door:
     def _url(self, path: str) -> str:
         return self.token.instance_url + path
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request, refusing: Refusing = refusal_of) -> Answer:
         started = self._clock.monotonic()
         reply = self._transport.exchange(request)
         self._observe(reply)
         if reply.status >= 300:
-            raise refusal_of(request.shown, reply.status, reply.headers, reply.body)
+            raise refusing(request.shown, reply.status, reply.headers, reply.body)
         elapsed = self._clock.monotonic() - started
         return Answer(request.shown, reply.status, reply.headers, reply.body, reply.path, elapsed)
 
     def _observe(self, reply: Reply) -> None:
         usage = parse_usage(reply.headers.get("Sforce-Limit-Info"), self._clock.now())
         if usage is not None:
-            self.usage = usage
-            self._ledger.observe(usage.used, usage.maximum)
+            self.saw(usage.used, usage.maximum)
+
+    def saw(self, used: int, maximum: int) -> None:
+        """Take in what the org says of its calls, wherever an answer says it."""
+        self.usage = Usage(used, maximum, self._clock.now())
+        self._ledger.observe(used, maximum)
 
     def _current(self, stale: Token | None) -> Token:
         """The token, renewed once for all threads that found the same one stale."""

@@ -16,6 +16,9 @@ NEWEST_API_VERSION = 67.0
 
 MAX_COLLECTION_ROWS = 200
 MAX_COMPOSITE_COLLECTIONS = 5
+MAX_UNDELETE_IDS = 200
+"""Of one call. Source: SOAP API Developer Guide, "undelete()"."""
+
 MAX_REQUEST_BYTES = 50 * 1024 * 1024
 MAX_MULTIPART_CHARACTERS = 100_000
 """CSV characters in a Bulk job that is created, filled and closed by one request."""

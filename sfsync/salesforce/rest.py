@@ -25,7 +25,7 @@ class Collection:
     """One Collections request of at most 200 rows.
 
     records: the text of a JSON array of records, or of its inside without the brackets (upsert, update).
-    ids: record Ids (delete).
+    ids: record Ids (delete; undelete, which recycle_bin sends).
     """
 
     operation: Operation
@@ -41,8 +41,8 @@ class Collection:
             raise InternalError(
                 f"a Collections request carries 1 to {MAX_COLLECTION_ROWS} rows, not {self.rows}"
             )
-        if self.operation is Operation.DELETE and len(self.ids) != self.rows:
-            raise InternalError(f"a delete of {self.rows} rows was given {len(self.ids)} Ids")
+        if self.operation in (Operation.DELETE, Operation.UNDELETE) and len(self.ids) != self.rows:
+            raise InternalError(f"{self.operation} of {self.rows} rows was given {len(self.ids)} Ids")
         if (self.operation is Operation.UPSERT) != (self.external_id is not None):
             raise InternalError(f"{self.operation} with external id field {self.external_id}")
 

@@ -15,6 +15,7 @@ from functools import cache
 
 from sfsync.records import Operation
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.recycle_bin import NOT_IN_BIN
 
 
 class Action(StrEnum):
@@ -81,6 +82,16 @@ _SPECIAL: tuple[StatusCode, ...] = (
             no_field=True,
         )
         for code in _GONE
+    ),
+    *(
+        StatusCode(
+            code,
+            Operation.UNDELETE,
+            None,
+            Action.GONE,
+            "The record is no longer in the recycle bin; taking the same run back once more makes it anew, with a new Id.",
+        )
+        for code in NOT_IN_BIN
     ),
     *_on(
         None,
@@ -294,6 +305,7 @@ _PLAIN: tuple[StatusCode, ...] = (
         "CIRCULAR_DEPENDENCY",
     ),
     *_rows(Action.FIX, "Other records depend on this one.", "DELETE_FAILED", "DEPENDENCY_EXISTS"),
+    *_rows(Action.FIX, "The record is not in the recycle bin.", "UNDELETE_FAILED"),
     *_rows(Action.FIX, "Setup objects and others do not go into one transaction.", "MIXED_DML_OPERATION"),
     *_rows(
         Action.FIX,

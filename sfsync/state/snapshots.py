@@ -176,7 +176,7 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     columns = [ident(name) for name in _columns(store, table) if name not in COLUMNS]
     merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
     before = undo.changed_texts(
-        (rule.field, f"s.{ident(rule.field)}", f"r.{ident(rule.field)}") for rule in sync.fields
+        (rule, f"s.{ident(rule.field)}", f"r.{ident(rule.field)}") for rule in sync.fields
     )
     # Found by key, fetched by row: of the records that were not sent, nothing but the key is read.
     there = (
@@ -210,10 +210,27 @@ def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     )
     mine = "SELECT _row FROM sfsync_leaving WHERE _mine"
     gone = f"(SELECT *, _id AS _record_id FROM {table} WHERE rowid IN ({mine}))"
-    texts = undo.known_texts((rule.field, ident(rule.field)) for rule in sync.rules)
+    texts = undo.known_texts(sync)
     undo.note(store, run_id, sync.name, sync.object, gone, operation="'delete'", texts=texts)
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_leaving)")
     db.execute("DROP TABLE sfsync_leaving")
+
+
+def record_undeletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Know records again that are back out of the recycle bin. Inside a transaction.
+
+    Args:
+        rows: a relation with `_key, _record_id, _origin` and a text per rule (NULL: not known), as before the delete.
+    """
+    _delete_keys(store, sync, rows)
+    fields = ", ".join(ident(rule.field) for rule in sync.rules)
+    # Without a hash the next plan compares every text, whatever the model says by now.
+    store.db.execute(
+        f"INSERT INTO {table_of(sync.name)} ({', '.join(COLUMNS)}, {fields})"
+        f" SELECT _key, _record_id, _origin, NULL, ?, ?, NULL, {fields} FROM {rows} AS r",
+        [run_id, store.clock.now()],
+    )
+    undo.note(store, run_id, sync.name, sync.object, rows, operation="'undelete'")
 
 
 def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:

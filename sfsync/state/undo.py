@@ -5,34 +5,54 @@ Does not:  work out the way back (diff/undo) or send it.
 Invariant: a line is written in the transaction that records the change; of the last KEPT_RUNS runs none is missing.
 
 A line's texts are a JSON object by field: of an update [before, after] for each field that was sent, where null stands
-for a text that was not known; of a delete the texts that the record had. Creates and adoptions have none.
+for a text that was not known, and null alone for a masked field (`pii`), of which no text is kept; of a delete the texts
+that the record had, but for masked fields, and as `_origin` who made it. Creates, adoptions and undeletes have none.
+A `lost` line was a delete, and its record is no longer in the org's recycle bin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
 
+from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
-from sfsync.state.store import CONTROL, StateStore
+from sfsync.records import FieldRule
+from sfsync.state.store import CONTROL, StateStore, utc
 
 TABLE = f"{CONTROL}.undo"
+
+ORIGIN = "_origin"
+"""Among the texts of a deleted record: created | adopted."""
 
 KEPT_RUNS = 10
 """Runs that changed something and can be taken back."""
 
 
-def changed_texts(pairs: Iterable[tuple[str, str, str]]) -> str:
-    """SQL of an update's texts. pairs: (field, SQL of the text before, SQL of the text sent, NULL where none was)."""
-    parts = [
-        f"CASE WHEN {after} IS NOT NULL THEN {_member(field)} || to_json([{before}, {after}]) END"
-        for field, before, after in pairs
-    ]
+class Mapped(Protocol):
+    """What is known of a sync's fields."""
+
+    @property
+    def identity(self) -> tuple[FieldRule, ...]: ...
+    @property
+    def fields(self) -> tuple[FieldRule, ...]: ...
+
+
+def changed_texts(pairs: Iterable[tuple[FieldRule, str, str]]) -> str:
+    """SQL of an update's texts. pairs: (rule, SQL of the text before, SQL of the text sent, NULL where none was)."""
+    parts = []
+    for rule, before, after in pairs:
+        texts = "'null'" if rule.pii else f"to_json([{before}, {after}])"
+        parts.append(f"CASE WHEN {after} IS NOT NULL THEN {_member(rule.field)} || {texts} END")
     return _object(parts)
 
 
-def known_texts(fields: Iterable[tuple[str, str]]) -> str:
-    """SQL of all texts of a record. fields: (field, SQL of its text)."""
-    return _object([f"{_member(field)} || to_json({text})" for field, text in fields])
+def known_texts(sync: Mapped) -> str:
+    """SQL of what is kept of a record of a snapshot. The identity is, masked or not: without it nothing could be found."""
+    kept = [rule.field for rule in (*sync.identity, *sync.fields) if rule in sync.identity or not rule.pii]
+    members = [f"{_member(field)} || to_json({ident(field)})" for field in kept]
+    return _object([f"{_member(ORIGIN)} || to_json(_origin)", *members])
 
 
 def _member(field: str) -> str:
@@ -58,7 +78,7 @@ def note(
 
     Args:
         rows: a relation with `_key, _record_id` and whatever the expressions read.
-        operation: SQL of create | adopt | update | delete; texts: SQL of a line's texts.
+        operation: SQL of create | adopt | update | delete | undelete; texts: SQL of a line's texts.
     """
     store.db.execute(
         f"INSERT INTO {TABLE} SELECT ?, ?, ?, {operation}, _key, _record_id, {texts} FROM {rows} AS u",
@@ -72,10 +92,24 @@ def runs(store: StateStore) -> tuple[str, ...]:
     return tuple(run_id for (run_id,) in found)
 
 
+def began(store: StateStore, run_id: str) -> datetime | None:
+    """When a run began; None if nobody knows any more."""
+    found = store.db.execute(f"SELECT started_at FROM {CONTROL}.runs WHERE run_id = ?", [run_id])
+    return utc(found[0][0]) if found else None
+
+
 def syncs_of(store: StateStore, run_id: str) -> frozenset[str]:
     """Names of the syncs whose records a run changed."""
     found = store.db.execute(f"SELECT DISTINCT sync FROM {TABLE} WHERE run_id = ?", [run_id])
     return frozenset(name for (name,) in found)
+
+
+def lose(store: StateStore, rows: str) -> None:
+    """Note that deleted records are no longer in the recycle bin. Inside a transaction. rows: with `_record_id`."""
+    store.db.execute(
+        f"UPDATE {TABLE} SET operation = 'lost' WHERE operation = 'delete'"
+        f" AND id IN (SELECT _record_id FROM {rows} AS r)"
+    )
 
 
 def prune(store: StateStore) -> None:

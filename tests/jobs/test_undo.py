@@ -25,6 +25,10 @@ def contacts(team: Team) -> dict[str, dict[str, str]]:
     }
 
 
+def team_ids(team: Team) -> dict[str, str]:
+    return {key: record["Id"] for key, record in team.org.by("Contact", "Customer_Id__c").items()}
+
+
 @pytest.fixture
 def loaded(ready: Team) -> Team:
     """The two accounts and three contacts are in the org."""
@@ -47,19 +51,20 @@ def change(team: Team) -> None:
 
 @pytest.mark.parametrize("api", ["collections", "bulk"])
 def test_a_run_is_taken_back(loaded: Team, api: str) -> None:
-    before = contacts(loaded)
+    before, ids = contacts(loaded), team_ids(loaded)
     loaded.sync("contacts", push={"api": api})
     change(loaded)
     assert contacts(loaded) != before
     plan = loaded.plan(undo="latest")
     changes = planned(plan, "contacts").changes
-    assert (changes.updates, changes.updated_fields, changes.deletes, changes.upserts) == (2, 5, 1, 1)
+    counts = (changes.updates, changes.updated_fields, changes.deletes, changes.upserts, changes.undeletes)
+    assert counts == (2, 5, 1, 0, 1)
     assert [item.sync.name for item in plan.syncs] == ["contacts"], "nothing of the accounts was changed"
-    assert any("made anew, with a new Id" in warning for warning in plan.warnings)
+    assert any("come out of the recycle bin with their Ids" in warning for warning in plan.warnings)
     result = loaded.run(undo="latest")
-    assert outcomes(result, "contacts") == {"updated": 2, "created": 1, "deleted": 1}
+    assert outcomes(result, "contacts") == {"updated": 2, "restored": 1, "deleted": 1}
     assert result.exit_code == 0
-    assert contacts(loaded) == before
+    assert (contacts(loaded), team_ids(loaded)) == (before, ids)
     written = json.loads((loaded.folder / "target" / "run_results.json").read_text())
     assert written["undo"] == plan.undo
 
@@ -130,7 +135,7 @@ def test_adopted_records_and_other_peoples_deletes_are_left_alone(ready: Team) -
     assert outcomes(result, "contacts") == {"unchanged": 1, "deleted": 1, "already_deleted": 1}
     assert set(contacts(ready)) == {"C1"}
     again = planned(ready.plan(undo="latest"), "contacts").changes
-    assert again.upserts == 1, "what was gone already is not made anew"
+    assert (again.upserts, again.undeletes) == (0, 1), "what was gone already is not brought back"
 
 
 def test_refusals_still_stand_after_an_undo(loaded: Team) -> None:
@@ -195,7 +200,7 @@ def test_a_renamed_sync_with_another_identity_is_taken_back_too(loaded: Team) ->
     (loaded.folder / "syncs" / "contacts.yml").unlink()
     loaded.write("syncs/people.yml", spec.replace("name: contacts", "name: people"))
     state_mv_command(loaded.options(), "contacts", "people")
-    assert outcomes(loaded.run(undo="latest"), "people") == {"updated": 2, "created": 1, "deleted": 1}
+    assert outcomes(loaded.run(undo="latest"), "people") == {"updated": 2, "restored": 1, "deleted": 1}
     assert contacts(loaded) == before
 
 

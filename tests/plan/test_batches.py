@@ -13,10 +13,15 @@ from sfsync.compiler.manifest import Api
 from sfsync.engine.duckdb import DuckDB
 from sfsync.plan import batches, cost
 from sfsync.plan.batches import COMPOSITE_BYTES, pack_sync
+from sfsync.plan.cost import batches_of
 from sfsync.records import Batch, Operation, Way
 from tests.plan.conftest import RunFile, sync_of
 
 UP, CHANGE, DELETE = Operation.UPSERT, Operation.UPDATE, Operation.DELETE
+
+
+SENT = (UP, CHANGE, DELETE)
+"""What a run sends; what comes out of the recycle bin has a table only where a run is taken back."""
 
 
 def concatenate(found: Sequence[Batch], operation: Operation) -> list[int]:
@@ -30,7 +35,7 @@ def concatenate(found: Sequence[Batch], operation: Operation) -> list[int]:
 
 def pack(run: RunFile, *, chunk: int = 200, first_call: int = 0) -> tuple[Batch, ...]:
     found = pack_sync(run.sync, run.db, chunk=chunk, first_call=first_call)
-    for operation in Operation:
+    for operation in SENT:
         assert concatenate(found, operation) == list(range(len(run.keys(operation))))
     assert [b.call for b in found] == sorted(b.call for b in found)
     for before, after in pairwise(found):
@@ -171,7 +176,21 @@ def test_batches_concatenate_whatever_the_changes(
         if texts:
             run.fill(operation, len(texts), LastName="'a'", AccountId=f"CASE{cells} END")
     run.fill(DELETE, deletes)
-    before = {operation: sorted(run.keys(operation)) for operation in Operation}
+    before = {operation: sorted(run.keys(operation)) for operation in SENT}
     found = pack(run, chunk=chunk)
-    assert {operation: sorted(run.keys(operation)) for operation in Operation} == before
+    assert {operation: sorted(run.keys(operation)) for operation in SENT} == before
     assert all(b.rows <= chunk for b in found if b.way is Way.COLLECTIONS)
+
+
+def test_what_comes_out_of_the_bin_goes_first_by_200_a_call(db: DuckDB) -> None:
+    run = RunFile(db, sync_of())
+    run.fill(CHANGE, 3, LastName="'a'")
+    found = pack_sync(run.sync, run.db, chunk=50, first_call=7, undeletes=401)
+    back = [batch for batch in found if batch.operation is Operation.UNDELETE]
+    assert [(b.call, b.first, b.last, b.calls, b.way) for b in back] == [
+        (7, 0, 200, 1, Way.SOAP),
+        (8, 200, 400, 1, Way.SOAP),
+        (9, 400, 401, 1, Way.SOAP),
+    ]
+    assert [batch.call for batch in found if batch.operation is not Operation.UNDELETE] == [10]
+    assert sum(batches_of(batch) for batch in found) == 0

@@ -39,6 +39,9 @@ CASES = [  # code, operation, message, fields, action
     ("INVALID_CROSS_REFERENCE_KEY", UPDATE, "invalid cross reference id", "OwnerId", Action.FIX),
     ("INVALID_CROSS_REFERENCE_KEY", DELETE, "invalid cross reference id", "", Action.ALREADY_DELETED),
     ("INVALID_CROSS_REFERENCE_KEY", UPSERT, "invalid cross reference id", "", Action.FIX),
+    ("UNDELETE_FAILED", Operation.UNDELETE, "Entity is not in the recycle bin", "", Action.GONE),
+    ("ENTITY_IS_DELETED", Operation.UNDELETE, "entity is deleted", "", Action.GONE),
+    ("INSUFFICIENT_ACCESS_OR_READONLY", Operation.UNDELETE, "insufficient access", "", Action.FIX),
     (
         "INVALID_FIELD",
         UPSERT,

@@ -33,6 +33,7 @@ class Order:
     offset: timedelta = timedelta()
     die_at: int | None = None
     point: str | None = None
+    undo: str | None = None
     most_characters: int | None = None
     """Of a job that one call makes, in place of the platform's 100,000."""
 
@@ -56,7 +57,7 @@ def end(process: Any) -> int:
 
 def _run(order: Order) -> None:
     from sfsync.errors import SfsyncError
-    from sfsync.jobs.run import run_command
+    from sfsync.jobs.run import RunOptions, run_command
     from sfsync.jobs.session import Options
     from sfsync.plan import cost
     from sfsync.push import jobs
@@ -66,7 +67,8 @@ def _run(order: Order) -> None:
     if order.die_at is not None or order.point is not None:
         _Watch(order.die_at, order.point).install()
     try:
-        result = run_command(Options(project_dir=order.folder, env={}, clock=QuickClock(order.offset)))
+        options = Options(project_dir=order.folder, env={}, clock=QuickClock(order.offset))
+        result = run_command(options, RunOptions(undo=order.undo))
     except SfsyncError as error:
         sys.exit(error.exit_code)
     sys.exit(result.exit_code)
@@ -76,7 +78,14 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-WRITES = {"composite": "write", "collections": "write", "bulk": "create", "poll": "poll", "result": "result"}
+WRITES = {
+    "composite": "write",
+    "soap": "write",
+    "collections": "write",
+    "bulk": "create",
+    "poll": "poll",
+    "result": "result",
+}
 """Kinds of calls, in the words of the points: "after write", "after create", "after upload", "after close" ..."""
 
 

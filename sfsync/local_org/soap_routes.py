@@ -1,0 +1,138 @@
+"""The part of the partner SOAP API that REST has no twin of: undelete and emptyRecycleBin.
+
+Owns:      envelopes in and out, the session in the SOAP header, faults, the limit of Ids a call.
+Does not:  touch records (undelete).
+Invariant: a call is signed by its SessionHeader alone and counted once; a refusal of the whole call is a Fault with
+           HTTP status 500. Source: SOAP API Developer Guide, "undelete()", "emptyRecycleBin()", "API Fault Element".
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
+from xml.sax.saxutils import escape
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sfsync.local_org.gate import NEWEST, OLDEST
+from sfsync.local_org.org import Org
+from sfsync.local_org.undelete import empty, undelete
+from sfsync.local_org.writing import Result
+
+MAX_IDS = 200
+PARTNER = "urn:partner.soap.sforce.com"
+_FAULTS = "urn:fault.partner.soap.sforce.com"
+_ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+_MAX_BODY = 1 << 20
+Work = Callable[[Org, Sequence[str], int], list[Result]]
+_WORK: dict[str, Work] = {
+    "undelete": undelete,
+    "emptyRecycleBin": lambda org, ids, request: empty(org, ids),
+}
+
+
+class FaultError(Exception):
+    """A call that is refused whole."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+async def partner(request: Request) -> Response:
+    """POST /services/Soap/u/NN.0"""
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+    try:
+        body = await anyio.to_thread.run_sync(_answer, request, bytes(raw[: _MAX_BODY + 1]))
+    except FaultError as fault:
+        return Response(_fault(fault), status_code=500, media_type="text/xml;charset=UTF-8")
+    return Response(body, media_type="text/xml;charset=UTF-8")
+
+
+def _answer(request: Request, raw: bytes) -> str:
+    org: Org = request.app.state.org
+    root = _parsed(raw)
+    session = next((e.text for e in root.iter(f"{{{PARTNER}}}sessionId")), None) or ""
+    if request.scope.get("org.expired"):  # the rule of a fault file: this token dies now
+        org.auth.revoke(session)
+    if org.auth.user_of(f"Bearer {session}") is None:
+        text = "Invalid Session ID found in SessionHeader: Illegal Session. Session not found"
+        raise FaultError("INVALID_SESSION_ID", text)
+    version = str(request.path_params["version"])
+    if version not in {f"{number}.0" for number in range(OLDEST, NEWEST + 1)}:
+        raise FaultError("UNSUPPORTED_API_VERSION", f"Unsupported API version: {version}")
+    entry = request.scope["org.entry"]
+    entry.counted = org.limits.calls.take()
+    if not entry.counted:
+        raise FaultError("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+    body = root.find(f"{{{_ENVELOPE}}}Body")
+    call = body[0] if body is not None and len(body) else None
+    name = call.tag.rpartition("}")[2] if call is not None else ""
+    if call is None or call.tag != f"{{{PARTNER}}}{name}" or name not in _WORK:
+        raise FaultError(
+            "Client", f"No operation available for request {call.tag if call is not None else ''}"
+        )
+    ids = [(element.text or "").strip() for element in call.iter(f"{{{PARTNER}}}ids")]
+    if len(ids) > MAX_IDS:
+        text = f"record limit reached. cannot submit more than {MAX_IDS} records into this call"
+        raise FaultError("EXCEEDED_ID_LIMIT", text)
+    results = _WORK[name](org, ids, request.scope["org.request"])
+    used, maximum = org.limits.calls.used, org.limits.calls.maximum
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{_ENVELOPE}" xmlns="{PARTNER}"'
+        f' xmlns:xsi="{_INSTANCE}"><soapenv:Header><LimitInfoHeader><limitInfo><current>{used}</current>'
+        f"<limit>{maximum}</limit><type>API REQUESTS</type></limitInfo></LimitInfoHeader></soapenv:Header>"
+        f"<soapenv:Body><{name}Response>{''.join(map(_result, results))}</{name}Response></soapenv:Body>"
+        "</soapenv:Envelope>"
+    )
+
+
+def _parsed(raw: bytes) -> ET.Element:
+    """The envelope.
+
+    Raises:
+        FaultError: no XML, too much of it, or a document type: nobody needs one, and entities can be bombs.
+    """
+    try:
+        text = raw.decode("utf-8")
+        if len(raw) > _MAX_BODY or "<!DOCTYPE" in text:
+            raise FaultError("Client", "a DOCTYPE or a body of more than a megabyte is not taken")
+        return ET.fromstring(text)
+    except (UnicodeDecodeError, ET.ParseError, ValueError) as error:
+        raise FaultError("Client", f"the body is no XML: {error}") from None
+
+
+def _result(result: Result) -> str:
+    if result.success:
+        return f"<result><id>{escape(result.id or '')}</id><success>true</success></result>"
+    fields = "".join(f"<fields>{escape(name)}</fields>" for name in result.fields)
+    return (
+        f"<result><errors>{fields}<message>{escape(result.message or '')}</message>"
+        f'<statusCode>{escape(result.code or "")}</statusCode></errors><id xsi:nil="true"/><success>false</success></result>'
+    )
+
+
+def _fault(fault: FaultError) -> str:
+    text = escape(f"{fault.code}: {fault.message}")
+    if fault.code == "Client":
+        inside = f"<faultcode>soapenv:Client</faultcode><faultstring>{escape(fault.message)}</faultstring>"
+    else:
+        inside = (
+            f"<faultcode>sf:{fault.code}</faultcode><faultstring>{text}</faultstring><detail>"
+            f'<sf:UnexpectedErrorFault xsi:type="sf:UnexpectedErrorFault"><sf:exceptionCode>{fault.code}</sf:exceptionCode>'
+            f"<sf:exceptionMessage>{escape(fault.message)}</sf:exceptionMessage></sf:UnexpectedErrorFault></detail>"
+        )
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{_ENVELOPE}" xmlns:sf="{_FAULTS}"'
+        f' xmlns:xsi="{_INSTANCE}"><soapenv:Body><soapenv:Fault>{inside}</soapenv:Fault></soapenv:Body>'
+        "</soapenv:Envelope>"
+    )
+
+
+ROUTES = [Route("/services/Soap/u/{version}", partner, methods=["POST"])]
