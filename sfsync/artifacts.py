@@ -152,7 +152,8 @@ class Result:
             return 1
         if any(item.counts.get(bad) for item in self.recovered for bad in ("rejected", "failed", "in_doubt")):
             return 1
-        return 0
+        mine = {item.name for item in self.syncs}  # a job of another sync is no matter of this run
+        return int(any(item.counts.get("submitted") for item in self.recovered if item.sync in mine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,19 @@ class StatusLine:
 
 
 @dataclass(frozen=True, slots=True)
+class JobAtWork:
+    """A Bulk job that a run left at work in the org; the next run looks at it first."""
+
+    sync: str
+    job_id: str
+    run_id: str
+    operation: str
+    rows: int
+    begun_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StatusResult:
     """What `sfsync status` tells."""
 
@@ -188,6 +202,7 @@ class StatusResult:
     batches_allowed: int | None = None
     hours: tuple[int, ...] = ()  # API calls in each of the last 24 hours; the last of them ends at `at`
     at: datetime | None = None
+    jobs: tuple[JobAtWork, ...] = ()
 
 
 def metadata(run_id: str, kind: str, version: int, at: datetime) -> dict[str, object]:

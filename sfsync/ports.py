@@ -100,6 +100,10 @@ class Journal(Protocol):
         """Note the Bulk job that an intent led to."""
         ...
 
+    def left(self, numbers: Sequence[int]) -> None:
+        """Note that the jobs of intents were still at work when they were last looked at: the next run does."""
+        ...
+
     def ended(self, numbers: Sequence[int]) -> None:
         """Take intents out whose rows' outcomes are recorded, or whose request was surely never worked on."""
         ...

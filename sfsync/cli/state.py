@@ -39,7 +39,8 @@ def status(given: Given) -> None:
         found = status_command(options)
     screen = screen_of(sys.stdout)
     lines = tuple(replace(line, last_at=local(line.last_at)) for line in found.syncs)
-    found = replace(found, syncs=lines, seen_at=local(found.seen_at))
+    jobs = tuple(replace(job, begun_at=local(job.begun_at), seen_at=local(job.seen_at)) for job in found.jobs)
+    found = replace(found, syncs=lines, jobs=jobs, seen_at=local(found.seen_at))
     write_report(status_text(found, color=screen.color, width=screen.width))
 
 

@@ -3,7 +3,7 @@
 Owns:      the two steps (candidates by hash, then truth by text), double and null keys, held rows, children that wait,
            and the tables of the run's file that everything later reads.
 Does not:  price, pack or send; words and SQL shapes stand in messages and sql.
-Invariant: every staged row is in exactly one of upsert, update, refused, held, waiting, gone, or unchanged.
+Invariant: every staged row is in exactly one of upsert, update, refused, held, waiting, gone, unchanged, or stands aside.
 
 Tables made in the run's file, per sync: `upsert:<sync>` and `update:<sync>` (`_key, Id, _shown, _source_hash`, the text
 of each rule, NULL = not sent; of an update also, as `field@`, what that text takes the place of), `delete:<sync>`
@@ -19,7 +19,8 @@ from datetime import timedelta
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
-from sfsync.diff import refusals, sql
+from sfsync.diff import aside, refusals, sql
+from sfsync.diff.aside import NOTHING, KeptBack, LeftJob
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
@@ -65,6 +66,7 @@ class Changes:
     gone: int  # known to be gone and skipped
     gone_stops: int  # known to be gone where the sync stops
     undeletes: int = 0  # that taking a run back brings out of the recycle bin
+    aside: KeptBack = NOTHING  # for jobs of earlier runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,10 @@ def judged_to_changes(
     refusals.refuse(sync, context.db, context.store)
     _hold(sync, context)
     _wait(sync, context)
+    if jobs := aside.find(sync, context.db, context.store):
+        aside.set_aside(sync, context.db, jobs)
     _split(sync, context)
-    return _count(sync, staged, info, context, removed=removed)
+    return _count(sync, staged, info, context, removed=removed, jobs=jobs)
 
 
 def fits(info: SnapshotInfo, memory: int) -> bool:
@@ -328,6 +332,7 @@ def _count(
     context: DiffContext,
     *,
     removed: int,
+    jobs: tuple[LeftJob, ...],
 ) -> Changes:
     db = context.db
     work = run_table("work", sync.name)
@@ -340,6 +345,9 @@ def _count(
     deletes, adopted, held_deletes = _plan_deletes(
         sync, info, context, removed=removed, held_back=bool(held_back)
     )
+    kept_back = aside.count(sync, db, jobs) if jobs else NOTHING
+    if kept_back.deletes:
+        deletes, adopted = _count_deletes(sync, db)
     upserts, recreated = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _was_gone) FROM {run_table('upsert', sync.name)}"
     )[0]
@@ -354,15 +362,7 @@ def _count(
         f"SELECT count(*), count(*) FILTER (WHERE _worn) FROM {run_table('held', sync.name)}"
     )[0]
     waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
-    gone = 0
-    if sync.on_gone is not OnGone.RECREATE:
-        gone = int(
-            db.value(
-                f"SELECT count(*) FROM {work} WHERE _gone_at IS NOT NULL AND _code IS NULL AND _op = 'upsert'"
-                f" AND _key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
-                f" AND _key NOT IN (SELECT _key FROM {run_table('waiting', sync.name)})"
-            )
-        )
+    gone = 0 if sync.on_gone is OnGone.RECREATE else _count_gone(sync, db)
     counts = Changes(
         sync=sync,
         staged=staged.rows,
@@ -374,7 +374,7 @@ def _count(
         updated_fields=fields,
         deletes=deletes,
         adopted_deletes=adopted,
-        removed_kept=removed - deletes - held_deletes if not held_back else 0,
+        removed_kept=removed - deletes - held_deletes - kept_back.deletes if not held_back else 0,
         removals_held_back=held_back,
         held_deletes=held_deletes,
         completing=_completing(sync, db) if updates >= COMPLETING_FROM else 0,
@@ -385,9 +385,21 @@ def _count(
         waiting=waiting,
         gone=gone,
         gone_stops=gone if sync.on_gone is OnGone.STOP else 0,
+        aside=kept_back,
     )
-    busy = upserts + updates + refused + known + held + waiting + gone
+    busy = upserts + updates + refused + known + held + waiting + gone + kept_back.rows
     return replace(counts, unchanged=staged.rows - busy)
+
+
+def _count_gone(sync: CompiledSync, db: DuckDB) -> int:
+    """Staged rows whose record is known to be gone and not to be made again."""
+    busy = f"SELECT _key FROM {run_table('held', sync.name)} UNION ALL SELECT _key FROM {run_table('waiting', sync.name)}"
+    return int(
+        db.value(
+            f"SELECT count(*) FROM {run_table('work', sync.name)} WHERE _gone_at IS NOT NULL AND _code IS NULL"
+            f" AND _op = 'upsert' AND _key NOT IN ({busy})"
+        )
+    )
 
 
 def _completing(sync: CompiledSync, db: DuckDB) -> int:
@@ -424,7 +436,14 @@ def _plan_deletes(
         f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY s._key",
         [sync.name, since],
     )
+    total, adopted = _count_deletes(sync, db)
+    return total, adopted, int(db.value(f"SELECT count(*) {wanted}")) - total
+
+
+def _count_deletes(sync: CompiledSync, db: DuckDB) -> tuple[int, int]:
+    """How many records would be deleted, and how many of them sfsync did not create."""
+    table = run_table("delete", sync.name)
     total, adopted = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _origin <> 'created') FROM {table}"
     )[0]
-    return total, adopted, int(db.value(f"SELECT count(*) {wanted}")) - int(total)
+    return int(total), int(adopted)

@@ -9,16 +9,15 @@ from sfsync.diff.diff import Changes, DiffContext, block_creates, diff_sync
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.jobs.compile import compile_for_sending, selected_names
+from sfsync.jobs.left import left_warnings, state_warnings
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.records import Batch
-from sfsync.report.words import plural
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.state import history
-from sfsync.state.journal import open_intents
 from sfsync.state.snapshots import NEW_NAME, SnapshotInfo, inspect
 
 
@@ -67,9 +66,9 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         created_at=session.clock.now(),
         syncs=items,
         api=_budget(session, [batch for item in items for batch in item.batches]),
-        warnings=_state_warnings(session)
+        warnings=state_warnings(session)
         + manifest.warnings
-        + tuple(w for item in items for w in item.warnings)
+        + tuple(warning for item in items for warning in (*item.warnings, *left_warnings(item.changes)))
         + tuple(warnings),
         undo=undo,
     )
@@ -94,23 +93,6 @@ def _changed(sync: CompiledSync, info: SnapshotInfo) -> tuple[guards.Refusal, ..
     if info.foreign is None:
         return ()
     return (guards.Refusal(sync.name, guards.CHANGED, f"sync '{sync.name}' {info.foreign}", NEW_NAME),)
-
-
-def _state_warnings(session: Session) -> tuple[str, ...]:
-    left_open = len(open_intents(session.store))
-    out = []
-    if left_open:
-        out.append(
-            f"{plural(left_open, 'request')} of earlier runs had no answer: `sfsync run` first asks the org what became"
-            " of them, and this plan may change by it"
-        )
-    if session.options.env.get("CI") != "true" or session.is_local:
-        return tuple(out)
-    return (
-        *out,
-        f"the state {session.state_path.name} is a file, and CI machines are thrown away: keep it between runs"
-        " (a cache or an artifact)",
-    )
 
 
 def _diff(

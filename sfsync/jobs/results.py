@@ -7,6 +7,7 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
+from sfsync.jobs.left import left_text
 from sfsync.jobs.session import Session
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push.context import PushContext
@@ -75,14 +76,20 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         Outcome.HELD: changes.held,
         Outcome.WAITING: changes.waiting,
         Outcome.GONE: changes.gone,
+        Outcome.SUBMITTED: changes.aside.submitted,
+        Outcome.STOPPED: changes.aside.stopped,
     }
-    removals = {Outcome.HELD: changes.held_deletes} if changes.held_deletes else {}
+    removals = {
+        Outcome.HELD: changes.held_deletes,
+        Outcome.SUBMITTED: changes.aside.submitted_deletes,
+        Outcome.STOPPED: changes.aside.stopped_deletes,
+    }
     for operation, outcome, rows in session.db.execute(
         f"SELECT _op, outcome, count(*) FROM {run_table('outcome', item.sync.name)} GROUP BY _op, outcome"
     ):
         into = removals if operation == Operation.DELETE else model
         into[Outcome(outcome)] = into.get(Outcome(outcome), 0) + int(rows)
-    return {o: n for o, n in model.items() if n}, removals
+    return {o: n for o, n in model.items() if n}, {o: n for o, n in removals.items() if n}
 
 
 def _result(
@@ -95,23 +102,26 @@ def _result(
 ) -> SyncResult:
     name = item.sync.name
     refused = status is Status.REFUSED
-    now = session.clock.now()
+    changes, now = item.changes, session.clock.now()
+    why = [f"{refusal.what} ({refusal.fix})" for refusal in item.refusals]
+    if not refused:
+        why = [left_text(item.sync, job) for job in changes.aside.jobs]
     times = context.times.get(name, (now, now))
     samples = rejected.samples_of_run(session.store, name, session.run_id, SAMPLES)
     return SyncResult(
         name=name,
         object=item.sync.object,
         status=status,
-        staged=0 if refused else item.changes.staged,
-        removed=0 if refused else item.changes.deletes + item.changes.held_deletes,
+        staged=0 if refused else changes.staged,
+        removed=0 if refused else changes.deletes + changes.held_deletes + changes.aside.deletes,
         model=model,
         removals=removals,
-        skipped_gone=item.changes.gone,
+        skipped_gone=changes.gone,
         calls=context.calls.get(name, 0),
         job_ids=tuple(context.job_ids.get(name, ())),
         started_at=times[0],
         ended_at=times[-1],
-        message="; ".join(f"{refusal.what} ({refusal.fix})" for refusal in item.refusals) or None,
+        message="; ".join(why) or None,
         rejected=tuple(
             RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts)
             for row in samples

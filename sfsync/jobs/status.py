@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfsync.artifacts import StatusLine, StatusResult
+from sfsync.jobs.left import jobs_at_work
 from sfsync.jobs.session import Options, Session
 from sfsync.state import history, rejected
 from sfsync.state.snapshots import all_rows
@@ -49,4 +50,5 @@ def status_command(options: Options) -> StatusResult:
             batches_allowed=budget.batches_allowed,
             hours=session.ledger.by_hour(),
             at=session.clock.now(),
+            jobs=jobs_at_work(store),
         )

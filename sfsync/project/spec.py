@@ -71,7 +71,8 @@ class PushSpec(BaseModel):
     )
     max_wait: Duration = Field(
         default=timedelta(minutes=30),
-        description="End the run when a Bulk job is under way for longer; the next run reads it first.",
+        description="How long a Bulk job may be at work. A run that waits longer ends; the next one looks at the job first,"
+        " and leaves its rows alone while it goes on.",
     )
 
 

@@ -354,6 +354,7 @@ def _leave(context: PushContext, job: OpenJob) -> None:
     where = context.chosen(job.batch.sync, job.batch.operation, job.batch.first, job.batch.last)
     message = f"job {job.info.id} had not ended when this run did"
     settle(context, job.batch.sync, job.batch.operation, where, Outcome.SUBMITTED, message=message)
+    context.journal.left([job.intent])
 
 
 def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:

@@ -17,6 +17,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
+from sfsync.engine.duckdb import DuckDB
 from sfsync.push.context import OUTCOME_COLUMNS, PushContext, outcome_sql
 from sfsync.records import Batch, Operation, Way
 from sfsync.salesforce import bulk
@@ -80,11 +81,10 @@ def rebuild(
 
     The batch holds all rows of the files whose records are known. `discard` takes the tables away again.
     """
-    files = " UNION ALL ".join(_echoed(sync, operation, path) for path in paths)
+    files = _files(sync, operation, paths)
     texts = ", ".join(f"e.{ident(rule.field)}" for rule in sync.rules)
     if operation is Operation.UPSERT:
-        key = wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], DUCKDB)
-        keyed = f"SELECT *, {key} AS _key FROM ({files}) AS f"
+        keyed = f"SELECT *, {_key(sync)} AS _key FROM ({files}) AS f"
         rows = f'SELECT e._key, NULL::VARCHAR AS "Id", {known.shown("e.")} AS _shown, {texts} FROM ({keyed}) AS e'
     else:
         rows = (
@@ -102,6 +102,31 @@ def rebuild(
     db.execute(f"CREATE TABLE {run_table('outcome', sync.name)} ({OUTCOME_COLUMNS})")
     count = int(db.value(f"SELECT count(*) FROM {table}"))
     return Batch(sync.name, sync.object, operation, Way.BULK, 0, 0, count, 0, 0)
+
+
+def told_rows(db: DuckDB, sync: CompiledSync, operation: Operation, paths: Sequence[Path]) -> int:
+    """How many of the rows that were sent stand in these files, each counted once."""
+    if not paths:
+        return 0
+    row = _key(sync) if operation is Operation.UPSERT else "_own"
+    return int(db.value(f"SELECT count(DISTINCT {row}) FROM ({_files(sync, operation, paths)}) AS f"))
+
+
+def echoed_rows(sync: CompiledSync, operation: Operation, path: Path, snapshot: str) -> str:
+    """A relation of a file's known records: `_key`, and the text that was sent for each field."""
+    texts = "".join(f", e.{ident(rule.field)}" for rule in sync.fields)
+    return (
+        f"(SELECT s._key{texts} FROM ({_echoed(sync, operation, path)}) AS e"
+        f" JOIN {snapshot} AS s ON s._id = e._own)"
+    )
+
+
+def _files(sync: CompiledSync, operation: Operation, paths: Sequence[Path]) -> str:
+    return " UNION ALL ".join(_echoed(sync, operation, path) for path in paths)
+
+
+def _key(sync: CompiledSync) -> str:
+    return wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], DUCKDB)
 
 
 def discard(context: PushContext, sync: str, operation: Operation) -> None:

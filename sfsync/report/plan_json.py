@@ -67,9 +67,24 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
             "held": c.held,
             "waiting": c.waiting,
             "gone": c.gone + c.gone_stops,
+            "submitted": c.aside.submitted,
+            "stopped": c.aside.stopped,
+            "delete_submitted": c.aside.submitted_deletes,
+            "delete_stopped": c.aside.stopped_deletes,
             "api_calls": item.calls,
         },
         "refused_by_guard": bool(item.refusals),
+        "jobs_at_work": [
+            {
+                "job_id": job.job_id,
+                "run_id": job.run_id,
+                "operation": ACTION[job.operation],
+                "rows": job.rows,
+                "age_s": round(job.age_s),
+                "keys_known": job.keyed,
+            }
+            for job in c.aside.jobs
+        ],
         "fields": dict(item.fields),
         "rejected": [
             {

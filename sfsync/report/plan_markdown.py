@@ -81,7 +81,19 @@ def _head(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-_COLUMNS = ("create", "update", "delete", "unchanged", "restore", "rejected", "held", "waiting", "gone")
+_COLUMNS = (
+    "create",
+    "update",
+    "delete",
+    "unchanged",
+    "restore",
+    "rejected",
+    "held",
+    "waiting",
+    "gone",
+    "submitted",
+    "stopped",
+)
 
 
 def _table(plan: Plan) -> list[str]:
@@ -100,6 +112,8 @@ def _table(plan: Plan) -> list[str]:
                 c.held,
                 c.waiting,
                 c.gone + c.gone_stops,
+                c.aside.submitted + c.aside.submitted_deletes,
+                c.aside.stopped + c.aside.stopped_deletes,
             )
         )
     kept = [i for i in range(len(_COLUMNS)) if i < 4 or any(row[i] for row in rows)]

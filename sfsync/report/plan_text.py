@@ -66,6 +66,7 @@ def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> 
 def _is_idle(item: SyncPlan) -> bool:
     c = item.changes
     others = c.refused + c.held + c.waiting + c.gone + c.gone_stops + c.removed_kept + c.removals_held_back
+    others += c.aside.rows + c.aside.deletes
     return not (item.has_changes or item.refusals or others)
 
 
@@ -110,6 +111,16 @@ def _counts(page: Page, item: SyncPlan) -> None:
         ("!", c.refused, "rejected", "", Style.BAD),
         ("!", c.held, "held", "refused before in the same form; not tried again", Style.WARN),
         ("!", c.waiting, "waiting", plan_values.waiting_for(item), Style.WARN),
+        ("!", c.aside.submitted, "submitted", "a job of an earlier run has them", Style.WARN),
+        (
+            "!",
+            c.aside.submitted_deletes,
+            "to delete, submitted",
+            "a job of an earlier run has them",
+            Style.WARN,
+        ),
+        ("!", c.aside.stopped, "stopped", "wait for the end of a job of an earlier run", Style.WARN),
+        ("!", c.aside.stopped_deletes, "to delete, stopped", "wait for the end of a job", Style.WARN),
         ("!", skipped, "gone", "the record is not in the org any more", Style.WARN),
         ("=", c.removed_kept, "left the model", plan_values.why_kept(item), Style.QUIET),
         ("!", c.removals_held_back, "left the model", "not deleted while rows have no key", Style.WARN),

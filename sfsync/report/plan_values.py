@@ -35,6 +35,8 @@ class Totals:
     waiting: int
     gone: int
     restore: int
+    submitted: int
+    stopped: int
 
 
 def totals(plan: Plan) -> Totals:
@@ -51,6 +53,8 @@ def totals(plan: Plan) -> Totals:
         waiting=sum(c.waiting for c in found),
         gone=sum(c.gone + c.gone_stops for c in found),
         restore=sum(c.undeletes for c in found),
+        submitted=sum(c.aside.submitted + c.aside.submitted_deletes for c in found),
+        stopped=sum(c.aside.stopped + c.aside.stopped_deletes for c in found),
     )
 
 
@@ -73,6 +77,8 @@ def nothing_to_do(plan: Plan) -> str | None:
     if not plan.syncs:
         return "No changes. The selection has no sync."
     t = totals(plan)
+    if t.submitted or t.stopped:
+        return "No changes can be sent before the jobs of earlier runs have ended."
     if t.rejected or t.held or t.waiting or t.gone:
         return "No changes. Nothing can be sent; the rows above need attention first."
     return "No changes. The org has what the models say, as far as sfsync has seen."

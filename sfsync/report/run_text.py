@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from sfsync.artifacts import Recovered, RejectedSample, Result, Status, SyncResult
 from sfsync.records import Outcome
 from sfsync.report.page import Page, Style
-from sfsync.report.words import api_text, duration, number, plural, safe
+from sfsync.report.words import VERB, api_text, duration, number, plural, safe
 
 _SYMBOL: Mapping[Outcome, tuple[str, Style]] = {
     Outcome.CREATED: ("+", Style.CREATE),
@@ -60,9 +60,6 @@ _ORDER = (
     Outcome.REJECTED,
     Outcome.UNCHANGED,
 )
-
-
-_VERB: Mapping[str, str] = {"upsert": "create", "update": "update", "delete": "delete", "undelete": "restore"}
 
 
 def run_text(result: Result, *, color: bool, width: int) -> str:
@@ -140,8 +137,11 @@ def sum_text(total: int, parts: Mapping[Outcome, int]) -> str:
 
 def _recovered(page: Page, found: Recovered) -> None:
     counts = ", ".join(f"{rows:,} {outcome}" for outcome, rows in found.counts.items())
+    head = "Recovered"
+    if found.counts.get("submitted"):  # nothing was, yet
+        head, counts = "Not answered yet", ""
     page.wrapped(
-        f"Recovered: {safe(found.sync)}, {plural(found.rows, 'row')} to {_VERB[found.operation]} of run"
+        f"{head}: {safe(found.sync)}, {plural(found.rows, 'row')} to {VERB[found.operation]} of run"
         f" {found.run_id}: {safe(found.what)}{f' ({counts})' if counts else ''}",
         hang="  ",
         style=Style.WARN,
@@ -174,6 +174,8 @@ def _outcomes(page: Page, item: SyncResult) -> None:
         why = _WHY.get(outcome, "")
         if outcome is Outcome.GONE and item.skipped_gone == count:
             why += " (on_gone: skip)"
+        if outcome is Outcome.STOPPED and item.message:
+            why = "not sent: see above"
         page.entry(symbol, f"{number(count):>{width}} {label(outcome)}", why, style=style)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sfsync.artifacts import StatusResult
 from sfsync.report.page import Page, Style
-from sfsync.report.words import duration, moment, number, plural, safe
+from sfsync.report.words import VERB, duration, moment, number, plural, safe
 
 _QUIET = ("unchanged",)
 
@@ -103,6 +103,13 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
                 hang="  ",
                 style=Style.WARN,
             )
+    for job in result.jobs:
+        page.wrapped(
+            f"{safe(job.sync)}: job {job.job_id} with {plural(job.rows, 'row')} to {VERB[job.operation]} was still at work at"
+            f" {moment(job.seen_at, result.at)}, begun {moment(job.begun_at, result.at)}; the next run looks at it first.",
+            hang="  ",
+            style=Style.WARN,
+        )
     page.wrapped(_budget(result), hang="  ", style=Style.TITLE)
     if any(result.hours):
         page.wrapped(_hours(result), hang="  ")
@@ -158,7 +165,14 @@ def history_text(lines: Sequence[PastLine], *, color: bool, width: int) -> str:
             f"  {page.paint(status, _style(status))}  {page.paint(run.run_id + took, Style.QUIET)}"
         )
         for sync in line.syncs:
-            told = safe(sync.message) if sync.message else counts_text(sync.counts)
+            told = "; ".join(
+                part
+                for part in (
+                    safe(sync.message or ""),
+                    counts_text(sync.counts) if any(sync.counts.values()) or not sync.message else "",
+                )
+                if part
+            )
             page.wrapped(
                 f"{safe(sync.sync)}: {sync.status}, {told}, {plural(sync.calls, 'API call')}",
                 indent="  ",

@@ -15,6 +15,9 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _JOINER = "\u200d"  # inside emoji
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 ELLIPSIS = "…"
+VERB = {"upsert": "create", "update": "update", "delete": "delete", "undelete": "restore"}
+"""Operations as people name them."""
+
 PIPE_VALUE = 200
 """Characters of one value where no screen sets a limit."""
 

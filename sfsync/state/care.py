@@ -17,6 +17,7 @@ from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError, StateError
 from sfsync.state import rejected, undo
 from sfsync.state.journal import TABLE as INTENTS
+from sfsync.state.journal import left_jobs
 from sfsync.state.snapshots import SyncShape, identity_of, table_of
 from sfsync.state.store import CATALOG, CONTROL, StateStore
 
@@ -77,6 +78,13 @@ def refuse_open(store: StateStore, *syncs: str) -> None:
         RefusedError: there is one.
     """
     for sync in syncs:
+        for item in left_jobs(store, sync):
+            raise RefusedError(
+                f"sync '{sync}': job {item.job_id} of run {item.run_id} was still at work in the org when it was last"
+                " looked at, and its rows are found again by this sync's name and keys",
+                fix="`sfsync run` first: it asks the org again; if the job never ends, abort it in Setup, Bulk Data Load"
+                " Jobs, and run then",
+            )
         count = int(store.db.value(f"SELECT count(*) FROM {INTENTS} WHERE sync = ?", [sync]))
         if count:
             what = (

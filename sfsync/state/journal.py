@@ -29,6 +29,7 @@ class OpenIntent:
     at: datetime
     job_id: str | None
     intent: Intent
+    left_at: datetime | None = None  # when a run last saw its job at work, and left it so
 
 
 class StateJournal:
@@ -55,7 +56,7 @@ class StateJournal:
                 self._next += 1
                 numbers.append(number)
                 db.execute(
-                    f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                    f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
                     [
                         number,
                         self._run_id,
@@ -83,6 +84,13 @@ class StateJournal:
     def started(self, number: int, job_id: str) -> None:
         """Note the Bulk job that an intent led to."""
         self._store.db.execute(f"UPDATE {TABLE} SET job_id = ? WHERE number = ?", [job_id, number])
+
+    def left(self, numbers: Sequence[int]) -> None:
+        """Note that the jobs of intents were still at work when this session turned away from them."""
+        if numbers:
+            listed = ", ".join(map(str, numbers))
+            now = self._store.clock.now()
+            self._store.db.execute(f"UPDATE {TABLE} SET left_at = ? WHERE number IN ({listed})", [now])
 
     def ended(self, numbers: Sequence[int]) -> None:
         """Take intents out: their rows' outcomes are known. Inside the transaction that records these, or after it."""
@@ -121,9 +129,19 @@ def sent_rows(store: StateStore, intent: Intent, rules: Iterable[FieldRule]) -> 
 
 def open_intents(store: StateStore) -> list[OpenIntent]:
     """What earlier runs left open, oldest first."""
+    return _read(store, "TRUE")
+
+
+def left_jobs(store: StateStore, sync: str) -> list[OpenIntent]:
+    """Intents of a sync whose jobs were still at work when they were last looked at, oldest first."""
+    return _read(store, "left_at IS NOT NULL AND sync = ?", [sync])
+
+
+def _read(store: StateStore, where: str, values: Sequence[str] = ()) -> list[OpenIntent]:
     rows = store.db.execute(
-        f"SELECT number, run_id, begun_at, job_id, sync, object, operation, way, row_count, fields, keys FROM {TABLE}"
-        " ORDER BY number"
+        "SELECT number, run_id, begun_at, job_id, sync, object, operation, way, row_count, fields, keys, left_at"
+        f" FROM {TABLE} WHERE {where} ORDER BY number",
+        list(values),
     )
     return [
         OpenIntent(
@@ -140,6 +158,7 @@ def open_intents(store: StateStore) -> list[OpenIntent]:
                 tuple(json.loads(fields)),
                 None if keys is None else tuple(json.loads(keys)),
             ),
+            None if left_at is None else utc(left_at),
         )
-        for number, run_id, at, job_id, sync, object_, operation, way, count, fields, keys in rows
+        for number, run_id, at, job_id, sync, object_, operation, way, count, fields, keys, left_at in rows
     ]

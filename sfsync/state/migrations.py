@@ -56,11 +56,17 @@ def _m4_undo(db: DuckDB, schema: str) -> None:
     )
 
 
+def _m5_left_jobs(db: DuckDB, schema: str) -> None:
+    """When a run last found the job of an intent still at work, and left it."""
+    db.execute(f"ALTER TABLE {schema}.intents ADD COLUMN left_at TIMESTAMP")
+
+
 MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
     _m1_control_tables,
     _m2_bulk_batches,
     _m3_intents,
     _m4_undo,
+    _m5_left_jobs,
 )
 VERSION = len(MIGRATIONS)
 

@@ -125,7 +125,8 @@ def expected_exit(result: Result) -> int:
         return 130
     if any(str(item.status) == "refused" for item in result.syncs):
         return 3
-    told = any(one.counts.get(bad) for one in result.recovered for bad in ("rejected", "failed", "in_doubt"))
+    bad = ("rejected", "failed", "in_doubt", "submitted")
+    told = any(one.counts.get(name) for one in result.recovered for name in bad)
     return 1 if told or any(_not_done(item) for item in result.syncs) else 0
 
 
@@ -134,10 +135,16 @@ def _not_done(item: SyncResult) -> int:
 
 
 def intents(result: Result, state: State) -> Iterator[str]:
-    """What had an answer left no intent behind."""
+    """What had an answer left no intent behind; a job that is still at work does, and the run says so."""
+    at_work = {one.sync for one in result.recovered if one.counts.get("submitted")}
     for item in result.syncs:
         left = [operation for sync, operation in state.intents if sync == item.name]
-        if left and not any(item.count(outcome) for outcome in OPEN_ENDS) and str(item.status) != "refused":
+        if (
+            left
+            and item.name not in at_work
+            and not any(item.count(outcome) for outcome in OPEN_ENDS)
+            and str(item.status) != "refused"
+        ):
             yield f"{item.name} left intents ({', '.join(left)}), but its rows ended as {dict(item.model)}"
 
 

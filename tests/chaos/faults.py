@@ -77,7 +77,7 @@ def _job(rng: Random, kind: str) -> dict[str, Any]:
     rule = _object(rng) | {"times": rng.choice([1, "always"])}
     match kind:
         case "job_stuck":
-            rule |= {"share": rng.choice([0.0, 0.5]), "polls": rng.choice([3, 20, 100])}
+            rule |= {"share": rng.choice([0.0, 0.5]), "polls": rng.choice([3, 20, 40])}
         case "job_failed" | "job_aborted" | "results_doubled" | "results_missing":
             rule |= {"share": rng.choice([0.1, 0.5, 1.0] if kind != "job_aborted" else [0.0, 0.5])}
         case "results_expired":

@@ -85,7 +85,7 @@ def sync_plan(name: str, object_: str, *, counts=None, sync=None, **parts):
     from sfsync.plan.plan import SyncPlan
 
     made = compiled(name, object_, **(sync or {}))
-    numbers = {f.name: 0 for f in fields_of(Changes) if f.name != "sync"} | (counts or {})
+    numbers = {f.name: 0 for f in fields_of(Changes) if f.name not in ("sync", "aside")} | (counts or {})
     values = {
         "fields": (),
         "rejected": (),
