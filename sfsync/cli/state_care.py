@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sfsync.cli.options import Given, shared
+from sfsync.cli.options import Given, shared, waiting
 from sfsync.cli.screen import write_report
 from sfsync.cli.shell import Command
 from sfsync.report.words import plural
@@ -29,6 +29,7 @@ _DIR = click.Path(path_type=Path)
     examples=[("sfsync state check", "read every row and test every promise")],
 )
 @shared
+@waiting
 def check(given: Given) -> int:
     """Read the whole state and verify what it promises about itself: exit 0, or 1 with each fault and its next step."""
     from sfsync.jobs.state_check import state_check_command
@@ -65,6 +66,7 @@ def check_text(found: StateCheckResult) -> str:
     examples=[("sfsync state mv contacts people", "after renaming the sync in syncs/*.yml")],
 )
 @shared
+@waiting
 @click.argument("old")
 @click.argument("new")
 def mv(given: Given, old: str, new: str) -> None:
@@ -84,6 +86,7 @@ def mv(given: Given, old: str, new: str) -> None:
     examples=[("sfsync state rekey accounts", "after changing `identity` of a sync")],
 )
 @shared
+@waiting
 @click.argument("sync")
 def rekey(given: Given, sync: str) -> None:
     """Make the keys of SYNC's snapshot anew, out of the texts it holds of the identity that the project has now."""
@@ -113,6 +116,7 @@ def rekey(given: Given, sync: str) -> None:
     ],
 )
 @shared
+@waiting
 @click.argument("sync")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option("--gone", is_flag=True, help="Only what is known of records that are gone.")
@@ -139,6 +143,7 @@ def forget(given: Given, sync: str, keys: tuple[str, ...], gone: bool) -> None:
     ],
 )
 @shared
+@waiting
 @click.argument("sync")
 @click.option("--yes", is_flag=True, help="Do it; without, only the price is told.")
 def rebuild(given: Given, sync: str, yes: bool) -> None:
@@ -184,6 +189,7 @@ def rebuild_text(done: StateRebuildResult) -> str:
     examples=[("sfsync state export state-backup", "a folder of Parquet files and a manifest")],
 )
 @shared
+@waiting
 @click.argument("folder", metavar="DIR", type=_DIR)
 def export(given: Given, folder: Path) -> None:
     """Write the whole state into the new folder DIR: a Parquet file for each table, and manifest.json with digests."""
@@ -205,6 +211,7 @@ def export(given: Given, folder: Path) -> None:
     examples=[("sfsync state import state-backup", "where there is no state, or an empty one")],
 )
 @shared
+@waiting
 @click.argument("folder", metavar="DIR", type=_DIR)
 def import_(given: Given, folder: Path) -> None:
     """Make the state of what `state export` wrote to DIR. Refused unless whole, of this org, and there is nothing to lose."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sfsync.project.project import Project
     from sfsync.salesforce.door import Door
     from sfsync.state.ledger import StateLedger
+    from sfsync.state.lock import Patience
     from sfsync.state.store import StateStore
 
 MEMORY_LIMIT = "256MB"
@@ -228,9 +229,15 @@ class Session:
         """The state, for reading."""
         return self.open_store(write=False)
 
+    @property
+    def patience(self) -> Patience:
+        """How long this command waits for a state that another process holds, and whom it tells."""
+        from sfsync.state.lock import Patience
+
+        return Patience(self.options.wait_s, lambda text: self.events.log("info", text))
+
     def open_store(self, *, write: bool, starts_empty: bool | None = None) -> StateStore:
         """Open the state once; a later call with `write` takes the lease on what is open."""
-        from sfsync.state.lock import Patience
         from sfsync.state.store import open_state
 
         if self._store is None:
@@ -241,7 +248,7 @@ class Session:
                 self.command,
                 write=write,
                 starts_empty=self.is_local if starts_empty is None else starts_empty,
-                patience=Patience(self.options.wait_s, lambda text: self.events.log("info", text)),
+                patience=self.patience,
             )
             self._stack.callback(self._store.close)
         elif write:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sfsync.errors import StateError
 from sfsync.jobs.session import Options, Session
 from sfsync.ports import writing
-from sfsync.state.lock import StateLock
+from sfsync.state.lock import StateLock, patiently
 from sfsync.state.transfer import ExportManifest, built, check_files, is_empty, keep_account, read_manifest
 
 
@@ -27,7 +27,7 @@ def state_import_command(options: Options, folder: Path) -> ExportManifest:
         fresh = not path.exists()
         lock = StateLock(path, session.clock)
         if fresh:
-            lock.acquire("state import")
+            patiently(session.clock, session.patience, lambda: lock.acquire("state import"))
         try:
             with built(session.db, folder, manifest, path) as made:
                 if fresh:

@@ -171,6 +171,47 @@ def test_plan_and_status_wait_too(ready: Team) -> None:
     assert status_command(replace(ready.options(), wait_s=1)).syncs[0].records == 2
 
 
+CARE = (
+    # command, exit code once the run has ended
+    ("check", 0),
+    ("rekey contacts", 0),
+    ("forget contacts --gone", 0),
+    ("rebuild contacts", 0),
+    ("mv accounts firms", 0),
+    ("export after", 0),
+    ("import before", 2),  # what the run recorded is not to be lost
+)
+
+
+def test_commands_that_look_after_the_state_wait_for_a_run(ready: Team) -> None:
+    def sfsync(words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from sfsync.cli.main import main; main()", "state", *words.split()],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=ready.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    sfsync("export before").communicate(timeout=60)
+    slow(ready, 12)
+    first = start(ready)
+    try:
+        until_held(ready, first)
+        at_once = sfsync("rekey contacts")
+        waiting = [(command, code, sfsync(f"{command} --wait 2m")) for command, code in CARE]
+        assert f"process {first.pid}" in at_once.communicate(timeout=60)[1]
+        assert at_once.returncode == 3
+    finally:
+        first.communicate(timeout=90)
+    for command, code, process in waiting:
+        told = process.communicate(timeout=150)
+        assert process.returncode == code, (command, told)
+        assert f"waiting: the state {state_of(ready)} is held by" in told[1], command
+    assert first.returncode == 0
+
+
 def test_a_run_that_lost_its_lease_records_what_it_sent_and_begins_nothing_more(ready: Team) -> None:
     """As a session on another machine does that was unlocked while it hung in a request."""
     slow(ready, 3)
