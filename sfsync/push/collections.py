@@ -17,7 +17,7 @@ from sfsync.errors import ApiLimitError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import isolate, retry
 from sfsync.push.context import PushContext, intent_of, outcome_sql, settle
-from sfsync.push.lanes import ClosingError, Pause, Talk, call
+from sfsync.push.lanes import ClosingError, LimitReachedError, Pause, StopPushError, Talk, call
 from sfsync.records import Batch, Operation, Way
 from sfsync.salesforce import encode, recycle_bin, rest
 from sfsync.salesforce.door import Answer
@@ -67,17 +67,6 @@ class _AnsweredPiece:
         if self.answer is None or not self.answer.items:
             return False
         return self.refused or self.answer.items == self.piece.rows
-
-
-class LimitReachedError(Exception):
-    """No API call may be spent, or no Bulk batch started, any more; rows without an outcome are deferred."""
-
-    def __init__(self, reason: str = "the API limit of this run is reached") -> None:
-        super().__init__(reason)
-
-
-class StopPushError(Exception):
-    """Nothing more can be sent in this run; the text says why."""
 
 
 def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:

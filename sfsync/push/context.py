@@ -95,6 +95,7 @@ class PushContext:
     )  # sync -> first and last moment on the wire
     stale_contract: bool = False  # the org refused fields or objects that its describe had
     skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
+    deferred: set[str] = field(default_factory=set)  # syncs with rows for which no Bulk batch was left
     has_status_codes: bool = False
     parts: int = 0
     done: dict[str, int] = field(default_factory=dict)  # sync -> rows with an outcome, for progress

@@ -17,9 +17,17 @@ from sfsync.diff.stage import run_table
 from sfsync.errors import ApiLimitError, StateLockedError
 from sfsync.plan.batches import sent_rules
 from sfsync.push import retry
-from sfsync.push.collections import LimitReachedError, StopPushError, retry_rows
+from sfsync.push.collections import retry_rows
 from sfsync.push.context import PushContext, intent_of, settle
-from sfsync.push.lanes import ClosingError, Pause, Talk, call
+from sfsync.push.lanes import (
+    ClosingError,
+    LimitReachedError,
+    NoBatchesError,
+    Pause,
+    StopPushError,
+    Talk,
+    call,
+)
 from sfsync.push.result_files import read_file
 from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce import bulk, encode
@@ -37,8 +45,6 @@ LEARNED_FROM_ROWS = 2_000
 """Smaller jobs tell more of the org's queue than of its speed."""
 
 LONGEST_PAUSE_S = 60.0
-
-NO_BATCHES = "the Bulk batches that this project may start in 24 hours are used up"
 
 T = TypeVar("T")
 
@@ -85,7 +91,7 @@ def start_job(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> Talk[N
         if bulk_room:
             first, most = batch.first, bulk_room * BULK_BATCH_ROWS
             yield from start_job(context, _part(batch, first, min(batch.last, first + most)), jobs)
-        raise LimitReachedError(NO_BATCHES)
+        raise NoBatchesError
     intent = _intend(context, batch, path, rows, where)
     try:
         info = yield from _open(context, batch, path, batches, intent)
@@ -302,7 +308,7 @@ def _patiently(
         except ApiLimitError:
             calls = context.available()
             # One call was refused though calls are left: another lane took the batches since this job was begun.
-            raise (LimitReachedError if calls == 0 else LimitReachedError(NO_BATCHES)) from None
+            raise (LimitReachedError if calls == 0 else NoBatchesError) from None
         except (NoAnswerError, SalesforceError) as error:
             decision = retry.after_call(error, batch.operation, attempt, batch.rows, context.jitter())
             context.events.log(

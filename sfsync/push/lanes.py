@@ -1,6 +1,6 @@
 """Several conversations with the org at one time, each written as if it were alone.
 
-Owns:      which exchanges are under way, pauses, and the rule that nothing new begins once the push is closing.
+Owns:      which exchanges are under way, pauses, what ends a push early, and the rule that nothing new begins then.
 Does not:  know what is sent, or decide what is repeated.
 Invariant: a lane's own code runs in the caller's thread; only the `run` of a `Call` runs elsewhere, and at most
            `context.threads` of them at one time. Calls of one lane never overlap.
@@ -48,6 +48,24 @@ Talk = Generator[Call | Pause, Any, T]
 
 class ClosingError(Exception):
     """Raised inside a lane instead of a call: the push is ending and nothing new begins."""
+
+
+class LimitReachedError(Exception):
+    """No API call may be spent, or no Bulk batch started, any more; rows without an outcome are deferred."""
+
+    def __init__(self, reason: str = "the API limit of this run is reached") -> None:
+        super().__init__(reason)
+
+
+class NoBatchesError(LimitReachedError):
+    """No Bulk batch may be started any more; what goes by Collections is none of it."""
+
+    def __init__(self) -> None:
+        super().__init__("the Bulk batches that this project may start in 24 hours are used up")
+
+
+class StopPushError(Exception):
+    """Nothing more can be sent in this run; the text says why."""
 
 
 def call(sync: str, run: Callable[[], T], *, begins: bool = True) -> Talk[T]:

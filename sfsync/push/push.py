@@ -13,11 +13,11 @@ from sfsync.errors import InterruptedRunError
 from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push import canary, order
-from sfsync.push.collections import LimitReachedError, StopPushError, push_call
+from sfsync.push.collections import push_call
 from sfsync.push.context import PushContext, PushEnd, prepare_outcomes, settle
 from sfsync.push.jobs import OpenJob, finish_jobs, start_job
-from sfsync.push.lanes import Talk, run_lanes
-from sfsync.records import Operation, Outcome, Way
+from sfsync.push.lanes import LimitReachedError, NoBatchesError, StopPushError, Talk, run_lanes
+from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 
@@ -41,7 +41,7 @@ def push_plan(
                 elif item.sync.name not in spared:  # once, before the first of its deletes
                     order.spare_adopted(context, item.sync)
                     spared.add(item.sync.name)
-            _push_step(context, step.items, deletes=step.deletes)
+            _push_step(context, _may_go(context, plan, step), deletes=step.deletes)
             if context.stop_requested():
                 break
             if step.judged and (against := canary.verdict(context, step)) is not None:
@@ -56,12 +56,26 @@ def push_plan(
         raise
     except Exception as error:
         failure = error
+    if context.deferred and reason is None:
+        limit_reached, reason = True, str(NoBatchesError())
     interrupted = context.stop_requested()
     rest = Outcome.DEFERRED if limit_reached and not interrupted else Outcome.STOPPED
     _settle_rest(context, plan, rest, reason)
     if failure is not None:
         raise failure
     return PushEnd(interrupted, limit_reached, reason)
+
+
+def _may_go(context: PushContext, plan: Plan, step: canary.Step) -> list[SyncPlan]:
+    """The syncs of a step, but for deletes of records that a deferred write may take away from them, or is about.
+
+    A child that was to move to another parent is deleted with the one it still has.
+    """
+    if not step.deletes or not context.deferred:
+        return step.items
+    late = [item.sync for item in plan.syncs if item.sync.name in context.deferred]
+    objects = frozenset[str]().union(*(order.touched(sync, context.refers_to) for sync in late))
+    return [item for item in step.items if item.sync.object not in objects]
 
 
 def _push_step(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> None:
@@ -97,13 +111,27 @@ def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk
                 if batches[0].way in (Way.COLLECTIONS, Way.SOAP):
                     yield from push_call(context, batches)
                 else:
-                    yield from start_job(context, batches[0], jobs)
+                    try:
+                        yield from start_job(context, batches[0], jobs)
+                    except NoBatchesError:
+                        _defer(context, batches[0], jobs)
                     busy |= touched
     except Exception as error:  # raised again when the open jobs are read
         failure = error
     yield from finish_jobs(context, jobs)
     if failure is not None:
         raise failure
+
+
+def _defer(context: PushContext, batch: Batch, jobs: list[OpenJob]) -> None:
+    """Leave to the next run what of a batch is in no job, for want of Bulk batches."""
+    mine = [
+        job.batch for job in jobs if (job.batch.sync, job.batch.operation) == (batch.sync, batch.operation)
+    ]
+    sent = "".join(f" AND NOT (rowid >= {part.first} AND rowid < {part.last})" for part in mine)
+    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last) + sent
+    settle(context, batch.sync, batch.operation, where, Outcome.DEFERRED, message=str(NoBatchesError()))
+    context.deferred.add(batch.sync)
 
 
 def _settle_rest(context: PushContext, plan: Plan, outcome: Outcome, reason: str | None) -> None:

@@ -72,6 +72,40 @@ def test_batches_go_to_what_comes_first_and_calls_are_not_needed_for_the_rest(bu
     assert status(bulk).batches == 1
 
 
+def test_what_goes_by_collections_goes_on_when_no_batch_is_left(ready: Team) -> None:
+    """Children of records that had to wait wait too, and no record is deleted that a deferred write is about."""
+    ready.sync("accounts", on_removed="delete", guards={"min_rows": 0})
+    ready.run("accounts")
+    ready.sync("accounts", push={"api": "bulk"})
+    ready.sync("contacts", push={"api": "collections"})
+    ready.sql(
+        "INSERT INTO raw.accounts VALUES ('A3', 'Cobalt', NULL)",
+        "DELETE FROM raw.accounts WHERE id = 'A2'",
+        "UPDATE raw.contacts SET account = 'A3' WHERE id = 'C2'",
+    )
+    ready.daily_batches = 0
+    result = ready.run()
+    assert of(result, "accounts").model == {"unchanged": 1, "deferred": 1}
+    assert of(result, "accounts").removals == {"deferred": 1}
+    assert outcomes(result, "contacts") == {"created": 2, "waiting": 1}
+    assert (result.exit_code, jobs_opened(ready)) == (1, 0)
+    assert "Bulk batches" in (result.reason or "")
+    ready.daily_batches = 2
+    assert ready.run().exit_code == 0
+    assert set(ready.org.by("Account", "Account_Id__c")) == {"A1", "A3"}
+    assert len(ready.org.records("Contact")) == 3
+
+
+def test_the_part_that_got_a_batch_goes_and_later_collections_too(ready: Team) -> None:
+    contacts(ready, 12_000)
+    ready.sync("contacts", push={"api": "bulk"}, fields={"AccountId": None}, priority=1)
+    ready.sync("accounts", push={"api": "collections"})
+    ready.daily_batches = 1
+    result = ready.run()
+    assert outcomes(result, "contacts") == {"created": 10_000, "deferred": 2_000}
+    assert outcomes(result, "accounts") == {"created": 2}
+
+
 def test_higher_priority_takes_the_batches(bulk: Team) -> None:
     contacts(bulk, 2)
     bulk.sync("contacts", fields={"AccountId": None}, priority=1)
