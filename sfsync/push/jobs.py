@@ -43,7 +43,6 @@ DEFAULT_SPEED_S = 1 / 25_000
 
 LEARNED_FROM_ROWS = 2_000
 """Smaller jobs tell more of the org's queue than of its speed."""
-
 LONGEST_PAUSE_S = 60.0
 
 T = TypeVar("T")
@@ -182,8 +181,7 @@ def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, in
     columns = encode.csv_columns(rules, by_id=by_id, clearing=batch.clearing)
     table = run_table(batch.operation.value, batch.sync)
     path = context.spool / f"{batch.sync}-{batch.operation}-{batch.first}.csv"
-    rows = int(context.db.value(f"SELECT count(*) FROM {table} WHERE {where}"))
-    if rows:
+    if rows := int(context.db.value(f"SELECT count(*) FROM {table} WHERE {where}")):
         context.db.copy_csv(encode.csv_select(columns, f"{table} WHERE {where}"), path)
     return path, rows
 
@@ -306,9 +304,8 @@ def _patiently(
         try:
             return (yield from call(batch.sync, run, begins=begins))
         except ApiLimitError:
-            calls = context.available()
             # One call was refused though calls are left: another lane took the batches since this job was begun.
-            raise (LimitReachedError if calls == 0 else NoBatchesError) from None
+            raise (NoBatchesError if context.available() != 0 else LimitReachedError) from None
         except (NoAnswerError, SalesforceError) as error:
             decision = retry.after_call(error, batch.operation, attempt, batch.rows, context.jitter())
             context.events.log(
@@ -357,9 +354,9 @@ def _leave_all(context: PushContext, jobs: list[OpenJob]) -> None:
 
 def _leave(context: PushContext, job: OpenJob) -> None:
     """The job goes on in the org; its rows are looked at again by the next run."""
-    where = context.chosen(job.batch.sync, job.batch.operation, job.batch.first, job.batch.last)
-    message = f"job {job.info.id} had not ended when this run did"
-    settle(context, job.batch.sync, job.batch.operation, where, Outcome.SUBMITTED, message=message)
+    batch, message = job.batch, f"job {job.info.id} had not ended when this run did"
+    where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
+    settle(context, batch.sync, batch.operation, where, Outcome.SUBMITTED, message=message)
     context.journal.left([job.intent])
 
 
