@@ -160,6 +160,14 @@ class Batch:
     bytes: int  # estimate of the body, UTF-8
     calls: int  # API calls it is priced at, polls and results included; 0 where it shares an earlier batch's call
     clearing: tuple[str, ...] = ()  # lookups that this CSV clears instead of sets
+    reading: int = (
+        0  # rows that one call reads what stands there of, before they are sent; 0: nothing is read
+    )
+
+    @property
+    def reads(self) -> int:
+        """API calls that read before this batch, where the batches before it have read for theirs."""
+        return -(-self.last // self.reading) + -self.first // self.reading if self.reading else 0
 
     @property
     def rows(self) -> int:

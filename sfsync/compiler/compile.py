@@ -244,6 +244,7 @@ def _finish(
         retry_rejected_after_s=spec.retry_rejected_after.total_seconds(),
         max_wait_s=spec.push.max_wait.total_seconds(),
         max_attempts=spec.max_attempts,
+        undo_exact=spec.undo == "exact",
         parents=relatives.parents,
         siblings=relatives.siblings,
         tags=spec.tags,

@@ -99,6 +99,7 @@ class CompiledSync:
     retry_rejected_after_s: float
     max_wait_s: float
     max_attempts: int
+    undo_exact: bool  # what stands in records is read before it is overwritten
     parents: tuple[str, ...]  # syncs of this project whose records our lookups refer to
     siblings: tuple[str, ...]  # syncs that write the same object
     tags: tuple[str, ...]

@@ -34,6 +34,9 @@ Source: Salesforce Help, "Recycle Bin".
 _made = "(operation = 'undelete' OR (operation = 'create' AND _origin = 'created'))"
 """Lines of records that the org has because of the run."""
 
+_written = "(operation = 'update' OR (operation = 'adopt' AND texts IS NOT NULL))"
+"""Lines of records whose fields the run wrote, and of which is known what stood there before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -136,7 +139,9 @@ def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
         for rule, known, sent in columns
     )
     keys = ", ".join(f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.identity)
-    inner = f"SELECT _key, _id AS _record_id, _origin, {keys}, {texts} FROM ({standing}) AS m WHERE operation = 'update'"
+    inner = (
+        f"SELECT _key, _id AS _record_id, _origin, {keys}, {texts} FROM ({standing}) AS m WHERE {_written}"
+    )
     whole = ", ".join(
         f"coalesce({ident(f + '~')}, {ident(f + '@')}) AS {ident(f + '=')}, {ident(f + '~')} AS {ident(f)},"
         f" CASE WHEN {ident(f + '~')} IS NOT NULL THEN {ident(f + '@')} END AS {ident(f + '@')}"
@@ -206,16 +211,16 @@ def _leftover(
         f"coalesce(sum({' + '.join(f'CAST({one} AS INTEGER)' for one in part) or '0'}), 0)"
         for part in (moved, unknown)
     )
-    cells_moved, cells_unknown = context.db.execute(
-        f"SELECT {sums} FROM ({standing}) AS m WHERE operation = 'update'"
-    )[0]
-    there = "operation IN ('update', 'create', 'undelete')"
+    cells_moved, cells_unknown = context.db.execute(f"SELECT {sums} FROM ({standing}) AS m WHERE {_written}")[
+        0
+    ]
+    there = f"(operation IN ('create', 'undelete') OR {_written})"
     total, standing_now, adopted, deleted = context.db.execute(
-        f"SELECT count(*) FILTER (WHERE {there}), (SELECT count(*) FROM ({standing}) AS m WHERE {there}), count(*) FILTER (WHERE operation = 'adopt'),"
+        f"SELECT count(*) FILTER (WHERE {there}), (SELECT count(*) FROM ({standing}) AS m WHERE {there}), count(*) FILTER (WHERE operation = 'adopt' AND texts IS NULL),"
         f" (SELECT count(*) FROM {run_table('upsert', sync.name)}) FROM {lines}"
     )[0]
     names = context.db.execute(
-        f"SELECT DISTINCT unnest(json_keys(texts)) AS name FROM {lines} WHERE operation = 'update' ORDER BY name"
+        f"SELECT DISTINCT unnest(json_keys(texts)) AS name FROM {lines} WHERE {_written} ORDER BY name"
     )
     mapped = {rule.field for rule in rules}
     masked = tuple(rule.field for rule in sync.fields if rule.pii)
@@ -237,4 +242,4 @@ def _masked(masked: tuple[str, ...], lines: str, context: DiffContext) -> int:
     if not masked:
         return 0
     written = " + ".join(f"count(json_extract(texts, {literal('$.' + name)}))" for name in masked)
-    return int(context.db.value(f"SELECT {written} FROM {lines} WHERE operation = 'update'"))
+    return int(context.db.value(f"SELECT {written} FROM {lines} WHERE {_written}"))

@@ -13,7 +13,7 @@ from sfsync.jobs.left import left_warnings, state_warnings
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
-from sfsync.plan.cost import batches_of
+from sfsync.plan.cost import batches_of, calls_by_kind
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.records import Batch
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
@@ -106,9 +106,7 @@ def _diff(
 
 
 def _budget(session: Session, batches: list[Batch]) -> ApiBudget:
-    ways: dict[str, int] = {}
-    for batch in batches:
-        ways[str(batch.way)] = ways.get(str(batch.way), 0) + batch.calls
+    ways = calls_by_kind(batches)
     budget = session.ledger.budget()
     return ApiBudget(
         calls=sum(ways.values()),

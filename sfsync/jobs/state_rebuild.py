@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.org_texts import unread
 from sfsync.diff.refusals import keyed_digest, secret_of
 from sfsync.errors import RefusedError
-from sfsync.jobs.from_org import Price, price, read_records, unread
+from sfsync.jobs.from_org import Price, price, read_records
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.state_rekey import compiled_sync
 from sfsync.state import care, snapshots

@@ -76,7 +76,9 @@ def _told(left: Leftover, found: Changes, run_id: str) -> list[str]:
             " sync does not write are not restored"
         )
     if left.adopted:
-        out.append(f"{plural(left.adopted, 'adopted record')} stay: what stood there before is not known")
+        out.append(
+            f"{plural(left.adopted, 'adopted record')} stay: what stood there before is not known (undo: exact)"
+        )
     if left.missing:
         out.append(f"{plural(left.missing, 'record')} of the run are no longer there, or others by now")
     if left.moved:
@@ -91,5 +93,5 @@ def _told(left: Leftover, found: Changes, run_id: str) -> list[str]:
     if left.remade and left.masked_fields:
         out.append(f"records that are made anew lack their masked fields: {', '.join(left.masked_fields)}")
     if left.unmapped:
-        out.append(f"no longer written by this sync, so not restored: {', '.join(left.unmapped)}")
+        out.append(f"not written by updates of this sync, so not restored: {', '.join(left.unmapped)}")
     return out

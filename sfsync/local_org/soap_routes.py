@@ -62,7 +62,7 @@ def _answer(request: Request, raw: bytes) -> str:
     if request.scope.get("org.expired"):  # the rule of a fault file: this token dies now
         org.auth.revoke(session)
     if org.auth.user_of(f"Bearer {session}") is None:
-        text = "Invalid Session ID found in SessionHeader: Illegal Session. Session not found"
+        text = f"Invalid Session ID found in SessionHeader: Illegal Session. Session not found, missing session key: {session}"
         raise FaultError("INVALID_SESSION_ID", text)
     version = str(request.path_params["version"])
     if version not in {f"{number}.0" for number in range(OLDEST, NEWEST + 1)}:

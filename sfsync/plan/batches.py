@@ -92,11 +92,17 @@ def pack_sync(
 
 def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> Iterator[Batch]:
     table = run_table(operation.value, sync.name)
+    reads = 0
     for form in _forms(sync, operation, db, table):
         group = _measure(sync, operation, form, db, table, chunk)
         best = prices(group, sync.api, chunk)[0]
+        if sync.undo_exact and not reads:
+            from sfsync.plan.reading import rows_a_call  # most syncs do without
+
+            reads = rows_a_call(sync, operation, db)
         blank = Batch(
-            sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0
+            *(sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0),
+            reading=reads,
         )
         if best.way is Way.COLLECTIONS:
             yield from _collections(sync, blank, form, db, table, chunk)

@@ -10,6 +10,7 @@ Source:    each HTTP request is one API call; a Composite of Collections is one 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sfsync.compiler.manifest import Api
@@ -23,6 +24,9 @@ from sfsync.salesforce.limits import (
 
 POLLS = 2
 """Polls a job is priced at. Push waits for what a job is expected to take before it asks."""
+
+READING = "before-images"
+"""What calls that read before a write (`undo: exact`) are called in the plan and in the account."""
 
 JOB_BYTES = 90_000_000
 """CSV a job is planned for; Salesforce recommends at most 100 MB, and sizes are estimated before they are written."""
@@ -61,6 +65,16 @@ def job_calls(way: Way, operation: Operation) -> int:
 def batches_of(batch: Batch) -> int:
     """Daily Bulk batches that a batch of the plan counts as; none when it goes by no job."""
     return 0 if batch.way in (Way.COLLECTIONS, Way.SOAP) else bulk_batches(batch.rows)
+
+
+def calls_by_kind(batches: Iterable[Batch]) -> dict[str, int]:
+    """API calls of a plan by the way they go, and by what is read before."""
+    found: dict[str, int] = {}
+    for batch in batches:
+        for kind, calls in ((str(batch.way), batch.calls), (READING, batch.reads)):
+            if calls or kind != READING:
+                found[kind] = found.get(kind, 0) + calls
+    return found
 
 
 def price_collections(rows: int, chunk: int) -> Price:

@@ -75,7 +75,7 @@ class SyncPlan:
     @property
     def calls(self) -> int:
         """API calls this sync is priced at; a call shared by several batches counts where it begins."""
-        return sum(batch.calls for batch in self.batches)
+        return sum(batch.calls + batch.reads for batch in self.batches)
 
     @property
     def has_changes(self) -> bool:
@@ -240,5 +240,10 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
     if changes.gone and not changes.gone_stops:
         out.append(
             f"sync '{name}': {changes.gone:,} rows are skipped because their record is gone (on_gone: skip)"
+        )
+    masked = [rule.field for rule in changes.sync.fields if rule.pii]
+    if changes.sync.undo_exact and masked and (changes.updates or changes.deletes):
+        out.append(
+            f"sync '{name}': of masked fields nothing is kept, so they cannot be taken back: {', '.join(masked)}"
         )
     return tuple(out)

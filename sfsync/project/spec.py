@@ -157,6 +157,11 @@ class SyncOptions(BaseModel):
     clear_on_create: bool = Field(
         default=False, description="Send nulls on create, so that field defaults do not apply."
     )
+    undo: Literal["acknowledged", "exact"] = Field(
+        default="acknowledged",
+        description="What `--undo` puts back: what the org acknowledged before, or exactly what stood there, which is read"
+        " before each write.",
+    )
     priority: int = Field(default=0, description="Higher goes first when the API limit does not allow all.")
     results: Literal["rejected", "all"] = Field(
         default="rejected", description="Which outcomes are kept row by row."

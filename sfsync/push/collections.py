@@ -19,7 +19,7 @@ from sfsync.push import isolate, retry
 from sfsync.push.context import PushContext, intent_of, outcome_sql, settle
 from sfsync.push.lanes import ClosingError, LimitReachedError, Pause, StopPushError, Talk, call
 from sfsync.records import Batch, Operation, Way
-from sfsync.salesforce import encode, recycle_bin, rest
+from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS
@@ -259,6 +259,8 @@ def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
 
     def run() -> Answer:
         if requests[0].operation is Operation.UNDELETE:
+            from sfsync.salesforce import recycle_bin  # only for those who take deletes back
+
             answer = recycle_bin.undelete(context.door, requests[0].object, requests[0].ids)
         elif len(requests) == 1:
             answer = rest.send_collection(context.door, requests[0])

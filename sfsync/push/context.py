@@ -93,6 +93,8 @@ class PushContext:
     times: dict[str, tuple[datetime, ...]] = field(
         default_factory=dict
     )  # sync -> first and last moment on the wire
+    read_to: dict[tuple[str, Operation], int] = field(default_factory=dict)
+    """Up to which row what stands in the records was read (`undo: exact`)."""
     stale_contract: bool = False  # the org refused fields or objects that its describe had
     skipping: set[str] = field(default_factory=set)  # syncs with rows in `skip:`
     deferred: set[str] = field(default_factory=set)  # syncs with rows for which no Bulk batch was left

@@ -90,7 +90,7 @@ def _one_by_one(context: PushContext, items: list[SyncPlan], *, deletes: bool) -
     room, bulk_room = context.available(), context.available_batches()
     return (
         context.threads == 1
-        or (room is not None and room < sum(batch.calls for batch in batches))
+        or (room is not None and room < sum(batch.calls + batch.reads for batch in batches))
         or (bulk_room is not None and bulk_room < sum(batches_of(batch) for batch in batches))
     )
 
@@ -108,6 +108,11 @@ def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk
                 yield from finish_jobs(context, jobs)
                 busy = frozenset()
             for batches in calls:
+                if any(batch.reading for batch in batches):
+                    from sfsync.push import before  # only for those who take back exactly
+
+                    if not (yield from before.read(context, batches)):
+                        continue
                 if batches[0].way in (Way.COLLECTIONS, Way.SOAP):
                     yield from push_call(context, batches)
                 else:

@@ -7,12 +7,12 @@ Does not:  keep records: a page is handed on and forgotten.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 from urllib.parse import quote
 
-from sfsync.salesforce.door import Door, unreadable
-from sfsync.salesforce.failures import NoAnswerError
+from sfsync.salesforce.door import Answer, Door, unreadable
+from sfsync.salesforce.failures import NoAnswerError, refusal_of
 
 Record = dict[str, Any]
 PAGE = 2000
@@ -62,6 +62,46 @@ def pages(door: Door, statement: str) -> Iterator[list[Record]]:
         path = None if page["done"] else page["nextRecordsUrl"]
 
 
+def several(door: Door, statements: Sequence[str], kind: str) -> list[Record]:
+    """All records of up to five queries, in the form of `pages`; one counted call, and one for each page more.
+
+    Raises:
+        SalesforceError: of the first query that the org refuses.
+        NoAnswerError: no usable answer.
+    """
+    parts = [
+        {"method": "GET", "url": _first(door, statement), "referenceId": f"q{number}"}
+        for number, statement in enumerate(statements)
+    ]
+    body = json.dumps({"allOrNone": False, "collateSubrequests": False, "compositeRequest": parts})
+    answer = door.call("POST", door.data_path("composite"), kind=kind, body=body)
+    found: list[Record] = []
+    answered: set[str] = set()
+    for part in _parts(answer):
+        status, page = part["httpStatusCode"], part["body"]
+        answered.add(part["referenceId"])
+        if int(status) >= 300:
+            raise refusal_of(answer.request, int(status), {}, json.dumps(page).encode())
+        _check_page(answer, page)
+        found += page["records"]
+        while not page["done"]:
+            page = _page(door, page["nextRecordsUrl"], kind)
+            found += page["records"]
+    if len(answered) != len(statements):
+        raise unreadable(answer, f"has {len(answered)} results for {len(statements)} queries")
+    return found
+
+
+def _parts(answer: Answer) -> list[Record]:
+    try:
+        parts = json.loads(answer.body, parse_float=str, parse_int=str)["compositeResponse"]
+        if all(set(part) >= {"httpStatusCode", "body", "referenceId"} for part in parts):
+            return list(parts)
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise unreadable(answer, "is no answer to several queries")
+
+
 _PAGE_KEYS = {"totalSize", "records", "done"}
 
 
@@ -69,14 +109,18 @@ def _first(door: Door, statement: str) -> str:
     return f"{door.data_path('query')}?q={quote(statement)}"
 
 
-def _page(door: Door, path: str) -> Record:
-    answer = door.call("GET", path, kind="query")
+def _page(door: Door, path: str, kind: str = "query") -> Record:
+    answer = door.call("GET", path, kind=kind)
     try:
         page = json.loads(answer.body, parse_float=str, parse_int=str)
     except ValueError:
         raise unreadable(answer, "is not JSON") from None
+    _check_page(answer, page)
+    return cast(Record, page)
+
+
+def _check_page(answer: Answer, page: Any) -> None:
     if not isinstance(page, dict) or not set(page) >= _PAGE_KEYS:
         raise unreadable(answer, "is no page of records")
     if not page["done"] and "nextRecordsUrl" not in page:
         raise unreadable(answer, "does not say where its next page is")
-    return page

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from sfsync.errors import scrub
 from sfsync.salesforce.door import CLIENT, Answer, Door, unreadable
 from sfsync.salesforce.failures import Refusal, SalesforceError, refusal_of, shorten
 
@@ -100,7 +101,8 @@ def _refusal(request: str, status: int, headers: Mapping[str, str], body: bytes)
         return refusal_of(request, status, headers, body)
     said = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in fault.iter()}
     code = (said.get("exceptionCode") or said.get("faultcode") or "UNKNOWN").rpartition(":")[2]
-    message = shorten(said.get("exceptionMessage") or said.get("faultstring") or "")
+    # A fault about the session shows the token that it was sent.
+    message = shorten(scrub(said.get("exceptionMessage") or said.get("faultstring") or ""))
     return SalesforceError(
         f"{request}: {code}: {message}", status=_STATUS.get(code, 403), refusals=(Refusal(code, message),)
     )

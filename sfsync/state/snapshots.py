@@ -8,6 +8,7 @@ Invariant: recording merges: a field that was not sent keeps its text. A tombsto
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -124,11 +125,14 @@ def prepare(store: StateStore, sync: SyncShape) -> None:
                     db.execute(f"ALTER TABLE {info.table} ADD COLUMN {ident(field)} VARCHAR")
 
 
-def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+def record_upserts(
+    store: StateStore, sync: SyncShape, rows: str, run_id: str, images: Collection[str] = ()
+) -> None:
     """Record answered upserts. To be called inside a transaction.
 
     Args:
         rows: a relation with `_key, _record_id, _created BOOLEAN, _source_hash` and one sent text per field.
+        images: fields whose texts before, as read from the org, `rows` has as "field@".
 
     A created record has null wherever a null was left out; an adopted one keeps those fields absent and its hash
     empty, so that the next plan looks at it again.
@@ -153,7 +157,11 @@ def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
         [run_id, store.clock.now()],
     )
     operation = "CASE WHEN _created THEN 'create' ELSE 'adopt' END"
-    undo.note(store, run_id, sync.name, sync.object, rows, operation=operation)
+    texts_before = "NULL"
+    if images:
+        read = ((r, ident(r.field + "@"), ident(r.field)) for r in sync.fields if r.field in images or r.pii)
+        texts_before = f"CASE WHEN NOT _created THEN {undo.changed_texts(read)} END"
+    undo.note(store, run_id, sync.name, sync.object, rows, operation=operation, texts=texts_before)
 
 
 def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
@@ -164,11 +172,14 @@ def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
     )
 
 
-def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+def record_updates(
+    store: StateStore, sync: SyncShape, rows: str, run_id: str, images: Collection[str] = ()
+) -> None:
     """Record answered updates by merging what was sent into what stood there. Inside a transaction.
 
     Args:
         rows: a relation with `_key, _source_hash` and one sent text per mapped field (NULL: not sent).
+        images: fields whose texts before are taken from `rows`, as "field@", instead of from the snapshot.
     """
     table = table_of(sync.name)
     db = store.db
@@ -176,7 +187,12 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     columns = [ident(name) for name in _columns(store, table) if name not in COLUMNS]
     merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
     before = undo.changed_texts(
-        (rule, f"s.{ident(rule.field)}", f"r.{ident(rule.field)}") for rule in sync.fields
+        (
+            rule,
+            f"r.{ident(rule.field + '@')}" if rule.field in images else f"s.{ident(rule.field)}",
+            f"r.{ident(rule.field)}",
+        )
+        for rule in sync.fields
     )
     # Found by key, fetched by row: of the records that were not sent, nothing but the key is read.
     there = (
@@ -200,8 +216,15 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     db.execute("DROP TABLE sfsync_merged")
 
 
-def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
-    """Forget records that are deleted. rows: a relation with `_key, _mine`: whether it was us who deleted it."""
+def record_deletes(
+    store: StateStore, sync: SyncShape, rows: str, run_id: str, images: Collection[str] = ()
+) -> None:
+    """Forget records that are deleted.
+
+    Args:
+        rows: a relation with `_key, _mine`: whether it was us who deleted it.
+        images: fields whose texts are taken from `rows`, as "field@", where these are known.
+    """
     db, table = store.db, table_of(sync.name)
     # Found by key once, then fetched and deleted by row.
     db.execute(
@@ -210,6 +233,12 @@ def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     )
     mine = "SELECT _row FROM sfsync_leaving WHERE _mine"
     gone = f"(SELECT *, _id AS _record_id FROM {table} WHERE rowid IN ({mine}))"
+    if images:
+        read = ", ".join(f"coalesce(r.{ident(f + '@')}, s.{ident(f)}) AS {ident(f)}" for f in images)
+        gone = (
+            f"(SELECT s.* REPLACE ({read}), s._id AS _record_id FROM {table} AS s JOIN {rows} AS r ON r._key = s._key"
+            f" WHERE s.rowid IN ({mine}))"
+        )
     texts = undo.known_texts(sync)
     undo.note(store, run_id, sync.name, sync.object, gone, operation="'delete'", texts=texts)
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_leaving)")

@@ -6,7 +6,8 @@ Invariant: a line is written in the transaction that records the change; of the 
 
 A line's texts are a JSON object by field: of an update [before, after] for each field that was sent, where null stands
 for a text that was not known, and null alone for a masked field (`pii`), of which no text is kept; of a delete the texts
-that the record had, but for masked fields, and as `_origin` who made it. Creates, adoptions and undeletes have none.
+that the record had, but for masked fields, and as `_origin` who made it. Creates and undeletes have none;
+adoptions have them, as updates do, where the sync reads what stands there before it writes (`undo: exact`).
 A `lost` line was a delete, and its record is no longer in the org's recycle bin.
 """
 

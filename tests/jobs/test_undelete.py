@@ -271,6 +271,18 @@ def test_an_org_without_this_api_stops_the_run_with_its_own_words(loaded: Team) 
     assert undelete_calls(loaded) == 1
 
 
+def test_a_session_that_dies_again_and_again_shows_nobody_its_token(loaded: Team) -> None:
+    run_id = delete(loaded, "C1")
+    loaded.org.faults([{"fault": "expired_token", "match": "/Soap/", "times": "always"}])
+    result = loaded.run(undo=run_id)
+    assert outcomes(result, "contacts") == {"stopped": 1}
+    assert "missing session key: ********" in (result.reason or "")
+    written = (loaded.folder / "target" / "run_results.json").read_text()
+    assert f"{loaded.org.org_id[:15]}!" not in written + str(loaded.logged) + (
+        loaded.folder / STATE
+    ).read_bytes().decode("latin-1")
+
+
 def test_locked_rows_go_again(loaded: Team) -> None:
     run_id = delete(loaded, "C1", "C2")
     loaded.org.faults([{"fault": "locked_rows", "object": "Contact", "share": 0.5}])

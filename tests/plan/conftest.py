@@ -58,6 +58,7 @@ def sync_of(**more: Any) -> CompiledSync:
         retry_rejected_after_s=7 * 86_400.0,
         max_wait_s=1800.0,
         max_attempts=10,
+        undo_exact=False,
         parents=(),
         siblings=(),
         tags=(),

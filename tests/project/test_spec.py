@@ -54,6 +54,7 @@ def test_the_least_sync():
         "on_limit": "defer",
         "delete_adopted": False,
         "clear_on_create": False,
+        "undo": "acknowledged",
         "priority": 0,
         "results": "rejected",
         "retry_rejected_after": timedelta(days=7),
@@ -102,6 +103,7 @@ VALID = [  # one more line of a sync, path of attributes, value
     ("where: country <> 'XX'", "where", "country <> 'XX'"),
     ("delete_adopted: true", "delete_adopted", True),
     ("clear_on_create: true", "clear_on_create", True),
+    ("undo: exact", "undo", "exact"),
 ]
 
 
@@ -129,6 +131,7 @@ INVALID = [  # one more line of a sync, the finding
         "7:10: it: 'on_gone' must be one of recreate, skip, stop, found 'recreat' | did you mean 'recreate'?",
     ),
     ("on_limit: wait", "7:11: it: 'on_limit' must be one of defer, refuse, found 'wait'"),
+    ("undo: full", "7:7: it: 'undo' must be one of acknowledged, exact, found 'full'"),
     ("results: none", "7:10: it: 'results' must be one of rejected, all, found 'none'"),
     ("priority: high", "7:11: it: 'priority' must be a whole number, found 'high'"),
     ("priority: 1.5", "7:11: it: 'priority' must be a whole number, found 1.5"),
@@ -174,7 +177,7 @@ INVALID = [  # one more line of a sync, the finding
     (
         "match: never",
         "7:1: it: unknown key 'match' | valid keys: description, mode, where, nulls, on_removed, on_gone, on_limit, "
-        "delete_adopted, clear_on_create, priority, results, retry_rejected_after, max_attempts, guards, push, tags, meta, name, "
+        "delete_adopted, clear_on_create, undo, priority, results, retry_rejected_after, max_attempts, guards, push, tags, meta, name, "
         "model, object, identity, fields",
     ),
 ]  # fmt: skip
@@ -320,10 +323,10 @@ PROJECTS = [  # one more line of the project file, the finding or None
     ("target-path: 5", "4:14: it: 'target-path' must be text (put it in quotes), found 5"),
     ("syncs: {nulls: keep, tags: [a], guards: {max_deletes: 1}}", None),
     ("syncs: {object: Account}", "4:9: it: unknown key 'object' in 'syncs' | valid keys: description, mode, where, "
-        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, priority, results, "
+        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("syncs: {fields: {A: a}}", "4:9: it: unknown key 'fields' in 'syncs' | valid keys: description, mode, where, "
-        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, priority, results, "
+        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("vars: [a]", "4:7: it: 'vars' must be a map of keys, found a list"),
 ]  # fmt: skip

@@ -70,6 +70,7 @@ def compiled(name: str, object_: str, **changes):
         "retry_rejected_after_s": 604800.0,
         "max_wait_s": 1800.0,
         "max_attempts": 10,
+        "undo_exact": False,
         "parents": (),
         "siblings": (),
         "tags": (),

@@ -1,0 +1,64 @@
+"""How records are asked for before they are overwritten (`undo: exact`): by which query, how many by one API call.
+
+Owns:      the query's head, how a row is named in it, and the rows of one call; a call carries five queries.
+Does not:  ask (push/before).
+Source:    REST API Developer Guide, "Composite": at most five queries a call; SOQL and SOSL Reference: a statement in a URL may be
+           16,384 bytes in all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import quote
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff import org_texts
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.duckdb import DuckDB
+from sfsync.records import Operation
+from sfsync.salesforce.encode import NUMBERS
+
+QUERIES_A_CALL = 5
+MOST_A_QUERY = 400
+_URL = 14_000
+
+
+def readable(sync: CompiledSync) -> CompiledSync:
+    """The sync without its masked fields: of these nothing is kept, so nothing is read."""
+    return replace(sync, fields=tuple(rule for rule in sync.fields if not rule.pii))
+
+
+def by_key(operation: Operation) -> bool:
+    """Whether records are found by their external id: what may be new has no Id yet."""
+    return operation is Operation.UPSERT
+
+
+def select(sync: CompiledSync, operation: Operation) -> tuple[str, str]:
+    """(the query up to its list of values, SQL of the value that names a row of the operation's table in it)."""
+    shape = readable(sync)
+    rule = sync.identity[0]
+    name, value = ("Id", '"Id"') if not by_key(operation) else (rule.field, ident(rule.field))
+    if not by_key(operation) or rule.type not in NUMBERS:
+        for plain, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
+            value = f"replace({value}, {_char(plain)}, {_char(escaped)})"
+        value = f"chr(39) || {value} || chr(39)"
+    return f"SELECT {', '.join(org_texts.names(shape))} FROM {sync.object} WHERE {name} IN", value
+
+
+def _char(text: str) -> str:
+    return " || ".join(f"chr({ord(one)})" for one in text)
+
+
+def rows_a_call(sync: CompiledSync, operation: Operation, db: DuckDB) -> int:
+    """How many records one call reads: as many as the longest of their names lets fit into its URLs."""
+    if not by_key(operation):
+        longest = 18 + len(quote("'',"))
+    else:
+        _, value = select(sync, operation)
+        table = run_table(operation.value, sync.name)
+        longest = int(db.value(f"SELECT max(length(url_encode({value}))) FROM {table}") or 1) + len(
+            quote(",")
+        )
+    room = _URL - len(quote(select(sync, operation)[0]))
+    return QUERIES_A_CALL * max(1, min(MOST_A_QUERY, room // longest))

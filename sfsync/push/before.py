@@ -1,0 +1,122 @@
+"""What stands in records just before they are overwritten or deleted, read for syncs that say `undo: exact`.
+
+Owns:      the reading calls, in step with what is sent, and the table `before:<sync>` of the run's file.
+Does not:  say how many rows a call reads (plan/reading) or keep anything for long (state/undo).
+Invariant: no row of such a sync is sent whose record was not asked for; where asking fails, its call is not sent.
+
+`before:<sync>` has `_op, _ord` and a text per field that is read: '' is null, NULL not known. A row whose record the org does
+not show is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sfsync.diff import org_texts
+from sfsync.diff.stage import run_table
+from sfsync.engine.dialect import quote_ident as ident
+from sfsync.errors import ApiLimitError
+from sfsync.plan import reading
+from sfsync.plan.cost import READING
+from sfsync.push import retry
+from sfsync.push.collections import LimitReachedError, StopPushError
+from sfsync.push.context import PushContext, settle
+from sfsync.push.lanes import Pause, Talk, call
+from sfsync.records import Batch, Outcome
+from sfsync.salesforce.failures import NOT_SENT, NoAnswerError, SalesforceError
+from sfsync.salesforce.query import several
+from sfsync.salesforce.status_codes import Action
+
+
+def read(context: PushContext, batches: Sequence[Batch]) -> Talk[bool]:
+    """Read what stands in the records of one planned call, as far as an earlier one has not; whether it may be sent.
+
+    A call reads as many records as fit, so those of later batches, too: they are few seconds away.
+    """
+    for batch in batches:
+        done = max(context.read_to.get((batch.sync, batch.operation), 0), batch.first)
+        while batch.reading and done < batch.last:
+            error = yield from _ask(context, batch, done)
+            if error is not None:
+                _not_sent(context, batches, error)
+                return False
+            done += batch.reading
+            context.read_to[batch.sync, batch.operation] = done
+    return True
+
+
+def _ask(context: PushContext, batch: Batch, first: int) -> Talk[str | None]:
+    """Read the records of rows from `first` on into the table; why not, if it cannot be done."""
+    statements = _statements(context, batch, first)
+    if not statements:
+        return None
+    for attempt in range(1, retry.CALL_ATTEMPTS + 1):
+        room = context.available()
+        if room is not None and room < 1:
+            raise LimitReachedError
+        try:
+            records = yield from call(batch.sync, lambda: several(context.door, statements, READING))
+        except ApiLimitError:
+            raise LimitReachedError from None
+        except (NoAnswerError, SalesforceError) as error:
+            decision = retry.after_call(error, batch.operation, attempt, 1, context.jitter())
+            context.stale_contract |= decision.code in retry.ABOUT_THE_REQUEST
+            said = context.said(batch.sync, error)
+            context.events.log("warning", f"{batch.sync}: what stands in its records cannot be read: {said}")
+            if decision.next is retry.Next.DEFER:
+                raise LimitReachedError from None
+            if decision.next is retry.Next.STOP:
+                raise StopPushError(decision.message) from None
+            if decision.next is not retry.Next.AGAIN:
+                return said
+            yield Pause(decision.pause_s)
+            continue
+        _keep(context, batch, first, json.dumps(records))
+        return None
+    return "the org does not answer"
+
+
+def _statements(context: PushContext, batch: Batch, first: int) -> list[str]:
+    sync, each = context.syncs[batch.sync], batch.reading // reading.QUERIES_A_CALL
+    head, value = reading.select(sync, batch.operation)
+    table = run_table(batch.operation.value, batch.sync)
+    rows = context.db.execute(
+        f"SELECT string_agg({value}, ',' ORDER BY rowid) FROM {table} WHERE rowid >= {first}"
+        f" AND rowid < {first + batch.reading} GROUP BY (rowid - {first}) // {each} ORDER BY min(rowid)"
+    )
+    return [f"{head} ({listed})" for (listed,) in rows]
+
+
+def _keep(context: PushContext, batch: Batch, first: int, records: str) -> None:
+    """Put the texts of some records into the table, beside the rows that are about them."""
+    db, sync = context.db, reading.readable(context.syncs[batch.sync])
+    table, kept = run_table(batch.operation.value, batch.sync), run_table("before", batch.sync)
+    texts = [ident(rule.field) for rule in sync.rules]
+    columns = ", ".join(f"{text} VARCHAR" for text in texts)
+    db.execute(f"CREATE TABLE IF NOT EXISTS {kept} (_op VARCHAR, _ord BIGINT, {columns})")
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE sfsync_before AS SELECT unnest(from_json(?, '[\"JSON\"]')) AS r",
+        [records],
+    )
+    on = "b._key = t._key" if reading.by_key(batch.operation) else 'b._record_id = t."Id"'
+    db.execute(
+        f"INSERT INTO {kept} SELECT DISTINCT ON (t.rowid) '{batch.operation}', t.rowid,"
+        f" {', '.join('b.' + text for text in texts)} FROM {table} AS t"
+        f" JOIN ({org_texts.projected(sync, 'sfsync_before')}) AS b ON {on}"
+        f" WHERE t.rowid >= {first} AND t.rowid < {first + batch.reading}"
+    )
+
+
+def _not_sent(context: PushContext, batches: Sequence[Batch], error: str) -> None:
+    for batch in batches:
+        settle(
+            context,
+            batch.sync,
+            batch.operation,
+            f"rowid >= {batch.first} AND rowid < {batch.last}",
+            Outcome.FAILED,
+            code=NOT_SENT,
+            message=f"undo: exact: what stands in the record could not be read, so nothing was sent: {error}",
+            action=str(Action.NEXT_RUN),
+        )
