@@ -20,9 +20,8 @@ from sfsync.errors import ApiLimitError
 from sfsync.plan import reading
 from sfsync.plan.cost import READING
 from sfsync.push import retry
-from sfsync.push.collections import LimitReachedError, StopPushError
 from sfsync.push.context import PushContext, settle
-from sfsync.push.lanes import Pause, Talk, call
+from sfsync.push.lanes import LimitReachedError, Pause, StopPushError, Talk, call
 from sfsync.records import Batch, Outcome
 from sfsync.salesforce.failures import NOT_SENT, NoAnswerError, SalesforceError
 from sfsync.salesforce.query import several
