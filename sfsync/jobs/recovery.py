@@ -316,6 +316,8 @@ class _Recovery:
             )
         with self._session.db.transaction():
             snapshots.record_upserts(self._store, sync, found.rows, self._session.run_id)
+            # The org may hold for one what are two keys to us; under the old one the record would seem to be removed.
+            snapshots.forget_other_keys(self._store, sync, found.rows)
             self._journal.ended([item.number])
         counts = {"adopted": found.count} if found.count else {}
         return self._told(item, "the org was asked for its keys", counts)
