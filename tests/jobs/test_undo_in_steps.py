@@ -96,7 +96,9 @@ def test_a_record_that_the_run_met_under_another_key_stays_when_it_is_taken_back
     code = doomed.end(doomed.start(doomed.Order(ready.folder, point="after write")))
     assert code == -9
     second = ready.run()
-    assert outcomes(second, "contacts").get("deleted") is None, "found again under its new key, and not deleted"
+    assert outcomes(second, "contacts").get("deleted") is None, (
+        "found again under its new key, and not deleted"
+    )
     for run_id in (second.run_id, first):
         ready.run("contacts", undo=run_id)
         assert ready.org.by("Contact", "LastName")["Ito"]["Id"] == mine, "whose it is nobody knows any more"
