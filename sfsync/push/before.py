@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sfsync.diff import org_texts
 from sfsync.diff.stage import run_table
@@ -22,8 +23,9 @@ from sfsync.plan.cost import READING
 from sfsync.push import retry
 from sfsync.push.context import PushContext, settle
 from sfsync.push.lanes import LimitReachedError, Pause, StopPushError, Talk, call
-from sfsync.records import Batch, Outcome
+from sfsync.records import Batch, Outcome, Way
 from sfsync.salesforce.failures import NOT_SENT, NoAnswerError, SalesforceError
+from sfsync.salesforce.limits import BULK_BATCH_ROWS
 from sfsync.salesforce.query import several
 from sfsync.salesforce.status_codes import Action
 
@@ -34,8 +36,8 @@ def read(context: PushContext, batches: Sequence[Batch]) -> Talk[bool]:
     A call reads as many records as fit, so those of later batches, too: they are few seconds away.
     """
     for batch in batches:
-        done = max(context.read_to.get((batch.sync, batch.operation), 0), batch.first)
-        while batch.reading and done < batch.last:
+        done, last = _done(context, batch), _last(context, batch)
+        while batch.reading and done < last:
             error = yield from _ask(context, batch, done)
             if error is not None:
                 _not_sent(context, batches, error)
@@ -43,6 +45,32 @@ def read(context: PushContext, batches: Sequence[Batch]) -> Talk[bool]:
             done += batch.reading
             context.read_to[batch.sync, batch.operation] = done
     return True
+
+
+def within_reach(context: PushContext, batch: Batch) -> Batch:
+    """As much of a job as this run has calls for, to read and to send: calls that only read would be spent for nothing.
+
+    Raises:
+        LimitReachedError: nothing of it.
+    """
+    room, done = context.available(), _done(context, batch)
+    reads = -(-(batch.last - done) // batch.reading)
+    if room is None or batch.way is Way.COLLECTIONS or room >= reads + batch.calls:
+        return batch
+    last = done + (room - batch.calls) * batch.reading
+    if last <= batch.first:
+        raise LimitReachedError
+    return replace(batch, last=last, bytes=batch.bytes * (last - batch.first) // batch.rows)
+
+
+def _done(context: PushContext, batch: Batch) -> int:
+    return max(context.read_to.get((batch.sync, batch.operation), 0), batch.first)
+
+
+def _last(context: PushContext, batch: Batch) -> int:
+    """Up to where a batch can be sent: of a job only what the day's Bulk batches carry."""
+    room = None if batch.way is Way.COLLECTIONS else context.available_batches()
+    return batch.last if room is None else min(batch.last, batch.first + room * BULK_BATCH_ROWS)
 
 
 def _ask(context: PushContext, batch: Batch, first: int) -> Talk[str | None]:

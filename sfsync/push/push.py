@@ -108,9 +108,11 @@ def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk
                 yield from finish_jobs(context, jobs)
                 busy = frozenset()
             for batches in calls:
+                last = batches[0].last
                 if any(batch.reading for batch in batches):
                     from sfsync.push import before  # only for those who take back exactly
 
+                    batches[0] = before.within_reach(context, batches[0])
                     if not (yield from before.read(context, batches)):
                         continue
                 if batches[0].way in (Way.COLLECTIONS, Way.SOAP):
@@ -121,6 +123,8 @@ def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk
                     except NoBatchesError:
                         _defer(context, batches[0], jobs)
                     busy |= touched
+                if batches[0].last < last:
+                    raise LimitReachedError
     except Exception as error:  # raised again when the open jobs are read
         failure = error
     yield from finish_jobs(context, jobs)

@@ -229,6 +229,37 @@ def test_a_budget_that_ends_while_reading(loaded: Team) -> None:
     assert outcomes(loaded.run(), "contacts") == {"updated": 1, "unchanged": 2}
 
 
+def test_a_job_goes_as_far_as_there_are_calls_to_read_for_it(loaded: Team) -> None:
+    loaded.sync("contacts", guards={"max_change_share": None}, push={"api": "bulk"})
+    loaded.sql("INSERT INTO raw.contacts (id, last) SELECT 'N' || n, 'New' FROM range(5000) AS r(n)")
+    loaded.run()
+    loaded.sql("UPDATE raw.contacts SET title = 'T'")
+    plan = loaded.plan()
+    (batch,) = planned(plan, "contacts").batches
+    assert (batch.reads, plan.api.calls) == (3, 3 + batch.calls)
+    used = loaded.org.state()["api_calls"]["used"]
+    loaded.profile(api_limit={"daily_calls": used + batch.calls, "keep_free": 0})
+    assert outcomes(loaded.run(), "contacts") == {"deferred": 5003}
+    assert loaded.org.state()["api_calls"]["used"] == used, "nothing is read for a job that cannot begin"
+    loaded.profile(api_limit={"daily_calls": used + batch.calls + 2, "keep_free": 0})
+    assert outcomes(loaded.run(), "contacts") == {
+        "updated": 2 * batch.reading,
+        "deferred": 5003 - 2 * batch.reading,
+    }
+    loaded.profile(api_limit={"daily_calls": used + 50, "keep_free": 0})
+    assert outcomes(loaded.run(), "contacts")["updated"] == 5003 - 2 * batch.reading
+    assert {record["Title"] for record in loaded.org.records("Contact")} == {"T"}
+
+
+def test_nothing_is_read_for_want_of_bulk_batches(loaded: Team) -> None:
+    loaded.sync("contacts", push={"api": "bulk"})
+    loaded.sql("UPDATE raw.contacts SET title = 'CEO' WHERE id = 'C1'")
+    loaded.daily_batches = 0
+    used = loaded.calls()
+    assert outcomes(loaded.run(), "contacts") == {"deferred": 1, "unchanged": 2}
+    assert loaded.calls() == used
+
+
 def test_a_run_that_was_killed_between_reading_and_writing(loaded: Team) -> None:
     by_hand(loaded, "C1", Title="Chair")
     loaded.sql("UPDATE raw.contacts SET title = 'CEO' WHERE id = 'C1'")
