@@ -64,6 +64,16 @@ class RejectedCode:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingSample:
+    """One row that waits for its parent. parent: the sync that is to bring it."""
+
+    key: str
+    field: str
+    parent_key: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
 class SyncResult:
     """What became of one sync's rows. model: outcomes of staged rows; removed: of records whose row left the model."""
 
@@ -83,6 +93,7 @@ class SyncResult:
     rejected: tuple[RejectedSample, ...] = ()
     rejected_file: str | None = None
     rejected_codes: tuple[RejectedCode, ...] = ()  # most rows first; `rejected` has samples of each
+    waiting: tuple[WaitingSample, ...] = ()
 
     @property
     def closes(self) -> bool:
@@ -255,6 +266,7 @@ def _sync_json(item: SyncResult) -> dict[str, object]:
         "api_calls": item.calls,
         "job_ids": list(item.job_ids),
         "rejected_file": item.rejected_file,
+        "waiting": [asdict(row) for row in item.waiting],
         "rejected_codes": [
             {"code": found.code, "field": found.field, "rows": found.rows} for found in item.rejected_codes
         ],

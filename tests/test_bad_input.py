@@ -272,6 +272,14 @@ SYNCS = [
     Case("sync_unknown_model", "SpecError", sync(model="dim_contact")),
     Case("sync_unknown_object", "CompileError", sync(object="Contcat")),
     Case("sync_unknown_field", "CompileError", fields(Titel="title")),
+    Case(
+        "sync_field_without_column",
+        "SpecError",
+        second_sync(
+            "  - name: more\n    model: dim_accounts\n    object: Account\n    identity: {Account_Id__c: id}\n"
+            "    fields: {Name: , Phone: 7, Fax: [phone]}\n"
+        ),
+    ),
     Case("sync_unknown_column", "CompileError", fields(Title="titel")),
     Case("sync_read_only_field", "CompileError", fields(CreatedDate="seen")),
     Case("sync_required_missing", "CompileError", fields(LastName=None)),

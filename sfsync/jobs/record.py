@@ -130,15 +130,35 @@ class StateRecorder:
         digest = digest_sql(sync, "t", action=operation.value)
         if operation is Operation.DELETE:
             digest = delete_digest("t._key")
+        field = "nullif(o.field, '')" if operation is Operation.DELETE else _field(sync)
         identity = identity_sql(sync)
         return (
             f"(SELECT t._key AS key, {digest} AS digest, 'org' AS decided_by, '{_ACTION[operation]}' AS action,"
-            f" coalesce(o.code, 'UNKNOWN') AS code, nullif(o.field, '') AS field,"
+            f" coalesce(o.code, 'UNKNOWN') AS code, {field} AS field,"
             f" {_masked(sync)} AS message, {identity} AS identity, o.outcome <> 'rejected' AS transient"
             f" FROM {run_table(operation.value, sync.name)} AS t"
             f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid{_texts_for_masks(sync)}"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ('rejected', 'failed', 'in_doubt'))"
         )
+
+
+def _field(sync: CompiledSync) -> str:
+    """The field that the org names; of a lookup whose parent it does not have, it names the parent's key alone.
+
+    First the lookup that was sent this very key, then one that refers to this field of this object.
+    """
+    said, cases = "lower(coalesce(o.message, ''))", []
+    links = [(rule, rule.reference) for rule in sync.fields if rule.reference is not None]
+    for exact in (True, False):
+        for rule, link in links:
+            about = f"not found for field {link.parent_field} in entity {link.parent_object}".lower()
+            case = f"{said} LIKE 'foreign key external id: %' AND contains({said}, {literal(about)})"
+            if exact:
+                case += f" AND contains({said}, 'id: ' || lower(t.{ident(rule.field)}) || ' not found')"
+            cases.append(f"WHEN {case} AND t.{ident(rule.field)} <> '' THEN {literal(rule.field)}")
+    own = "nullif(o.field, '')"
+    # What stands in its place may be the parent's field, which is none of this sync.
+    return f"CASE {' '.join(cases)} ELSE {own} END" if cases else own
 
 
 def _texts(sync: CompiledSync) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, status_of
+from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, WaitingSample, status_of
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -126,6 +127,7 @@ def _result(
             RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts)
             for row in samples
         ),
+        waiting=() if refused else _waiting(session, item, context),
         rejected_file=f"{session.facts.target_path}/rejected/{name}.csv"
         if rejected.counts(session.store).get(name)
         else None,
@@ -133,6 +135,25 @@ def _result(
             RejectedCode(*found) for found in rejected.codes_of_run(session.store, name, session.run_id)
         ),
     )
+
+
+def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[WaitingSample, ...]:
+    """A few of the rows that wait: those of the plan, then those whose parent this run was to bring and did not."""
+    sync, masked = item.sync, {rule.field for rule in item.sync.fields if rule.pii}
+    found = [WaitingSample(row.key, row.field, row.parent_key, row.parent) for row in item.waiting_rows]
+    if sync.name not in context.skipping:
+        return tuple(found)
+    rows = " UNION ALL ".join(
+        f"SELECT t._shown, s.field, s.parent_key, s.parent FROM {run_table('skip', sync.name)} AS s"
+        f" JOIN {run_table(operation.value, sync.name)} AS t ON t.rowid = s._ord WHERE s._op = '{operation}'"
+        for operation in (Operation.UPSERT, Operation.UPDATE)
+    )
+    later = session.db.execute(f"SELECT * FROM ({rows}) AS w ORDER BY 1 LIMIT {SAMPLES}")
+    found += [
+        WaitingSample(key, field, MASK if field in masked else parent_key, parent)
+        for key, field, parent_key, parent in later
+    ]
+    return tuple(found[:SAMPLES])
 
 
 def write_rejected(session: Session, sync: CompiledSync) -> None:

@@ -42,11 +42,20 @@ def check(changes: Changes, allowed: frozenset[str]) -> tuple[Refusal, ...]:
             sync,
             name,
             f"sync '{sync}' {what}",
-            f"check the model; to allow it once: --allow {sync}.{name}; to raise it: `{setting}` in {changes.sync.path}",
+            _fix(sync, name, setting, changes.sync.path),
         )
         for name, what, setting in _findings(changes)
         if f"{sync}.{name}" not in allowed
     )
+
+
+def _fix(sync: str, name: str, setting: str, path: str) -> str:
+    if name == "on_gone":
+        return (
+            f"look who deleted them; to send all others this once: --allow {sync}.{name}; to make them anew or to leave"
+            f" them out from now on: `on_gone: recreate` or `on_gone: skip` in {path}"
+        )
+    return f"check the model; to allow it once: --allow {sync}.{name}; to raise it: `{setting}` in {path}"
 
 
 def _findings(c: Changes) -> Iterator[tuple[str, str, str]]:

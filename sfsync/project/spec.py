@@ -31,7 +31,14 @@ def is_model_name(text: str) -> bool:
 
 
 def _column_shorthand(value: Any) -> Any:
-    return {"column": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"column": value}
+    if value is None or isinstance(value, bool | int | float | list):
+        raise fault(
+            "must be the name of a column, or a map with the key 'column'",
+            fix="for example LastName: last_name",
+        )
+    return value
 
 
 class GuardSpec(BaseModel):

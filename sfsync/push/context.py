@@ -36,6 +36,9 @@ OUTCOME_COLUMNS = (
 )
 
 
+SKIP_COLUMNS = "_op VARCHAR, _ord BIGINT, field VARCHAR, parent_key VARCHAR, parent VARCHAR"
+"""Rows that are not sent after all; of those that wait, the lookup, and the record of which sync it refers to."""
+
 RefersTo = Callable[[str, str], tuple[str, ...]]
 """(object, field) -> the objects that a plain Id lookup may refer to."""
 
@@ -161,7 +164,7 @@ def prepare_outcomes(context: PushContext) -> None:
     db = context.db
     for sync in context.syncs:
         db.execute(f"CREATE TABLE {run_table('outcome', sync)} ({OUTCOME_COLUMNS})")
-        db.execute(f"CREATE TABLE {run_table('skip', sync)} (_op VARCHAR, _ord BIGINT)")
+        db.execute(f"CREATE TABLE {run_table('skip', sync)} ({SKIP_COLUMNS})")
 
 
 def intent_of(
@@ -216,7 +219,8 @@ def settle(
     rows = int(context.db.value(f"SELECT count(*) FROM {outcomes}")) - int(before)
     if rows:
         context.recorder.record(context.syncs[sync], operation, part)
-        context.progress(sync, rows)
+        if outcome not in (Outcome.DEFERRED, Outcome.STOPPED):  # nothing was done about these
+            context.progress(sync, rows)
     return rows
 
 

@@ -90,10 +90,11 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
         key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)
         for operation in (Operation.UPSERT, Operation.UPDATE):
             db.execute(
-                f"INSERT INTO {skip} SELECT '{operation}', t.rowid FROM {run_table(operation.value, sync.name)} AS t"
-                f" WHERE t.{ident(rule.field)} <> '' AND {key} IN ({missing})"
+                f"INSERT INTO {skip} SELECT '{operation}', t.rowid, ?, t.{ident(rule.field)}, ?"
+                f" FROM {run_table(operation.value, sync.name)} AS t WHERE t.{ident(rule.field)} <> '' AND {key} IN ({missing})"
                 f" AND t.rowid NOT IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
-                f" AND t.rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')"
+                f" AND t.rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')",
+                [rule.field, parent.name],
             )
     for operation in (Operation.UPSERT, Operation.UPDATE):
         db.execute(
@@ -105,7 +106,6 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
     held = int(db.value(f"SELECT count(*) FROM {skip}")) - before
     if held:
         context.skipping.add(sync.name)
-        context.progress(sync.name, held)
     return held
 
 
@@ -120,7 +120,9 @@ def spare_adopted(context: PushContext, sync: CompiledSync) -> int:
     if not db.value(f"SELECT EXISTS ({adopted})"):
         return 0
     deletes = run_table("delete", sync.name)
-    db.execute(f"INSERT INTO {skip} SELECT 'delete', rowid FROM {deletes} WHERE \"Id\" IN ({adopted})")
+    db.execute(
+        f"INSERT INTO {skip} SELECT 'delete', rowid, NULL, NULL, NULL FROM {deletes} WHERE \"Id\" IN ({adopted})"
+    )
     db.execute(
         f"INSERT INTO {outcomes} SELECT 'delete', t.rowid, t._key, t.\"Id\", FALSE, 'unchanged', NULL, NULL, NULL,"
         f" 'the record is that of another row now', 0 FROM {deletes} AS t"

@@ -158,6 +158,13 @@ def _sync(page: Page, item: SyncResult) -> None:
     if item.status is Status.REFUSED:
         return
     _outcomes(page, item)
+    for row in item.waiting[:_GROUP_ROWS]:
+        page.wrapped(
+            f"{safe(row.key)} waits: {row.field} refers to {safe(row.parent_key)} of {row.parent}",
+            indent="    ",
+            hang="      ",
+            style=Style.QUIET,
+        )
     _accounting(page, item)
     _rejected(page, item)
     if item.job_ids:

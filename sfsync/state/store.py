@@ -86,6 +86,7 @@ class StateStore:
             have = self._version(fresh_allowed=True)
             if have < VERSION:
                 migrate(self.db, CONTROL, have=have)
+                self.secret()  # made now: plans, which only read, then show one record by one digest
         except BaseException:
             self.close()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -9,13 +11,17 @@ from typing import Any
 
 import pytest
 
+from sfsync.diff.messages import MASK
 from sfsync.errors import SfsyncError, StateError
 from sfsync.jobs.history import history_command
 from sfsync.jobs.init import init_command
 from sfsync.jobs.plan import plan_command
 from sfsync.jobs.session import Options
 from sfsync.local_org import control
+from sfsync.report.run_text import run_text
 from tests.jobs.conftest import Team, of, outcomes, planned
+
+PARENT = {"column": "account", "lookup": "Account.Account_Id__c", "on_missing": "reject"}
 
 
 def contact(team: Team, key: str) -> dict[str, str]:
@@ -129,11 +135,62 @@ def test_the_orgs_words_do_not_carry_pii_out(ready: Team) -> None:
     assert not [text for text in written + said if "ai@acme.example" in text.lower()]
 
 
+@pytest.mark.parametrize("api", ["collections", "bulk"])
+def test_a_parent_that_nobody_brings_is_named_with_its_field(ready: Team, api: str) -> None:
+    """The org names the parent's key and its field alone."""
+    ready.sync("contacts", push={"api": api})
+    ready.sql("UPDATE raw.contacts SET account = 'A9' WHERE id = 'C1'")
+    for attempt in (1, 2):
+        result = ready.run()
+        (row,) = of(result, "contacts").rejected
+        assert (row.code, row.field, row.attempts) == ("INVALID_FIELD", "AccountId", attempt)
+        assert "a9 not found for field Account_Id__c in entity Account" in row.message
+        assert "INVALID_FIELD on AccountId: 1 row" in run_text(result, color=False, width=0)
+    with (ready.folder / "target" / "rejected" / "contacts.csv").open() as lines:
+        assert [row["field"] for row in csv.DictReader(lines)] == ["AccountId"]
+
+
+def test_a_run_says_whom_its_rows_wait_for(ready: Team) -> None:
+    ready.sync("contacts", fields={"AccountId": {**PARENT, "pii": True}})
+    ready.sql(
+        "INSERT INTO raw.accounts VALUES ('A3', NULL, NULL)",
+        "UPDATE raw.contacts SET account = 'A3' WHERE id = 'C3'",
+    )
+    ready.org.faults([{"fault": "rights_lost", "object": "Account", "rights": ["create"]}])
+    ready.sync("accounts", push={"api": "collections"})
+    told = []
+    ready.progress = lambda task, done, total, **more: told.append((task, done))  # type: ignore[method-assign]
+    result = ready.run()
+    assert outcomes(result, "contacts") == {"waiting": 3}
+    waiting = of(result, "contacts").waiting
+    assert [(row.key, row.field, row.parent) for row in waiting] == [
+        ("C3", "AccountId", "accounts"),
+        ("C1", "AccountId", "accounts"),
+        ("C2", "AccountId", "accounts"),
+    ]
+    assert {row.parent_key for row in waiting} == {MASK}
+    assert "C1 waits: AccountId refers to *** of accounts" in run_text(result, color=False, width=0)
+    written = json.loads((ready.folder / "target" / "run_results.json").read_text())
+    assert written["results"][1]["waiting"][1]["key"] == "C1"
+    assert ("contacts", 2) not in told, "nothing was done about them"
+
+
+def test_what_is_deferred_does_not_count_as_done(ready: Team) -> None:
+    ready.sync("contacts", push={"api": "bulk"}, fields={"AccountId": None})
+    ready.sync("accounts", push={"api": "collections"})
+    ready.daily_batches = 0
+    told: list[tuple[str, int]] = []
+    ready.progress = lambda task, done, total, **more: told.append((task, done))  # type: ignore[method-assign]
+    assert outcomes(ready.run(), "contacts") == {"deferred": 3}
+    assert told == [("accounts", 2)]
+
+
 def test_a_pii_identity_has_one_digest_that_nobody_can_rebuild(ready: Team) -> None:
     import hashlib
 
     ready.sync("contacts", identity={"Customer_Id__c": {"column": "id", "pii": True}})
     shown = planned(ready.plan(), "contacts").samples[0].key
+    assert planned(ready.plan(), "contacts").samples[0].key == shown, "also before anything was written"
     ready.run()
     assert shown != "C1"
     assert shown not in {

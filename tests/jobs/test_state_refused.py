@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from sfsync.cli.main import cli
+from sfsync.jobs.init import init_command
 from sfsync.state.migrations import VERSION
 from tests.jobs.conftest import STATE, Team, prepared
 
@@ -208,3 +209,23 @@ def test_a_state_that_may_not_be_opened_says_so(copied: Team, mode: int) -> None
     path.chmod(0o600)
     assert path.read_bytes() == before
     assert len(copied.org.writes()) == writes
+
+
+@needs_setpriv
+@pytest.mark.parametrize("words", ["org start", "debug", "plan", "run"])
+def test_a_project_folder_that_may_not_be_written_says_so(tmp_path: Path, words: str) -> None:
+    """Nothing is left behind, and no org is started that could not keep its records."""
+    project = tmp_path / "demo"
+    init_command(project)
+    project.chmod(0o555)
+    try:
+        done = process(project, *words.split())
+    finally:
+        project.chmod(0o755)
+    assert done.returncode == 2, done.stdout + done.stderr
+    told = done.stdout + done.stderr
+    assert "Traceback" not in told
+    assert str(project / ".sfsync") in told
+    assert "Permission denied" in told
+    assert "make it writable" in told or "must be writable" in told
+    assert not (project / ".sfsync").exists()

@@ -97,6 +97,7 @@ def test_guards(guards: dict[str, Any], counts: dict[str, int], expected: list[s
         assert refusal.name in GUARDS, "the command line must be able to allow it"
         assert f"--allow contacts.{refusal.name}" in refusal.fix
         assert "syncs/contacts.yml" in refusal.fix
+        assert ("to raise it" in refusal.fix) == (refusal.name != "on_gone"), "it has no height"
     allowed = frozenset(f"contacts.{name}" for name in expected)
     assert check(changes_of(sync, **counts), allowed) == ()
     assert len(check(changes_of(sync, **counts), frozenset({"others.min_rows", "contacts"}))) == len(expected)

@@ -212,9 +212,9 @@ MAPPINGS = [  # the value of a field, the finding
         "add lookup: Object.Field, or remove on_missing"),
     ("{column: a, nulls: skip}", "6:32: it: 'fields.LastName.nulls' must be one of clear, keep, found 'skip'"),
     ("{column: a, pii: y}", "6:30: it: 'fields.LastName.pii' must be true or false, found 'y'"),
-    ("[a]", "6:13: it: 'fields.LastName' must be a map of keys, found a list"),
-    ("5", "6:13: it: 'fields.LastName' must be a map of keys, found 5"),
-    ("", "6:12: it: 'fields.LastName' must be a map of keys, found nothing"),
+    ("[a]", "6:13: it: 'fields.LastName' must be the name of a column, or a map with the key 'column', found a list | for example LastName: last_name"),
+    ("5", "6:13: it: 'fields.LastName' must be the name of a column, or a map with the key 'column', found 5 | for example LastName: last_name"),
+    ("", "6:12: it: 'fields.LastName' must be the name of a column, or a map with the key 'column', found nothing | for example LastName: last_name"),
     ("''", "6:13: it: 'fields.LastName.column' must not be blank, found ''"),
     ("a\n  lastname: b", "6:3: it: 'fields' has both 'LastName' and 'lastname', which are one field"),
     ("a\n  Account.Name: b", "6:3: it: 'fields' has 'Account.Name', which is a path | "
