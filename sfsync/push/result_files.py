@@ -163,5 +163,5 @@ def _lines(path: Path) -> str:
 def _header(path: Path) -> list[str]:
     """Column names of a result file. API names hold no commas or quotes of their own."""
     with path.open("rb") as handle:
-        header = handle.readline(1_000_000).decode("utf-8").rstrip("\r\n")
+        header = handle.readline(1_000_000).decode("utf-8", "replace").rstrip("\r\n")
     return [name.strip('"') for name in header.split(",")]

@@ -88,8 +88,10 @@ def fetch_org(door: Door) -> OrgIdentity:
 
 
 def _describe(door: Door, name: str) -> SObject | None:
+    from sfsync.salesforce.reading import salesforce  # half a second: only for those who ask
+
     try:
-        return SObject.from_describe(getattr(door.salesforce(), name).describe())
+        return SObject.from_describe(getattr(salesforce(door), name).describe())
     except SalesforceError as error:
         if error.status != 404:
             raise

@@ -13,22 +13,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-import requests
+from typing import Any
 
 from sfsync import __version__
-from sfsync.errors import AuthError, InternalError, OrgError
+from sfsync.errors import AuthError, OrgError
 from sfsync.ports import CallLedger, Clock
 from sfsync.records import OLDEST_API_VERSION
 from sfsync.salesforce.auth import Login, Token, sign_in
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError, refusal_of
 from sfsync.salesforce.limits import NEWEST_API_VERSION, Usage, parse_usage
 from sfsync.salesforce.transport import READ_TIMEOUT_S, Body, Reply, Request, Transport
-
-if TYPE_CHECKING:
-    from simple_salesforce import Salesforce
 
 CLIENT = f"sfsync/{__version__}"
 WRITE_HEADERS: Mapping[str, str] = {"Sforce-Auto-Assign": "FALSE", "Sforce-Mru": "updateMru=false"}
@@ -89,7 +83,6 @@ class Door:
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._version = api_version
-        self._salesforce: Salesforce | None = None
         self.usage: Usage | None = None
         """The org's own count as last seen by this connection."""
 
@@ -194,20 +187,6 @@ class Door:
         headers = {**_JSON, "Authorization": f"Bearer {token.access_token}"}
         return self._answer(Request("GET", token.instance_url + path, headers))
 
-    def salesforce(self) -> Salesforce:
-        """simple-salesforce over this door, for describe and SOQL: counted, renewed and timed like every other call."""
-        if self._salesforce is None:
-            from simple_salesforce import Salesforce  # half a second: only for those who ask
-
-            self._salesforce = Salesforce(
-                session_id="set-by-the-door",
-                instance_url=self.token.instance_url,
-                version=self.version,
-                session=_ThroughDoor(self),
-                object_pairs_hook=dict,
-            )
-        return self._salesforce
-
     def close(self) -> None:
         """Close idle connections. The token stays valid: other runs of this app may share it."""
         self._transport.close()
@@ -269,30 +248,6 @@ def choose_version(offered: tuple[str, ...]) -> str:
         if newer
         else "check that `domain` is a Salesforce org: every one of them offers newer versions",
     )
-
-
-class _ThroughDoor(requests.Session):
-    """What simple-salesforce takes for its session: the same calls, by way of the door."""
-
-    def __init__(self, door: Door) -> None:
-        super().__init__()
-        self._door = door
-
-    def request(self, method: str | bytes, url: str | bytes, *_: Any, **kwargs: Any) -> requests.Response:
-        """Send by the door. Raises its errors, so simple-salesforce never sees a refusal nor signs in again."""
-        prepared = requests.Request(str(method), str(url), params=kwargs.get("params")).prepare()
-        parts = urlsplit(prepared.url or "")
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
-        kind = "query" if "/query" in parts.path else "describe" if "/sobjects" in parts.path else "rest"
-        if str(method).upper() != "GET":
-            raise InternalError(f"{method!s} {parts.path}: writes do not go through simple-salesforce")
-        answer = self._door.call("GET", path, kind=kind)
-        response = requests.Response()
-        response.status_code, response.url = answer.status, str(url)
-        response.headers.update(answer.headers)
-        response._content = answer.body
-        response.encoding = "utf-8"
-        return response
 
 
 def open_door(

@@ -36,14 +36,16 @@ def query(door: Door, statement: str) -> Iterator[list[Record]]:
         SalesforceError: MALFORMED_QUERY, INVALID_FIELD, INVALID_TYPE and the like.
         NoAnswerError: no usable answer.
     """
-    salesforce = door.salesforce()
+    from sfsync.salesforce.reading import salesforce  # half a second: only for those who ask
+
+    client = salesforce(door)
     try:
-        page = salesforce.query(statement)
+        page = client.query(statement)
         while True:
             yield page["records"]
             if page["done"]:
                 return
-            page = salesforce.query_more(page["nextRecordsUrl"], identifier_is_url=True)
+            page = client.query_more(page["nextRecordsUrl"], identifier_is_url=True)
     except (ValueError, KeyError, TypeError):
         raise NoAnswerError("GET query: the answer is no page of records", sent=True) from None
 

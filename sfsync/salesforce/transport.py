@@ -7,11 +7,12 @@ Invariant: an answer that is returned is complete; a file it was written to is c
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from os import environ
 from pathlib import Path
@@ -19,13 +20,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import certifi
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3 import exceptions as failed
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from sfsync import __version__
 from sfsync.errors import OrgError, SfsyncError
 from sfsync.salesforce.failures import NoAnswerError
 from sfsync.salesforce.limits import CALL_TIMEOUT_S
@@ -92,43 +92,29 @@ if hasattr(socket, "TCP_KEEPIDLE"):
     ]
 
 
-class _PinnedTrust(HTTPAdapter):
-    """Connections that trust exactly the context they were made with, whatever the environment says."""
-
-    def __init__(self, context: ssl.SSLContext, connections: int) -> None:
-        self._context = context
-        super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        options = [*HTTPConnection.default_socket_options, *_KEEP_ALIVE]
-        super().init_poolmanager(*args, ssl_context=self._context, socket_options=options, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave the context's trust alone: requests would load its own bundle into it for each connection."""
-        conn.cert_reqs = "CERT_REQUIRED"
+_OWN_HEADERS = {"User-Agent": f"sfsync/{__version__}", "Accept-Encoding": "gzip, deflate"}
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
 class Transport:
     """A pool of connections shared by threads."""
 
     def __init__(self, *, ca_file: Path | None = None, connections: int = 8) -> None:
-        self._session = requests.Session()
-        # No .netrc, no REQUESTS_CA_BUNDLE over ca_file; proxies are taken from the environment by hand, below.
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.mount("https://", _PinnedTrust(_trust(ca_file), connections))
-        self._session.mount("http://", HTTPAdapter(pool_maxsize=connections, max_retries=0))
         self._ca_file = ca_file
+        self._kept: dict[str, PoolManager] = {}  # by proxy; "" for none
+        # The context is pinned: no bundle of the environment is put over it.
+        self._options: dict[str, Any] = {
+            "num_pools": 4,
+            "maxsize": connections,
+            "ssl_context": _trust(ca_file),
+            "cert_reqs": "CERT_REQUIRED",
+            "socket_options": [*HTTPConnection.default_socket_options, *_KEEP_ALIVE],
+        }
 
     def close(self) -> None:
         """Close idle connections."""
-        self._session.close()
+        for pools in self._kept.values():
+            pools.clear()
 
     def exchange(self, request: Request) -> Reply:
         """Send once and read the whole answer.
@@ -137,42 +123,78 @@ class Transport:
             NoAnswerError: nothing usable came back; it says whether the request can have arrived.
             SfsyncError: a file of ours cannot be read or written.
         """
+        headers = _headers(request)
         try:
             if isinstance(request.body, Path):
+                headers["Content-Length"] = str(request.body.stat().st_size)
                 with request.body.open("rb") as handle:
-                    return self._exchange(request, handle)
-            return self._exchange(request, _encoded(request.body))
-        except requests.RequestException as error:
+                    return self._exchange(request, headers, handle)
+            return self._exchange(request, headers, _encoded(request.body))
+        except (failed.HTTPError, UnicodeError) as error:
             raise _no_answer(request, error, self._ca_file) from error
-        except OSError as error:  # of a file: everything of the network is a RequestException
+        except OSError as error:  # of a file: everything of the network is an HTTPError
             raise SfsyncError(
                 f"{request.shown}: {error.filename or 'a file'}: {error.strerror or error}",
                 fix="check the free space and the rights of the project's .sfsync folder",
             ) from error
 
-    def _exchange(self, request: Request, data: Any) -> Reply:
-        with self._session.request(
+    def _exchange(self, request: Request, headers: dict[str, str], data: Any) -> Reply:
+        response = self._pools(request.url).request(
             request.method,
             request.url,
-            data=data,
-            headers=dict(request.headers),
-            timeout=(CONNECT_TIMEOUT_S, request.read_timeout_s),
-            allow_redirects=False,
-            stream=True,
-            proxies=_proxies(request.url),
-        ) as response:
-            if request.to_file is not None and response.ok:
+            body=data,
+            headers=headers,
+            timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=request.read_timeout_s),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            if request.to_file is not None and response.status < 400:
                 _check_has_end(request, response)
                 _write(response, request.to_file)
-                return Reply(response.status_code, response.headers, b"", request.to_file)
-            return Reply(response.status_code, response.headers, response.content)
+                reply = Reply(response.status, response.headers, b"", request.to_file)
+            else:
+                reply = Reply(response.status, response.headers, response.read(decode_content=True))
+        except (failed.ProtocolError, failed.DecodeError) as error:
+            response.close()
+            host = urlsplit(request.url).netloc
+            raise NoAnswerError(
+                f"{request.shown}: the answer of {host} broke off: {_last(_causes(error))}", sent=True
+            ) from error
+        except BaseException:
+            response.close()  # what is unread must not be taken for the next answer
+            raise
+        response.release_conn()
+        return reply
+
+    def _pools(self, url: str) -> PoolManager:
+        proxy = _proxy(url)
+        pools = self._kept.get(proxy)
+        if pools is None:
+            made = ProxyManager(proxy, **self._options) if proxy else PoolManager(**self._options)
+            made.pool_classes_by_scheme = _POOLS
+            pools = self._kept.setdefault(proxy, made)
+        return pools
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """The request's headers and ours; a value that no header can carry is named without being shown."""
+    for name, value in request.headers.items():
+        if not _HEADER_VALUE.fullmatch(value):
+            raise NoAnswerError(
+                f"{request.shown}: the header {name} cannot be sent: its value has line breaks or characters beyond ASCII",
+                sent=False,
+                fix="check the token and the secrets of the profile for line breaks and stray characters",
+            )
+    return {**_OWN_HEADERS, **request.headers}
 
 
 def _encoded(body: bytes | str | None) -> bytes | None:
     return body.encode() if isinstance(body, str) else body
 
 
-def _check_has_end(request: Request, response: requests.Response) -> None:
+def _check_has_end(request: Request, response: BaseHTTPResponse) -> None:
     """A body that only ends with the connection could be cut anywhere without a sign; JSON shows it, CSV does not."""
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if not chunked and "Content-Length" not in response.headers:
@@ -183,13 +205,13 @@ def _check_has_end(request: Request, response: requests.Response) -> None:
         )
 
 
-def _write(response: requests.Response, path: Path) -> None:
+def _write(response: BaseHTTPResponse, path: Path) -> None:
     """Stream the body beside `path` and rename, so that half an answer is never taken for one."""
     partial = path.with_name(path.name + ".part")
     try:
         with partial.open("wb") as handle:
             partial.chmod(0o600)  # rows in clear text
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in response.stream(_CHUNK, decode_content=True):
                 handle.write(chunk)
         partial.replace(path)
     finally:
@@ -220,24 +242,27 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _proxies(url: str) -> dict[str, str]:
-    """HTTPS_PROXY and friends, NO_PROXY honoured; never for this machine itself."""
+def _proxy(url: str) -> str:
+    """What HTTPS_PROXY and friends say, NO_PROXY honoured; empty for none, and for this machine itself."""
     host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return {}
+    asked = sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in environ)
+    if host == "localhost" or not asked:
+        return ""
     try:
         if ip_address(host).is_loopback:
-            return {}
+            return ""
     except ValueError:
         pass
-    return dict(get_environ_proxies(url, no_proxy=None))
+    from requests.utils import get_environ_proxies, select_proxy  # slow to load, and most have no proxy
+
+    return select_proxy(url, get_environ_proxies(url, no_proxy=None)) or ""
 
 
-def _no_answer(request: Request, error: requests.RequestException, ca_file: Path | None) -> NoAnswerError:
+def _no_answer(request: Request, error: Exception, ca_file: Path | None) -> NoAnswerError:
     """Say what went wrong between us and the host, and whether the request can have arrived."""
     host = urlsplit(request.url).netloc
     causes = _causes(error)
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
+    if isinstance(error, (failed.LocationValueError, UnicodeError)):
         return NoAnswerError(f"'{host}' is not a host name", sent=False, fix="check `domain` in the profile")
     untrusted = next((c for c in causes if isinstance(c, ssl.SSLCertVerificationError)), None)
     if untrusted is not None:
@@ -248,33 +273,29 @@ def _no_answer(request: Request, error: requests.RequestException, ca_file: Path
             if ca_file is None
             else f"check that ca_file {ca_file} is the certificate that {host} presents",
         )
-    if isinstance(error, requests.exceptions.ProxyError):
+    if isinstance(error, failed.ProxyError):
         return NoAnswerError(
             f"the proxy for {host} did not connect: {_last(causes)}",
             sent=False,
             fix="check HTTPS_PROXY, or list the host in NO_PROXY",
         )
     # urllib3 counts it among its timeouts, so it is asked for first.
-    if any(isinstance(c, NewConnectionError) for c in causes):
+    if any(isinstance(c, failed.NewConnectionError) for c in causes):
         return NoAnswerError(
             f"no connection to {host}: {_last(causes)}", sent=False, fix="check `domain` and the network"
         )
-    if any(isinstance(c, ConnectTimeoutError) for c in causes):
+    if any(isinstance(c, failed.ConnectTimeoutError) for c in causes):
         return NoAnswerError(
             f"{host} did not accept a connection within {CONNECT_TIMEOUT_S:g} s",
             sent=False,
             fix="check `domain`, the network and its firewall",
         )
-    if isinstance(error, requests.exceptions.ReadTimeout):
+    if isinstance(error, failed.ReadTimeoutError):
         return NoAnswerError(
             f"{request.shown}: {host} sent nothing for {request.read_timeout_s:g} s; the org may have done the work",
             sent=None,
         )
-    if isinstance(
-        error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
-    ):
-        return NoAnswerError(f"{request.shown}: the answer of {host} broke off: {_last(causes)}", sent=True)
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, failed.SSLError):
         return NoAnswerError(
             f"{request.shown}: the TLS connection to {host} failed: {_last(causes)}", sent=None
         )
@@ -282,7 +303,7 @@ def _no_answer(request: Request, error: requests.RequestException, ca_file: Path
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what it wraps, outermost first: requests hides urllib3's error in args, urllib3 in `reason`."""
+    """The error and what it wraps, outermost first: urllib3 hides it in `reason` or in args."""
     found: list[BaseException] = []
     queue: list[object] = [error]
     while queue and len(found) < 12:
