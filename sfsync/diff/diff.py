@@ -5,8 +5,9 @@ Owns:      the two steps (candidates by hash, then truth by text), double and nu
 Does not:  price, pack or send; words and SQL shapes stand in messages and sql.
 Invariant: every staged row is in exactly one of upsert, update, refused, held, waiting, gone, unchanged, or stands aside.
 
-Tables made in the run's file, per sync: `upsert:<sync>` and `update:<sync>` (`_key, Id, _shown, _source_hash`, the text
-of each rule, NULL = not sent; of an update also, as `field@`, what that text takes the place of), `delete:<sync>`
+Tables made in the run's file, per sync: `work:<sync>` (every candidate, as judged: `field=` is its whole text, `field@`
+what the org acknowledged), `upsert:<sync>` and `update:<sync>` (`_key, Id, _shown, _source_hash`, the text of each rule,
+NULL = not sent), `delete:<sync>`
 (`_key, Id, _shown, _origin`), `fresh:<sync>` (`_key, _source_hash` of rows found unchanged), `refused:<sync>`
 (state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
 Their rowids count from 0 without holes: they are the ordinals of batches.
@@ -299,14 +300,13 @@ def _split(sync: CompiledSync, context: DiffContext) -> None:
     parents = [ident(rule.field) for rule in sync.fields if rule.reference is not None]
     order = f" ORDER BY {', '.join([*parents, '_key'])}" if parents else ""
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
-    known = ["_origin", "_open", *(ident(rule.field + "@") for rule in sync.fields)]
     for op, more, extra in (
-        ("upsert", "_gone_at IS NOT NULL AS _was_gone", gone),
-        ("update", ", ".join(known), ""),
+        ("upsert", "_gone_at IS NOT NULL AS _was_gone,", gone),
+        ("update", "", ""),
     ):
         db.execute(
             f'CREATE TABLE {run_table(op, sync.name)} AS SELECT _key, _record_id AS "Id", {shown_identity(sync, refusals.secret_of(sync, context.store), "=")} AS _shown, _source_hash,'
-            f" {more}, {texts} FROM {work}"
+            f" {more} {texts} FROM {work}"
             f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
         )
     db.execute(
@@ -409,8 +409,9 @@ def _completing(sync: CompiledSync, db: DuckDB) -> int:
     fills = " AND ".join(f"({new} IS NULL OR {old} IS NULL)" for new, old in pairs)
     return int(
         db.value(
-            f"SELECT count(*) FROM {run_table('update', sync.name)}"
-            f" WHERE (_origin = 'adopted' AND {clears}) OR (_open AND {fills})"
+            f"SELECT count(*) FROM {run_table('work', sync.name)} AS w"
+            f" WHERE ((_origin = 'adopted' AND {clears}) OR (_open AND {fills}))"
+            f" AND _key IN (SELECT _key FROM {run_table('update', sync.name)} AS u)"
         )
     )
 

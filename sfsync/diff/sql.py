@@ -182,9 +182,7 @@ def known_rows(snapshot: str, wanted: str, dialect: Dialect) -> str:
 
 def sent_on_create(sync: CompiledSync) -> tuple[str, ...]:
     """What a create sends of each rule, as columns worked out from the whole texts; nothing stands in the org."""
-    sent = [f"{_on_create(rule, sync)} AS {ident(rule.field)}" for rule in sync.rules]
-    known = [f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '@')}" for rule in sync.fields]
-    return (*sent, "FALSE AS _open", *known)
+    return tuple(f"{_on_create(rule, sync)} AS {ident(rule.field)}" for rule in sync.rules)
 
 
 def judged(
@@ -196,8 +194,8 @@ def judged(
         projected: a relation shaped by `projection`; with a snapshot also `_known_row`.
         snapshot: the sync's `known_rows`, None when there is no snapshot yet.
         have: fields the snapshot has a column for; others count as absent.
-        stored: with the text to be sent, `_open` (the org's texts are not all known) and, as `field@`, the known text
-            in place of which another is sent; left out where `sent_on_create` adds them.
+        stored: with the text to be sent, `_open` (the org's texts are not all known) and, as `field@`, what the org
+            acknowledged; left out where there is no snapshot and `sent_on_create` adds the first.
     """
     joined = _joined(sync, projected, snapshot, have)
     sent = ", ".join(
@@ -205,7 +203,7 @@ def judged(
         for rule in sync.rules
     )
     whole = ", ".join(f"{ident(rule.field + '=')}" for rule in sync.rules)
-    there = "".join(f", {ident(rule.field + '@')}" for rule in sync.fields)
+    there = "".join(f", {ident(rule.field + '@')}" for rule in sync.rules)
     refused = _refusals(sync)
     judged_rows = (
         f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _known, _open{there}, {whole}, {sent},"
@@ -215,12 +213,10 @@ def judged(
     if sync.send_all:
         changed = " OR ".join(f"({ident(rule.field + '~')})" for rule in sync.fields)
         judged_rows = _with_change_marks(sync, judged_rows)
-    marks = ("", "=") if stored else ("=",)
+    marks = ("", "=", "@") if stored else ("=",)
     names = ", ".join(ident(rule.field + mark) for rule in sync.rules for mark in marks)
     if stored:
-        pairs = [(ident(rule.field), ident(rule.field + "@")) for rule in sync.fields]
-        old = [f"CASE WHEN {text} IS NOT NULL THEN {known} END AS {known}" for text, known in pairs]
-        names = ", ".join([names, "_open", *old])
+        names += ", _open"
     op = f"CASE WHEN NOT _known THEN 'upsert' WHEN {changed} THEN 'update' ELSE 'none' END"
     return (
         f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _code, _field, _value, _size, {op} AS _op, {names}"
@@ -233,8 +229,8 @@ def judged_shape(sync: CompiledSync) -> str:
     columns = {"_key": "VARCHAR", "_source_hash": "UBIGINT", "_record_id": "VARCHAR", "_origin": "VARCHAR"}
     columns |= {"_gone_at": "TIMESTAMP", "_code": "VARCHAR", "_field": "VARCHAR", "_value": "VARCHAR"}
     columns |= {"_size": "BIGINT", "_op": "VARCHAR"}
-    columns |= {ident(rule.field + mark): "VARCHAR" for rule in sync.rules for mark in ("", "=")}
-    columns |= {"_open": "BOOLEAN"} | {ident(rule.field + "@"): "VARCHAR" for rule in sync.fields}
+    columns |= {ident(rule.field + mark): "VARCHAR" for rule in sync.rules for mark in ("", "=", "@")}
+    columns |= {"_open": "BOOLEAN"}
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
@@ -244,7 +240,7 @@ def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: froz
         for rule in sync.rules
     )
     if snapshot is None:
-        theirs = ", ".join(f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '@')}" for rule in sync.fields)
+        theirs = ", ".join(f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '@')}" for rule in sync.rules)
         return (
             f"SELECT p._key, p._source_hash, p._value, p._size, {mine}, {theirs}, CAST(NULL AS VARCHAR) AS _record_id,"
             " CAST(NULL AS VARCHAR) AS _origin, CAST(NULL AS TIMESTAMP) AS _gone_at, FALSE AS _known, FALSE AS _open"
@@ -253,7 +249,7 @@ def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: froz
     theirs = ", ".join(
         ("s." + ident(rule.field) if rule.field in have else "CAST(NULL AS VARCHAR)")
         + f" AS {ident(rule.field + '@')}"
-        for rule in sync.fields
+        for rule in sync.rules
     )
     return (
         f"SELECT p._key, p._source_hash, p._value, p._size, {mine}, {theirs}, s._id AS _record_id, s._origin, s._gone_at,"

@@ -138,16 +138,18 @@ def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
         f"{known} AS {ident(rule.field + '@')}, {sent} AS {ident(rule.field + '~')}"
         for rule, known, sent in columns
     )
-    keys = ", ".join(f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.identity)
+    keys = ", ".join(
+        f"{ident(rule.field)} AS {ident(rule.field + mark)}" for rule in sync.identity for mark in ("=", "@")
+    )
     inner = (
         f"SELECT _key, _id AS _record_id, _origin, {keys}, {texts} FROM ({standing}) AS m WHERE {_written}"
     )
     whole = ", ".join(
         f"coalesce({ident(f + '~')}, {ident(f + '@')}) AS {ident(f + '=')}, {ident(f + '~')} AS {ident(f)},"
-        f" CASE WHEN {ident(f + '~')} IS NOT NULL THEN {ident(f + '@')} END AS {ident(f + '@')}"
+        f" {ident(f + '@')}"
         for f in (rule.field for rule in sync.fields)
     )
-    keys = ", ".join(ident(rule.field + "=") for rule in sync.identity)
+    keys = ", ".join(ident(rule.field + mark) for rule in sync.identity for mark in ("=", "@"))
     any_text = " OR ".join(f"{ident(rule.field + '~')} IS NOT NULL" for rule in sync.fields) or "FALSE"
     return (
         f"SELECT _key, _record_id, _origin, 'update' AS _op, FALSE AS _open, {keys}, {whole}"

@@ -105,6 +105,10 @@ def _translate(error: Exception) -> SfsyncError:
     return DuckDBError(message, kind=kind, pid=int(holder["pid"]) if holder else None, fix=fix)
 
 
+_SCRATCH_FROM = (1, 5)
+"""DuckDB that can do without a log of what it writes; tried: 1.5.0 takes the option, 1.4.5 does not know it."""
+
+
 class DuckDB:
     """One session. A session serves one thread at a time; `cursor` gives another thread its own."""
 
@@ -158,8 +162,10 @@ class DuckDB:
         rows = self.execute(sql, params)
         return rows[0][0] if rows else None
 
-    def attach(self, path: Path, alias: str, *, read_only: bool = False) -> None:
+    def attach(self, path: Path, alias: str, *, read_only: bool = False, scratch: bool = False) -> None:
         """Attach a DuckDB file; without `read_only` it is made if missing, mode 0600, readable by DuckDB 1.4.
+
+        scratch: nobody will read the file after a crash, so what is committed need not be written twice.
 
         Raises:
             DuckDBError: kind missing, locked (with pid), not_a_database, newer or file.
@@ -174,6 +180,8 @@ class DuckDB:
         option = f" (STORAGE_VERSION {quote_literal(STORAGE_VERSION)})" if fresh else ""
         if read_only:
             option = " (READ_ONLY)"
+        elif scratch and fresh and self._numbers >= _SCRATCH_FROM:
+            option = option.replace(")", ", RECOVERY_MODE no_wal_writes)")
         sql = f"ATTACH {quote_literal(str(path))} AS {quote_ident(alias)}{option}"
         try:
             self.execute(sql)
@@ -302,6 +310,10 @@ class DuckDB:
     def memory_limit(self) -> int:
         """Bytes that DuckDB may use before it spills."""
         return _bytes(str(self.value("SELECT current_setting('memory_limit')")))
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split(".")[:2])
 
     @property
     def version(self) -> str:

@@ -82,7 +82,8 @@ class StateRecorder:
             case Operation.UPSERT:
                 snapshots.record_upserts(self._store, sync, rows, self._run_id, images)
             case Operation.UPDATE:
-                snapshots.record_updates(self._store, sync, rows, self._run_id, images)
+                before = run_table("work", sync.name)
+                snapshots.record_updates(self._store, sync, rows, before, self._run_id, images)
             case Operation.DELETE:
                 snapshots.record_deletes(self._store, sync, rows, self._run_id, images)
             case Operation.UNDELETE:

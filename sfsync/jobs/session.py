@@ -202,7 +202,7 @@ class Session:
         limit = self.target.memory_limit or MEMORY_LIMIT
         db = DuckDB(memory_limit=limit, temp_directory=spool / "spill")
         self._stack.callback(db.discard)
-        db.attach(spool / "run.duckdb", RUN)
+        db.attach(spool / "run.duckdb", RUN, scratch=True)
         return db
 
     @cached_property

@@ -83,12 +83,23 @@ def rebuild(
     """
     files = _files(sync, operation, paths)
     texts = ", ".join(f"e.{ident(rule.field)}" for rule in sync.rules)
+    acknowledged = [ident(rule.field + "@") for rule in sync.rules]
+    before = ", ".join(
+        [
+            "s._id AS _record_id",
+            "s._origin",
+            *(
+                f"s.{ident(rule.field)} AS {mark}"
+                for rule, mark in zip(sync.rules, acknowledged, strict=True)
+            ),
+        ]
+    )
     if operation is Operation.UPSERT:
         keyed = f"SELECT *, {_key(sync)} AS _key FROM ({files}) AS f"
         rows = f'SELECT e._key, NULL::VARCHAR AS "Id", {known.shown("e.")} AS _shown, {texts} FROM ({keyed}) AS e'
     else:
         rows = (
-            f'SELECT s._key, e._own AS "Id", {known.shown("s.")} AS _shown, {texts} FROM ({files}) AS e'
+            f'SELECT s._key, e._own AS "Id", {known.shown("s.")} AS _shown, {texts}, {before} FROM ({files}) AS e'
             f" JOIN {known.snapshot} AS s ON s._id = e._own"
         )
     table = run_table(operation.value, sync.name)
@@ -97,8 +108,10 @@ def rebuild(
         f"CREATE TABLE {table} AS SELECT DISTINCT ON (_key) *, NULL::UBIGINT AS _source_hash"
         f" FROM ({rows}) AS r WHERE _key IS NOT NULL"
     )
-    whole = ", ".join(f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.rules)
-    db.execute(f"CREATE TABLE {run_table('work', sync.name)} AS SELECT _key, {whole} FROM {table}")
+    whole = [f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.rules]
+    if operation is not Operation.UPSERT:
+        whole += ["_record_id", "_origin", *acknowledged]
+    db.execute(f"CREATE TABLE {run_table('work', sync.name)} AS SELECT _key, {', '.join(whole)} FROM {table}")
     db.execute(f"CREATE TABLE {run_table('outcome', sync.name)} ({OUTCOME_COLUMNS})")
     count = int(db.value(f"SELECT count(*) FROM {table}"))
     return Batch(sync.name, sync.object, operation, Way.BULK, 0, 0, count, 0, 0)

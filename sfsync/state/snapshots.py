@@ -173,45 +173,41 @@ def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
 
 
 def record_updates(
-    store: StateStore, sync: SyncShape, rows: str, run_id: str, images: Collection[str] = ()
+    store: StateStore, sync: SyncShape, rows: str, before: str, run_id: str, images: Collection[str] = ()
 ) -> None:
     """Record answered updates by merging what was sent into what stood there. Inside a transaction.
 
     Args:
         rows: a relation with `_key, _source_hash` and one sent text per mapped field (NULL: not sent).
-        images: fields whose texts before are taken from `rows`, as "field@", instead of from the snapshot.
+        before: a relation with `_key`, `_record_id`, `_origin` and, as "field@", each rule's text as the snapshot has
+            it; a record that has left the snapshot since is not recorded.
+        images: fields whose texts before are taken from `rows`, as "field@", for the way back.
     """
     table = table_of(sync.name)
     db = store.db
-    sent = {ident(rule.field) for rule in sync.fields}
-    columns = [ident(name) for name in _columns(store, table) if name not in COLUMNS]
-    merged = [f"coalesce(r.{name}, s.{name})" if name in sent else f"s.{name}" for name in columns]
-    before = undo.changed_texts(
-        (
-            rule,
-            f"r.{ident(rule.field + '@')}" if rule.field in images else f"s.{ident(rule.field)}",
-            f"r.{ident(rule.field)}",
-        )
+    sent = {rule.field for rule in sync.fields}
+    ours = {rule.field for rule in sync.rules}
+    columns = [name for name in _columns(store, table) if name not in COLUMNS]
+    merged = []
+    for name in columns:
+        # Fields that the sync no longer maps keep their text; only they are read of the snapshot again.
+        known = f"w.{ident(name + '@')}" if name in ours else f"s.{ident(name)}"
+        text = f"coalesce(r.{ident(name)}, {known})" if name in sent else known
+        merged.append(f"{text} AS {ident(name)}")
+    texts = undo.changed_texts(
+        (rule, f"{'r' if rule.field in images else 'w'}.{ident(rule.field + '@')}", f"r.{ident(rule.field)}")
         for rule in sync.fields
     )
-    # Found by key, fetched by row: of the records that were not sent, nothing but the key is read.
-    there = (
-        f"SELECT *, rowid AS _row FROM {table} WHERE rowid IN"
-        f" (SELECT k.rowid FROM {table} AS k WHERE k._key IN (SELECT _key FROM {rows} AS w))"
-    )
     db.execute(
-        f"CREATE OR REPLACE TEMP TABLE sfsync_merged AS WITH there AS MATERIALIZED ({there})"
-        f" SELECT s._row, s._id AS _record_id, {before} AS _texts, s._key, s._id, s._origin, r._source_hash,"
-        " ? AS _run_id, ?::TIMESTAMP AS _at,"
-        f" NULL::TIMESTAMP AS _gone_at, {', '.join(f'{m} AS {c}' for m, c in zip(merged, columns, strict=True))}"
-        f" FROM {rows} r JOIN there s USING (_key)",
+        f"CREATE OR REPLACE TEMP TABLE sfsync_merged AS SELECT s.rowid AS _row, w._record_id, {texts} AS _texts, w._key,"
+        f" w._record_id AS _id, w._origin, r._source_hash, ? AS _run_id, ?::TIMESTAMP AS _at,"
+        f" NULL::TIMESTAMP AS _gone_at, {', '.join(merged)}"
+        f" FROM {table} AS s JOIN {rows} AS r ON r._key = s._key JOIN {before} AS w ON w._key = s._key",
         [run_id, store.clock.now()],
     )
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_merged)")
-    db.execute(
-        f"INSERT INTO {table} ({', '.join([*COLUMNS, *columns])})"
-        " SELECT * EXCLUDE (_row, _record_id, _texts) FROM sfsync_merged"
-    )
+    names = ", ".join(ident(name) for name in [*COLUMNS, *columns])
+    db.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM sfsync_merged")
     undo.note(*(store, run_id, sync.name, sync.object, "sfsync_merged"), operation="'update'", texts="_texts")
     db.execute("DROP TABLE sfsync_merged")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError
 from sfsync.records import Column, FieldRule, Send, SourceType
 from sfsync.state import rejected, snapshots
@@ -79,6 +80,12 @@ def test_a_field_never_sent_on_create_stays_absent_and_is_looked_at_again(store:
     assert rows(store, "_source_hash", "A", "B") == [("k1", None, "a", None)]
 
 
+def before(sync: Shape) -> str:
+    """The snapshot as a comparison carries it."""
+    known = ", ".join(f"{ident(rule.field)} AS {ident(rule.field + '@')}" for rule in sync.rules)
+    return f"(SELECT _key, _id AS _record_id, _origin, {known} FROM {snapshots.table_of(sync.name)})"
+
+
 def test_updates_merge(store: StateStore, clock: HandClock) -> None:
     upsert(
         store, "('k1', '003A', TRUE, 11::UBIGINT, 'K1', 'a', 'b')", "('k2', '003B', TRUE, 12, 'K2', 'a', 'b')"
@@ -86,7 +93,7 @@ def test_updates_merge(store: StateStore, clock: HandClock) -> None:
     clock.move(hours=1)
     relation = values('_key, _source_hash, "Key__c", "A", "B"', "('k1', 99::UBIGINT, NULL, NULL, '')")
     with store.db.transaction():
-        snapshots.record_updates(store, SYNC, relation, "r2")
+        snapshots.record_updates(store, SYNC, relation, before(SYNC), "r2")
     assert rows(store, "_id", "_origin", "_source_hash", "_run_id", "A", "B") == [
         ("k1", "003A", "created", 99, "r2", "a", ""),
         ("k2", "003B", "created", 12, "r1", "a", "b"),
@@ -114,7 +121,7 @@ def test_a_new_field_is_absent_everywhere_and_an_old_one_keeps_its_text(store: S
     assert rows(store, "A", "B", 'C ""x""') == [("k1", "a", "b", None)]
     relation = values('_key, _source_hash, "Key__c", "A", "C ""x"""', "('k1', 9::UBIGINT, NULL, NULL, 'c')")
     with store.db.transaction():
-        snapshots.record_updates(store, moved, relation, "r2")
+        snapshots.record_updates(store, moved, relation, before(moved), "r2")
     assert rows(store, "A", "B", 'C ""x""') == [("k1", "a", "b", "c")]
 
 
