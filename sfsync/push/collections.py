@@ -8,7 +8,7 @@ Invariant: results are taken by position inside one answered request whose lengt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sfsync.diff.stage import run_table
@@ -18,6 +18,7 @@ from sfsync.plan.batches import sent_rules
 from sfsync.push import isolate, retry
 from sfsync.push.context import PushContext, intent_of, outcome_sql, settle
 from sfsync.push.lanes import ClosingError, LimitReachedError, Pause, StopPushError, Talk, call
+from sfsync.push.pieces import Piece, any_of, cut, grouped, halves, numbered, of_rows, requests_a_call
 from sfsync.records import Batch, Operation, Way
 from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
@@ -31,16 +32,6 @@ SMALLEST_CHUNK = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Rows of one sync and operation that go in one Collections request. where: SQL over the operation's table."""
-
-    sync: str
-    operation: Operation
-    where: str
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Answered:
     """What one request's answer is like: its status, its items, and how many of them are refusals."""
 
@@ -51,10 +42,10 @@ class _Answered:
 
 @dataclass(frozen=True, slots=True)
 class _AnsweredPiece:
-    """A piece, the reference its request had, and what the answer to it is like; None: there is none, or two."""
+    """A piece, its place in the call, and what the answer to it is like; None: there is none, or two."""
 
     piece: Piece
-    reference: str
+    number: int
     answer: _Answered | None
 
     @property
@@ -71,10 +62,10 @@ class _AnsweredPiece:
 
 def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
     """Send the batches of one planned call, split further where the object has proved slow, and retry single rows."""
-    pieces = [piece for batch in batches for piece in _pieces(context, batch)]
+    pieces = [piece for batch in batches for piece in cut(context, batch)]
     allowance = [retry.MAX_HALVINGS]
     smooth = True
-    for group in _groups(pieces):
+    for group in grouped(pieces):
         smooth &= yield from _send(context, group, allowance)
     if smooth:
         return
@@ -92,28 +83,6 @@ def retry_rows(context: PushContext, sync: str, operation: Operation, first: int
     within = f"_ord >= {first} AND _ord < {last}"
     yield from _retry_rows(context, sync, operation, within)
     yield from _isolate(context, sync, operation, within)
-
-
-def _pieces(context: PushContext, batch: Batch) -> Iterator[Piece]:
-    chunk = min(context.chunks.get(batch.object, MAX_COLLECTION_ROWS), batch.rows)
-    table = run_table(batch.operation.value, batch.sync)
-    for first in range(batch.first, batch.last, chunk):
-        where = context.chosen(batch.sync, batch.operation, first, min(first + chunk, batch.last))
-        rows = min(first + chunk, batch.last) - first
-        if batch.sync in context.skipping:
-            rows = int(context.db.value(f"SELECT count(*) FROM {table} WHERE {where}"))
-        if rows:
-            yield Piece(batch.sync, batch.operation, where, rows)
-
-
-def _groups(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    size = _requests_a_call(pieces[0].operation) if pieces else 1
-    for start in range(0, len(pieces), size):
-        yield pieces[start : start + size]
-
-
-def _requests_a_call(operation: Operation) -> int:
-    return 1 if operation is Operation.UNDELETE else MAX_COMPOSITE_COLLECTIONS
 
 
 def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Talk[bool]:
@@ -161,13 +130,18 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
     return _record_answer(context, pieces, answer, intents)
 
 
+def _of(pieces: Sequence[Piece], sync: str, operation: Operation) -> list[tuple[int, Piece]]:
+    """Those of one sync and operation, with their places in the call."""
+    return [(n, p) for n, p in enumerate(pieces) if (p.sync, p.operation) == (sync, operation)]
+
+
 def _intend(context: PushContext, pieces: list[Piece]) -> dict[tuple[str, Operation], int]:
     """Write down what one call is about to send: an intent for each sync and operation in it."""
     intents = []
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
-        mine = [p for p in pieces if (p.sync, p.operation) == (sync, operation)]
-        where = [piece.where for piece in mine]
-        intents.append(intent_of(context, sync, operation, Way.COLLECTIONS, sum(p.rows for p in mine), where))
+        mine = _of(pieces, sync, operation)
+        rows = sum(piece.rows for _, piece in mine)
+        intents.append(intent_of(context, sync, operation, Way.COLLECTIONS, rows, any_of(mine)))
     numbers = context.journal.begin(intents)
     return {(i.sync, i.operation): number for i, number in zip(intents, numbers, strict=True)}
 
@@ -186,9 +160,8 @@ def _record_answer(
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
         part = context.next_part()
         mine = [
-            _AnsweredPiece(piece, f"r{number}", answered.get(f"r{number}"))
-            for number, piece in enumerate(pieces)
-            if (piece.sync, piece.operation) == (sync, operation)
+            _AnsweredPiece(piece, number, answered.get(f"r{number}"))
+            for number, piece in _of(pieces, sync, operation)
         ]
         _read_answers(context, [item for item in mine if item.fits], part)
         for item in mine:
@@ -211,7 +184,7 @@ def _give_up(
     match decision.next:
         case retry.Next.SMALLER if allowance[0] > 0:
             allowance[0] -= 1
-            for half in _halves(context, pieces):
+            for half in halves(context, pieces):
                 yield from _send(context, half, allowance)
         case retry.Next.DEFER:
             raise LimitReachedError
@@ -230,24 +203,6 @@ def _give_up(
                     message=decision.message,
                     action=str(decision.action),
                 )
-
-
-def _halves(context: PushContext, pieces: list[Piece]) -> Iterator[list[Piece]]:
-    if len(pieces) > 1:
-        middle = len(pieces) // 2
-        yield pieces[:middle]
-        yield pieces[middle:]
-        return
-    piece = pieces[0]
-    table = run_table(piece.operation.value, piece.sync)
-    middle = int(
-        context.db.value(
-            f"SELECT rowid FROM {table} WHERE {piece.where} ORDER BY rowid LIMIT 1 OFFSET {piece.rows // 2}"
-        )
-    )
-    below = piece.rows // 2
-    yield [Piece(piece.sync, piece.operation, f"{piece.where} AND rowid < {middle}", below)]
-    yield [Piece(piece.sync, piece.operation, f"{piece.where} AND rowid >= {middle}", piece.rows - below)]
 
 
 def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
@@ -316,12 +271,7 @@ def _requests(context: PushContext, pieces: list[Piece]) -> list[rest.Collection
     """One request a piece, named by its place; the texts of all pieces of a table are made by one statement."""
     texts: dict[int, str] = {}
     for sync, operation in dict.fromkeys((p.sync, p.operation) for p in pieces):
-        table = run_table(operation.value, sync)
-        rows = " UNION ALL ".join(
-            f"SELECT {number} AS _piece, rowid AS _ord, * FROM {table} WHERE {piece.where}"
-            for number, piece in enumerate(pieces)
-            if (piece.sync, piece.operation) == (sync, operation)
-        )
+        rows = numbered(_of(pieces, sync, operation))
         spec = context.syncs[sync]
         text = "string_agg(\"Id\", ',' ORDER BY _ord)"
         if operation in (Operation.UPSERT, Operation.UPDATE):
@@ -353,12 +303,14 @@ def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int) 
     if not items:
         return
     sync, operation = items[0].piece.sync, items[0].piece.operation
-    table, outcomes = run_table(operation.value, sync), run_table("outcome", sync)
-    # A refused request has one error for all its rows.
-    asked = " UNION ALL ".join(
-        f'SELECT rowid AS _ord, _key, "Id" AS _own, {"1" if item.refused else "row_number() OVER (ORDER BY rowid)"} AS n,'
-        f" '{item.reference}' AS ref FROM {table} WHERE {item.piece.where}"
-        for item in items
+    outcomes = run_table("outcome", sync)
+    place = "row_number() OVER (PARTITION BY _piece ORDER BY _ord)"
+    if refused := [str(item.number) for item in items if item.refused]:
+        # A refused request has one error for all its rows.
+        place = f"CASE WHEN _piece IN ({', '.join(refused)}) THEN 1 ELSE {place} END"
+    asked = (
+        f"SELECT _ord, _key, \"Id\" AS _own, {place} AS n, 'r' || _piece AS ref"
+        f" FROM ({numbered([(item.number, item.piece) for item in items])}) AS p"
     )
     read = (
         "SELECT t._ord, t._key, coalesce(a.id, t._own) AS _record_id, a.ok, a.made, a.code, a.message, a.fields"
@@ -378,10 +330,9 @@ def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int) 
 
 
 def _in_doubt(context: PushContext, piece: Piece, part: int, why: str) -> None:
-    table, outcomes = run_table(piece.operation.value, piece.sync), run_table("outcome", piece.sync)
     context.db.execute(
-        f"INSERT INTO {outcomes} SELECT '{piece.operation}', rowid, _key, \"Id\", FALSE, 'in_doubt', 'in_doubt',"
-        f" 'NO_ANSWER', NULL, ?, {part} FROM {table} WHERE {piece.where}",
+        f"INSERT INTO {run_table('outcome', piece.sync)} SELECT '{piece.operation}', rowid, _key, \"Id\", FALSE, 'in_doubt', 'in_doubt',"
+        f" 'NO_ANSWER', NULL, ?, {part} FROM {piece.table} WHERE {piece.where}",
         [f"the answer does not fit the request: {why}"],
     )
 
@@ -406,8 +357,7 @@ def _retry_rows(context: PushContext, sync: str, operation: Operation, within: s
             listed = ", ".join(map(str, ordinals))
             db.execute(f"DELETE FROM {outcomes} WHERE _op = '{operation}' AND _ord IN ({listed})")
             context.done[sync] = context.done.get(sync, 0) - len(ordinals)
-            pieces = [Piece(sync, operation, f"rowid IN ({listed})", len(ordinals))]
-            yield from _send(context, pieces, allowance)
+            yield from _send(context, [of_rows(sync, operation, ordinals)], allowance)
 
 
 def _isolate(context: PushContext, sync: str, operation: Operation, within: str) -> Talk[None]:
@@ -418,14 +368,14 @@ def _isolate(context: PushContext, sync: str, operation: Operation, within: str)
         context.events.log(
             "info", f"{sync}: {sum(map(len, groups)):,} rows go again in groups of {len(groups[0])}"
         )
-        size = _requests_a_call(operation)
+        size = requests_a_call(operation)
         for start in range(0, len(groups), size):
             if not calls:
                 return
             calls -= 1
             some = groups[start : start + size]
             isolate.forget(context, sync, operation, [row for rows in some for row in rows])
-            pieces = [Piece(sync, operation, isolate.among(rows), len(rows)) for rows in some]
+            pieces = [of_rows(sync, operation, rows) for rows in some]
             yield from _send(context, pieces, allowance)
         groups = isolate.next_groups(context, sync, operation, groups)
 

@@ -129,13 +129,15 @@ class PushContext:
         self.times[sync] = (self.times.get(sync, (started,))[0], ended)
         self.calls[sync] = self.calls.get(sync, 0) + calls
 
+    def less_skipped(self, sync: str, operation: Operation) -> str:
+        """SQL, to be put behind a condition, that leaves out rows that wait; empty where none does."""
+        if sync not in self.skipping:
+            return ""
+        return f" AND rowid NOT IN (SELECT _ord FROM {run_table('skip', sync)} WHERE _op = '{operation}')"
+
     def chosen(self, sync: str, operation: Operation, first: int, last: int) -> str:
         """SQL condition of the rows that a batch sends: its ordinals, less those that wait."""
-        where = f"rowid >= {first} AND rowid < {last}"
-        if sync in self.skipping:
-            skip = run_table("skip", sync)
-            where += f" AND rowid NOT IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
-        return where
+        return f"rowid >= {first} AND rowid < {last}{self.less_skipped(sync, operation)}"
 
     def said(self, sync: str, error: NoAnswerError | SalesforceError) -> str:
         """An error for the log; the org's own words may echo values, so a sync with pii shows the code alone."""
@@ -173,19 +175,18 @@ def intent_of(
     operation: Operation,
     way: Way,
     rows: int,
-    where: Sequence[str] | None,
+    chosen: str | None,
 ) -> Intent:
-    """The intent of sending rows. where: conditions that choose them, one after the other; None leaves the keys out."""
+    """The intent of sending rows. chosen: SQL condition of them; None leaves the keys out."""
     spec, table = context.syncs[sync], run_table(operation.value, sync)
     rules = sent_rules(spec, operation)
     keys = None
     # A record of the recycle bin is looked for by its Id: its key is not in the snapshot.
     key = '"Id"' if operation is Operation.UNDELETE else "_key"
-    if where is not None:
+    if chosen is not None:
         bits = " || ".join(f"CASE WHEN {ident(rule.field)} IS NULL THEN '0' ELSE '1' END" for rule in rules)
-        chosen = " UNION ALL ".join(f"SELECT rowid AS _ord, * FROM {table} WHERE {one}" for one in where)
         listed = context.db.value(
-            f"SELECT list({bits or literal('')} || ' ' || {key} ORDER BY _ord) FROM ({chosen}) AS c"
+            f"SELECT list({bits or literal('')} || ' ' || {key} ORDER BY rowid) FROM {table} WHERE {chosen}"
         )
         keys = tuple(listed or ())
     return Intent(sync, spec.object, operation, way, rows, tuple(rule.field for rule in rules), keys)

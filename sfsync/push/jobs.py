@@ -113,8 +113,8 @@ def _by_one_call(batch: Batch, path: Path) -> bool:
 
 def _intend(context: PushContext, batch: Batch, path: Path, rows: int, where: str) -> int:
     """A job that one call makes can run under an id that nobody learned: by its keys it is known again."""
-    keys = [where] if _by_one_call(batch, path) else None
-    intent = intent_of(context, batch.sync, batch.operation, batch.way, rows, keys)
+    chosen = where if _by_one_call(batch, path) else None
+    intent = intent_of(context, batch.sync, batch.operation, batch.way, rows, chosen)
     return context.journal.begin([intent])[0]
 
 
@@ -379,7 +379,7 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
     lost = min(processed, job.rows) > told  # the org worked on more rows than its files tell of
     if lost:
         where = f"{context.chosen(batch.sync, batch.operation, batch.first, batch.last)} AND {_untold(batch)}"
-        untold = intent_of(context, batch.sync, batch.operation, batch.way, job.rows - told, [where])
+        untold = intent_of(context, batch.sync, batch.operation, batch.way, job.rows - told, where)
         context.journal.begin([untold])
     context.recorder.record(context.syncs[batch.sync], batch.operation, part, [job.intent])
     if told == job.rows:
