@@ -105,6 +105,9 @@ def _translate(error: Exception) -> SfsyncError:
     return DuckDBError(message, kind=kind, pid=int(holder["pid"]) if holder else None, fix=fix)
 
 
+_LOG_LIMIT = "256MB"
+"""What may wait in a file's log: a checkpoint in the middle of a run costs more than the statement that brings it on."""
+
 _SCRATCH_FROM = (1, 5)
 """DuckDB that can do without a log of what it writes; tried: 1.5.0 takes the option, 1.4.5 does not know it."""
 
@@ -123,6 +126,7 @@ class DuckDB:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "allow_community_extensions": False,
+            "wal_autocheckpoint": _LOG_LIMIT,
         }
         if threads is not None:
             settings["threads"] = threads

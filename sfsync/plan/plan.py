@@ -191,17 +191,18 @@ def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
         Operation.UNDELETE: changes.undeletes,
     }
     for operation in (operation for operation in Operation if counts.get(operation)):
-        few = f"(SELECT * FROM {run_table(operation.value, sync.name)} ORDER BY _key LIMIT {SAMPLES}) AS t"
+        few = f"{run_table(operation.value, sync.name)} ORDER BY _key LIMIT {SAMPLES}"
         if operation in (Operation.DELETE, Operation.UNDELETE):
             out += [Sample(shown, operation, {}) for (shown,) in db.execute(f"SELECT _shown FROM {few}")]
             continue
         known = operation is Operation.UPDATE
         rules = sync.fields if known else sync.rules
-        new = ", ".join(_shown(rule, f"t.{ident(rule.field)}") for rule in rules)
-        old = ", ".join(_shown(rule, f"w.{ident(rule.field + '@')}") if known else "NULL" for rule in rules)
+        new = ", ".join(_shown(rule, ident(rule.field)) for rule in rules)
+        old = ", ".join(_shown(rule, ident(rule.field + "@")) if known else "NULL" for rule in rules)
         if known:
-            few += f" JOIN {run_table('work', sync.name)} AS w ON w._key = t._key"
-        rows = db.execute(f"SELECT t._shown, {new}, {old} FROM {few} ORDER BY t._key")
+            chosen = f"(SELECT _key, _shown FROM {few}) AS t"
+            few = f"{run_table('work', sync.name)} AS w JOIN {chosen} USING (_key) ORDER BY _key"
+        rows = db.execute(f"SELECT _shown, {new}, {old} FROM {few}")
         for row in rows:
             texts, olds = row[1 : 1 + len(rules)], row[1 + len(rules) :]
             pairs = {

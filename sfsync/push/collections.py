@@ -23,7 +23,7 @@ from sfsync.records import Batch, Operation, Way
 from sfsync.salesforce import encode, rest
 from sfsync.salesforce.door import Answer
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-from sfsync.salesforce.limits import MAX_COLLECTION_ROWS, MAX_COMPOSITE_COLLECTIONS
+from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.salesforce.status_codes import ErrorColumns, lookup_sql
 
 SLOW_ANSWER_S = 8.0
