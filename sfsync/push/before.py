@@ -36,14 +36,19 @@ def read(context: PushContext, batches: Sequence[Batch]) -> Talk[bool]:
     A call reads as many records as fit, so those of later batches, too: they are few seconds away.
     """
     for batch in batches:
-        done, last = _done(context, batch), _last(context, batch)
-        while batch.reading and done < last:
+        first, last = _done(context, batch), _last(context, batch)
+        if not batch.reading or first >= last:
+            continue
+        answers, done = run_table("answer", batch.sync), first
+        context.db.execute(f"CREATE OR REPLACE TABLE {answers} (r JSON)")
+        while done < last:
             error = yield from _ask(context, batch, done)
             if error is not None:
                 _not_sent(context, batches, error)
                 return False
             done += batch.reading
-            context.read_to[batch.sync, batch.operation] = done
+        _keep(context, batch, first, done)
+        context.read_to[batch.sync, batch.operation] = done
     return True
 
 
@@ -74,7 +79,7 @@ def _last(context: PushContext, batch: Batch) -> int:
 
 
 def _ask(context: PushContext, batch: Batch, first: int) -> Talk[str | None]:
-    """Read the records of rows from `first` on into the table; why not, if it cannot be done."""
+    """Read the records of rows from `first` on into `answer:`; why not, if it cannot be done."""
     statements = _statements(context, batch, first)
     if not statements:
         return None
@@ -99,7 +104,11 @@ def _ask(context: PushContext, batch: Batch, first: int) -> Talk[str | None]:
                 return said
             yield Pause(decision.pause_s)
             continue
-        _keep(context, batch, first, json.dumps(records))
+        # An answer at a time, and no record is looked at here.
+        context.db.execute(
+            f"INSERT INTO {run_table('answer', batch.sync)} SELECT unnest(from_json(?, '[\"JSON\"]'))",
+            [json.dumps(records)],
+        )
         return None
     return "the org does not answer"
 
@@ -115,24 +124,25 @@ def _statements(context: PushContext, batch: Batch, first: int) -> list[str]:
     return [f"{head} ({listed})" for (listed,) in rows]
 
 
-def _keep(context: PushContext, batch: Batch, first: int, records: str) -> None:
-    """Put the texts of some records into the table, beside the rows that are about them."""
+def _keep(context: PushContext, batch: Batch, first: int, last: int) -> None:
+    """Put the texts of what was answered into the table, beside the rows [first, last) that they are about.
+
+    All of a job at once: to plan the statement costs more than a thousand rows do.
+    """
     db, sync = context.db, reading.readable(context.syncs[batch.sync])
     table, kept = run_table(batch.operation.value, batch.sync), run_table("before", batch.sync)
     texts = [ident(rule.field) for rule in sync.rules]
     columns = ", ".join(f"{text} VARCHAR" for text in texts)
     db.execute(f"CREATE TABLE IF NOT EXISTS {kept} (_op VARCHAR, _ord BIGINT, {columns})")
-    db.execute(
-        "CREATE OR REPLACE TEMP TABLE sfsync_before AS SELECT unnest(from_json(?, '[\"JSON\"]')) AS r",
-        [records],
-    )
+    answers = run_table("answer", batch.sync)
     on = "b._key = t._key" if reading.by_key(batch.operation) else 'b._record_id = t."Id"'
     db.execute(
         f"INSERT INTO {kept} SELECT DISTINCT ON (t.rowid) '{batch.operation}', t.rowid,"
         f" {', '.join('b.' + text for text in texts)} FROM {table} AS t"
-        f" JOIN ({org_texts.projected(sync, 'sfsync_before')}) AS b ON {on}"
-        f" WHERE t.rowid >= {first} AND t.rowid < {first + batch.reading}"
+        f" JOIN ({org_texts.projected(sync, answers)}) AS b ON {on}"
+        f" WHERE t.rowid >= {first} AND t.rowid < {last}"
     )
+    db.execute(f"DROP TABLE {answers}")
 
 
 def _not_sent(context: PushContext, batches: Sequence[Batch], error: str) -> None:
