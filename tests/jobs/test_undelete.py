@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from sfsync.jobs.state_check import state_check_command
 from sfsync.records import Outcome
 from sfsync.report.plan_markdown import plan_markdown
 from sfsync.report.plan_text import plan_text
@@ -105,6 +106,7 @@ def test_a_bin_that_was_emptied(loaded: Team) -> None:
     assert result.exit_code == 1
     assert f"sfsync run --undo {run_id}" in run_text(result, color=False, width=0)
     assert set(ids(loaded)) == {"C2", "C3"}
+    assert state_check_command(loaded.options()).faults == ()
     plan = loaded.plan(undo=run_id)
     changes = planned(plan, "contacts").changes
     assert (changes.undeletes, changes.upserts) == (0, 1)
