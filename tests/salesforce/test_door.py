@@ -236,6 +236,18 @@ def test_a_proxy_that_does_not_connect_is_named(raw, ledger, monkeypatch):
     assert caught.value.sent is False
 
 
+@pytest.mark.parametrize(
+    "token", ["00Dx!se\ncret", "00Dx!secret\u00a0", "00Dx!sécret"], ids=["newline", "NBSP", "é"]
+)
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(raw, ledger, token):
+    login = Login("access_token", raw.url, access_token=token)
+    door = open_door(login, ledger=ledger, clock=SystemClock(), ca_file=raw.ca_file, api_version="67.0")
+    with pytest.raises(SfsyncError, match="the header Authorization cannot be sent") as caught:
+        door.call("GET", PATH, kind="rest")
+    assert "00Dx" not in str(caught.value)
+    assert not raw.seen
+
+
 @pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "not PEM"])
 def test_a_ca_file_that_cannot_be_used_is_named(tmp_path, content):
     path = tmp_path / "ca.pem"
