@@ -22,8 +22,8 @@ OPERATIONS = ("create", "upsert", "update", "delete")
 
 NOTHING = "nothing open"
 UNPLAYED = "–"
-ELSEWHERE = " °"
-"""Marks a cell whose next run was on another machine."""
+ELSEWHERE = "; ° "
+"""Stands before what was found out on another machine, where it is something else than here."""
 LONG = "repeat('long text, ', 300)"
 
 
@@ -175,16 +175,22 @@ def rows() -> list[tuple[str, str]]:
 
 def render(folder: Path) -> str:
     """The table of all results."""
-    found: dict[tuple[str, str, str], str] = {}
+    found: dict[tuple[str, str, str], dict[bool, str]] = {}
     for path in sorted(folder.glob("*.json")):
         for cell in json.loads(path.read_text("utf-8")):
             where = cell["point"], cell["way"], cell["operation"]
-            found[where] = cell["told"] + (ELSEWHERE if cell["elsewhere"] else "")
+            found.setdefault(where, {})[cell["elsewhere"]] = cell["told"]
     lines = head()
     for point, way in rows():
-        told = " | ".join(found.get((point, way, operation), UNPLAYED) for operation in OPERATIONS)
+        told = " | ".join(_cell(found.get((point, way, operation), {})) for operation in OPERATIONS)
         lines.append(f"| {point} | {way} | {told} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(told: dict[bool, str]) -> str:
+    """What was found out here and elsewhere: one word where it is the same."""
+    here, elsewhere = told.get(False, UNPLAYED), told.get(True, UNPLAYED)
+    return here if here == elsewhere else f"{here}{ELSEWHERE}{elsewhere}"
 
 
 def main(folder: str) -> None:
