@@ -111,6 +111,10 @@ _LOG_LIMIT = "256MB"
 _SCRATCH_FROM = (1, 5)
 """DuckDB that can do without a log of what it writes; tried: 1.5.0 takes the option, 1.4.5 does not know it."""
 
+BYTES_A_THREAD = 120_000_000
+"""What a thread needs to sort wide rows, whose buffers cannot spill. Measured with a million rows of 14 texts: 256 MB
+serve two threads, not three; 512 MB six."""
+
 
 class DuckDB:
     """One session. A session serves one thread at a time; `cursor` gives another thread its own."""
@@ -118,7 +122,10 @@ class DuckDB:
     def __init__(
         self, *, memory_limit: str = "1GB", threads: int | None = None, temp_directory: Path
     ) -> None:
-        """Open an in-memory database that spills to `temp_directory` (made with mode 0700 if missing)."""
+        """Open an in-memory database that spills to `temp_directory` (made with mode 0700 if missing).
+
+        threads: None for as many as there are cores and memory suffices for.
+        """
         temp_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         settings: dict[str, Any] = {
             "memory_limit": memory_limit,
@@ -139,7 +146,12 @@ class DuckDB:
                 fix="check memory_limit and threads in the profile",
             ) from None
         self._catalog: str | None = None
+        self._in_transaction = False
         self._pin()
+        if threads is None:
+            enough = max(1, self.memory_limit // BYTES_A_THREAD)
+            if self._threads > enough:
+                self.execute(f"SET threads = {enough}")
 
     def _pin(self) -> None:
         # Settings of a session, not of the database: a cursor does not inherit them.
@@ -149,10 +161,21 @@ class DuckDB:
     def execute(self, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and fetch all its rows.
 
+        One that finds too little memory is run again by one thread, which needs less; inside a transaction it is not.
+
         Raises:
             DuckDBError: DuckDB refused it; the message is the first paragraph of its own.
             InterruptedRunError: `interrupt` was called meanwhile.
         """
+        try:
+            return self._run(sql, params)
+        except DuckDBError as error:
+            if error.kind != "memory" or self._in_transaction or self._threads == 1:
+                raise
+        with self._set("threads", "1", str(self._threads)):
+            return self._run(sql, params)
+
+    def _run(self, sql: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
         try:
             with _private():
                 self._connection.execute(sql, list(params) if params else None)
@@ -209,6 +232,7 @@ class DuckDB:
         other._module = self._module
         other._connection = self._connection.cursor()
         other._catalog = None
+        other._in_transaction = False
         other._pin()
         if self._catalog is not None:
             other.use(self._catalog, self._schema)
@@ -244,12 +268,15 @@ class DuckDB:
     def transaction(self) -> Iterator[DuckDB]:
         """Commit at the end of the block; roll back on any exception. Writes may touch one attached file only."""
         self.execute("BEGIN TRANSACTION")
+        self._in_transaction = True
         try:
             yield self
             self.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
+        finally:
+            self._in_transaction = False
 
     def _roll_back(self) -> None:
         try:
@@ -314,6 +341,10 @@ class DuckDB:
     def memory_limit(self) -> int:
         """Bytes that DuckDB may use before it spills."""
         return _bytes(str(self.value("SELECT current_setting('memory_limit')")))
+
+    @property
+    def _threads(self) -> int:
+        return int(self._run("SELECT current_setting('threads')", ())[0][0])
 
     @property
     def _numbers(self) -> tuple[int, ...]:

@@ -170,6 +170,26 @@ def test_too_little_memory_says_so(tmp_path: Path) -> None:
     small.close()
 
 
+def _sort_wide_rows(db: DuckDB, folder: Path) -> int:
+    texts = ", ".join(f"'text of column {n} ' || hash(i + {n}) AS c{n}" for n in range(14))
+    db.attach(folder / "run.duckdb", "r", scratch=True)
+    with db.uncompressed():
+        db.execute(f"CREATE TABLE r.main.t AS SELECT {texts} FROM range(200000) AS x(i)")
+        db.execute("CREATE TABLE r.main.sorted AS SELECT * FROM r.main.t ORDER BY c3, c0")
+    return int(db.value("SELECT count(*) FROM r.main.sorted"))
+
+
+def test_many_threads_that_find_too_little_memory_give_way_to_one(tmp_path: Path) -> None:
+    with closing(DuckDB(memory_limit="130MB", threads=8, temp_directory=tmp_path / "spill")) as db:
+        assert _sort_wide_rows(db, tmp_path) == 200_000
+        assert db.value("SELECT current_setting('threads')") == 8
+
+
+def test_there_are_as_many_threads_as_memory_suffices_for(tmp_path: Path) -> None:
+    with closing(DuckDB(memory_limit="100MB", temp_directory=tmp_path / "spill")) as db:
+        assert db.value("SELECT current_setting('threads')") == 1
+
+
 def test_wrong_settings_are_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DuckDBError, match="cannot start"):
         DuckDB(memory_limit="lots", temp_directory=tmp_path)
