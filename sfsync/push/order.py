@@ -77,10 +77,13 @@ def calls_of(item: SyncPlan, *, deletes: bool) -> Iterator[list[Batch]]:
 
 def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> int:
     """Let rows wait whose parent was to be created in this run and was not; return how many, of those not held before."""
+    links = parent_links(sync, upstream)
+    if not links:
+        return 0
     db = context.db
     outcomes, skip = run_table("outcome", sync.name), run_table("skip", sync.name)
     before = int(db.value(f"SELECT count(*) FROM {skip}"))
-    for rule, parent in parent_links(sync, upstream):
+    for rule, parent in links:
         missing = (
             f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE (_op IN ('upsert', 'undelete')"
             f" AND outcome IN ({NOT_THERE})) OR (_op = 'undelete' AND outcome = 'gone')"
@@ -96,6 +99,9 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
                 f" AND t.rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')",
                 [rule.field, parent.name],
             )
+    held = int(db.value(f"SELECT count(*) FROM {skip}")) - before
+    if not held:
+        return 0
     for operation in (Operation.UPSERT, Operation.UPDATE):
         db.execute(
             f"INSERT INTO {outcomes} SELECT '{operation}', t.rowid, t._key, t.\"Id\", FALSE, 'waiting', NULL, NULL, NULL,"
@@ -103,9 +109,7 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
             f" WHERE t.rowid IN (SELECT _ord FROM {skip} WHERE _op = '{operation}')"
             f" AND t.rowid NOT IN (SELECT _ord FROM {outcomes} WHERE _op = '{operation}')"
         )
-    held = int(db.value(f"SELECT count(*) FROM {skip}")) - before
-    if held:
-        context.skipping.add(sync.name)
+    context.skipping.add(sync.name)
     return held
 
 

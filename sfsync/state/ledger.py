@@ -93,6 +93,7 @@ class StateLedger:
         self._guard = threading.Lock()
         self._seen: tuple[datetime, int, int] | None = None
         self._kept: datetime | None = None  # when what was seen was last written down
+        self._flushed: object = None  # what was known at the last flush
         self._account: _Account | None = None
         self._db: DuckDB | None = None
         self.calls = 0
@@ -139,12 +140,13 @@ class StateLedger:
     def flush(self) -> None:
         """Keep the last seen usage and drop what is older than two windows. At the end of a command."""
         with self._guard:
-            if self._store.writable:
+            if self._store.writable and self._flushed != (self._seen, self.calls):
                 before = self._store.clock.now() - 2 * WINDOW
                 db = self._cursor()
                 with db.transaction():
                     self._save_usage(db)
                     db.execute(f"DELETE FROM {CONTROL}.ledger WHERE minute < ?", [before])
+                self._flushed = (self._seen, self.calls)
 
     def close(self) -> None:
         """Flush, and close the ledger's own session."""
