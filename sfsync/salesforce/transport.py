@@ -24,9 +24,10 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
 from urllib3 import exceptions as failed
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import make_headers
 
 from sfsync import __version__
-from sfsync.errors import OrgError, SfsyncError
+from sfsync.errors import OrgError, SfsyncError, register_secret
 from sfsync.salesforce.failures import NoAnswerError
 from sfsync.salesforce.limits import CALL_TIMEOUT_S
 
@@ -172,10 +173,27 @@ class Transport:
         proxy = _proxy(url)
         pools = self._kept.get(proxy)
         if pools is None:
-            made = ProxyManager(proxy, **self._options) if proxy else PoolManager(**self._options)
+            made = self._through(proxy) if proxy else PoolManager(**self._options)
             made.pool_classes_by_scheme = _POOLS
             pools = self._kept.setdefault(proxy, made)
         return pools
+
+    def _through(self, proxy: str) -> ProxyManager:
+        """Connections by way of a proxy, as the environment writes it: scheme and credentials may be there or not."""
+        from requests.utils import get_auth_from_url, prepend_scheme_if_needed
+
+        try:
+            proxy = prepend_scheme_if_needed(proxy, "http")
+            user, password = get_auth_from_url(proxy)
+            register_secret(password)
+            headers = make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
+            return ProxyManager(proxy, proxy_headers=headers, **self._options)
+        except (failed.HTTPError, ValueError):
+            raise NoAnswerError(
+                "the proxy that the environment names cannot be used",
+                sent=False,
+                fix="write HTTPS_PROXY as http://host:port or http://user:password@host:port",
+            ) from None
 
 
 def _headers(request: Request) -> dict[str, str]:

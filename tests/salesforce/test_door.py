@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -246,6 +249,63 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(raw, ledger, 
         door.call("GET", PATH, kind="rest")
     assert "00Dx" not in str(caught.value)
     assert not raw.seen
+
+
+class Proxy:
+    """Answers every CONNECT with 407 and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.place = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                with client:
+                    self.asked.append(client.recv(4000))
+                    client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    proxy = Proxy()
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "credentials"),
+    [("http://{}", None), ("{}", None), ("http://us%40er:p%3Aass@{}", b"us@er:p:ass")],
+    ids=["a URL", "no scheme", "credentials"],
+)
+def test_a_proxy_is_asked_as_the_environment_writes_it(proxy, monkeypatch, written, credentials):
+    monkeypatch.setenv("HTTPS_PROXY", written.format(proxy.place))
+    request = transport.Request("GET", "https://acme.example/services/data", {})
+    with pytest.raises(NoAnswerError, match=r"the proxy for acme\.example did not connect") as caught:
+        transport.Transport().exchange(request)
+    assert proxy.asked[0].startswith(b"CONNECT acme.example:443 ")
+    sent = re.search(rb"Proxy-Authorization: Basic (\S+)", proxy.asked[0], re.IGNORECASE)
+    assert (base64.b64decode(sent[1]) if sent else None) == credentials
+    assert "p:ass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written", ["socks5://h0st:1", "http://user:hunter2@h0 st:1", "http://user:hünter€@h0st:1"]
+)
+def test_a_proxy_that_cannot_be_used_is_not_taken_for_the_domain(monkeypatch, proxy, written):
+    monkeypatch.setenv("HTTPS_PROXY", written)
+    with pytest.raises(NoAnswerError, match="the proxy that the environment names cannot be used") as caught:
+        transport.Transport().exchange(transport.Request("GET", "https://acme.example/services/data", {}))
+    assert "HTTPS_PROXY" in str(caught.value.fix)
+    assert "h0" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "not PEM"])
