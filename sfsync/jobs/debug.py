@@ -70,7 +70,8 @@ def _state(checks: list[Check], session: Session) -> None:
                 "state in CI",
                 None,
                 f"{session.state_path} is a file on a machine that is thrown away",
-                "keep it between runs (a cache or an artifact), or every run starts without a state",
+                f"keep its folder, {session.state_path.parent.name}, between runs (a cache or an artifact), or every run"
+                " starts without a state",
             )
         )
 

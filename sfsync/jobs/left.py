@@ -49,8 +49,8 @@ def state_warnings(session: Session) -> tuple[str, ...]:
         return tuple(out)
     return (
         *out,
-        f"the state {session.state_path.name} is a file, and CI machines are thrown away: keep it between runs"
-        " (a cache or an artifact)",
+        f"the state {session.state_path.name} is a file, and CI machines are thrown away: keep its folder,"
+        f" {session.state_path.parent.name}, between runs (a cache or an artifact), also of runs that fail",
     )
 
 
