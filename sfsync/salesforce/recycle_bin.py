@@ -3,7 +3,8 @@
 Owns:      undelete in the form of a Collections answer, and telling records that are there from those that are lost.
 Does not:  know XML (soap), or decide what becomes of a row (status_codes, push).
 Invariant: an Id that the org does not bring back was looked for before it counts as lost: a person, or a call of ours that
-           was never answered, may have brought it back before. Where looking fails, it is in doubt.
+           was never answered, may have brought it back before. Where looking fails, it is in doubt. An answer with another
+           record's result in the place of one is no answer.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfsync.errors import ApiLimitError, InternalError
 from sfsync.salesforce.door import Answer, Door, unreadable
 from sfsync.salesforce.failures import NO_ANSWER, NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import MAX_UNDELETE_IDS
 
+if TYPE_CHECKING:
+    from sfsync.salesforce.soap import IdResult
+
 NOT_IN_BIN = ("UNDELETE_FAILED", "ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 """What an org says of an Id that it cannot bring back: it never was, is gone for good, or is not deleted."""
+
+_ID_CHARACTERS = 15
 
 _IDS_A_QUERY = 300
 """In a URL of at most 16,384 bytes an Id with its quotes takes 25."""
@@ -33,7 +39,8 @@ def undelete(door: Door, object_: str, ids: Sequence[str]) -> Answer:
         An answer whose body is that of a Collections request: a JSON array with a result for each Id, in order.
 
     Raises:
-        SalesforceError, NoAnswerError, ApiLimitError: of the first call; nothing is known, or nothing was done.
+        SalesforceError, NoAnswerError, ApiLimitError: of the first call; nothing is known, or nothing was done. Also
+            NoAnswerError: the results are not those of the Ids asked for, in their order.
     """
     from sfsync.salesforce import soap  # XML only for those who bring something back
 
@@ -43,6 +50,8 @@ def undelete(door: Door, object_: str, ids: Sequence[str]) -> Answer:
     if len(results) != len(ids):
         raise unreadable(answer, f"has {len(results)} results for {len(ids)} Ids")
     pairs = list(zip(ids, results, strict=True))
+    if odd := [one for one, result in pairs if not _is_about(one, result)]:
+        raise unreadable(answer, f"has another record's result in the place of {odd[0]}")
     lost = [one for one, result in pairs if result.refusal and result.refusal.code in NOT_IN_BIN]
     there, doubt = _looked_for(door, object_, lost)
     items: list[dict[str, Any]] = []
@@ -57,6 +66,14 @@ def undelete(door: Door, object_: str, ids: Sequence[str]) -> Answer:
         error = {"statusCode": code, "message": message, "fields": refusal.fields}
         items.append({"id": one, "success": False, "errors": [error]})
     return replace(answer, body=json.dumps(items).encode())
+
+
+def _is_about(asked: str, result: IdResult) -> bool:
+    """Whether a result can be that of an Id: a success names it, a refusal names it or nothing."""
+    if result.id is None:
+        return result.refusal is not None
+    # The last three of 18 characters only check the first 15.
+    return result.id[:_ID_CHARACTERS] == asked[:_ID_CHARACTERS]
 
 
 def _looked_for(door: Door, object_: str, ids: Sequence[str]) -> tuple[frozenset[str], str | None]:

@@ -174,6 +174,49 @@ def test_an_answer_that_does_not_come(loaded: Team, rule: dict[str, Any]) -> Non
     assert fields(loaded) == before
 
 
+def answer(*results: tuple[str | None, bool]) -> str:
+    """What an org says to undelete(): (Id, whether it is back) of each."""
+    lost = "<errors><message>not in the bin</message><statusCode>UNDELETE_FAILED</statusCode></errors>"
+    said = "".join(
+        f"<result>{'' if ok else lost}{f'<id>{one}</id>' if one else ''}<success>{str(ok).lower()}</success></result>"
+        for one, ok in results
+    )
+    return (
+        '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/" xmlns="urn:partner.soap.sforce.com"><e:Body>'
+        f"<undeleteResponse>{said}</undeleteResponse></e:Body></e:Envelope>"
+    )
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["the refusal names its Id", "the refusal names none"])
+def test_results_in_another_order_are_no_answer(loaded: Team, own: bool) -> None:
+    """C1 is lost and C2 is back; taken by order alone, the answer would say the opposite."""
+    before = ids(loaded)
+    run_id = delete(loaded, "C1", "C2")
+    soap(loaded.org, "emptyRecycleBin", [before["C1"]])
+    swapped = answer((before["C2"], True), (before["C1"] if own else None, False))
+    rule = {"fault": "garbled", "body": swapped, "match": "/services/Soap/"}
+    loaded.org.faults([{**rule, "times": "always"}])
+    result = loaded.run(undo=run_id)
+    assert (outcomes(result, "contacts"), result.exit_code) == ({"in_doubt": 2}, 1)
+    assert "another record's result in the place of" in str(loaded.logged)
+    loaded.org.faults([])
+    result = loaded.run(undo=run_id)
+    found = {key: n for item in result.recovered for key, n in item.counts.items()}
+    assert found == {"restored": 1}
+    assert [row[0] for row in snapshot(loaded)] == ["c2", "c3"]
+    assert set(ids(loaded)) == {"C2", "C3"}
+
+
+def test_an_id_of_fifteen_characters_is_the_same_id(loaded: Team) -> None:
+    before = ids(loaded)
+    run_id = delete(loaded, "C1", "C2")
+    short = answer((before["C1"][:15], True), (before["C2"][:15], True))
+    loaded.org.faults([{"fault": "garbled", "body": short, "match": "/services/Soap/"}])
+    assert outcomes(loaded.run(undo=run_id), "contacts") == {"restored": 2}
+    assert undelete_calls(loaded) == 1
+    assert ids(loaded) == before
+
+
 def test_where_looking_fails_nothing_counts_as_lost(loaded: Team) -> None:
     before = ids(loaded)
     run_id = delete(loaded, "C1", "C2")
