@@ -59,10 +59,11 @@ def undo_sync(
     db = context.db
     lines, judged = run_table("undone", sync.name), run_table("judged", sync.name)
     db.execute(
-        f"CREATE TABLE {lines} AS SELECT operation, key AS _key, id AS _record_id, CAST(texts AS JSON) AS texts"
-        f" FROM {TABLE} WHERE run_id = ? AND sync = ?",
+        f"CREATE TABLE {lines} AS SELECT operation, key AS _key, id AS _record_id, CAST(texts AS JSON) AS texts,"
+        f" {DUCKDB.row_id} AS _n FROM {TABLE} WHERE run_id = ? AND sync = ?",
         [run_id, sync.name],
     )
+    _make_one_of_two(lines, context)
     standing = (
         f"SELECT u.operation, u.texts, s.*, s.{DUCKDB.row_id} AS _row FROM {lines} AS u"
         f" JOIN {info.table} AS s ON s._id = u._record_id WHERE s._gone_at IS NULL"
@@ -86,6 +87,40 @@ def undo_sync(
         changes, sync=sync, completing=0, undeletes=undeletes, unchanged=changes.unchanged - undeletes
     )
     return changes, _leftover(sync, lines, standing, info, context)
+
+
+def _make_one_of_two(lines: str, context: DiffContext) -> None:
+    """A run that first read what an earlier one's job had done may have written a record twice: one line for it."""
+    db = context.db
+    twice = (
+        f"SELECT _record_id FROM {lines} WHERE _record_id IS NOT NULL GROUP BY _record_id HAVING count(*) > 1"
+    )
+    if not db.value(f"SELECT EXISTS ({twice})"):
+        return
+    # What was written to a record that the run made goes with it.
+    db.execute(
+        f"DELETE FROM {lines} WHERE operation IN ('update', 'adopt')"
+        f" AND _record_id IN (SELECT _record_id FROM {lines} WHERE operation IN ('create', 'undelete'))"
+    )
+    # Of each field, what stood there first, and what was sent last.
+    written = f"SELECT * FROM {lines} WHERE operation IN ('update', 'adopt') AND texts IS NOT NULL AND _record_id IN ({twice})"
+    cells = (
+        "SELECT _record_id, f, arg_min(json_extract(texts, '$.\"' || f || '\"[0]'), _n) AS before,"
+        " arg_max(json_extract(texts, '$.\"' || f || '\"[1]'), _n) AS after"
+        f" FROM (SELECT *, unnest(json_keys(texts)) AS f FROM ({written}) AS w) AS c GROUP BY ALL"
+    )
+    whole = f"SELECT _record_id, json_group_object(f, json_array(before, after)) AS texts FROM ({cells}) AS t GROUP BY ALL"
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE sfsync_whole AS SELECT arg_min(w.operation, w._n) AS operation,"
+        f" arg_max(w._key, w._n) AS _key, w._record_id, any_value(t.texts) AS texts, max(w._n) AS _n"
+        f" FROM ({written}) AS w JOIN ({whole}) AS t ON t._record_id = w._record_id GROUP BY w._record_id"
+    )
+    db.execute(
+        f"DELETE FROM {lines} WHERE operation IN ('update', 'adopt') AND texts IS NOT NULL"
+        " AND _record_id IN (SELECT _record_id FROM sfsync_whole)"
+    )
+    db.execute(f"INSERT INTO {lines} BY NAME SELECT * FROM sfsync_whole")
+    db.execute("DROP TABLE sfsync_whole")
 
 
 def _in_bin(context: DiffContext, run_id: str) -> bool:

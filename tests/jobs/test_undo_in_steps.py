@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.jobs.conftest import Team, of, outcomes
-from tests.jobs.test_recovery import contacts, left_open
+from tests.jobs.test_recovery import contacts, crash, left_open
 from tests.support import doomed
 
 OPEN_GUARDS = dict.fromkeys(("max_deletes", "max_delete_share", "max_change_share")) | {"min_rows": 0}
@@ -102,3 +102,37 @@ def test_a_record_that_the_run_met_under_another_key_stays_when_it_is_taken_back
     for run_id in (second.run_id, first):
         ready.run("contacts", undo=run_id)
         assert ready.org.by("Contact", "LastName")["Ito"]["Id"] == mine, "whose it is nobody knows any more"
+
+
+@pytest.fixture
+def harvested(ready: Team) -> tuple[Team, dict[str, Any]]:
+    """A run was killed when its Bulk job had set each Title to "one" and made C9; with it, how the records were before."""
+    ready.sync("contacts", on_removed="delete", guards=OPEN_GUARDS)
+    ready.run()
+    stood = shown(ready)
+    ready.sync("contacts", push={"api": "bulk"})
+    ready.sql(
+        "UPDATE raw.contacts SET title = 'one'", "INSERT INTO raw.contacts (id, last) VALUES ('C9', 'Nine')"
+    )
+    crash(ready, "after poll")
+    ready.org.until_quiet()
+    return ready, stood
+
+
+def shown(team: Team) -> dict[str, Any]:
+    return {key: (record.get("Title"), record.get("FirstName")) for key, record in contacts(team).items()}
+
+
+@pytest.mark.parametrize("column", ["title", "first"], ids=["the same field", "another field"])
+def test_what_a_run_wrote_twice_goes_back_to_what_stood_there_first(
+    harvested: tuple[Team, dict[str, Any]], column: str
+) -> None:
+    team, stood = harvested
+    team.sql(f"UPDATE raw.contacts SET {column} = 'two'")
+    result = team.run()
+    assert result.recovered, "the job is read by this run, so its changes are this run's, too"
+    assert shown(team) != stood
+    undone = team.run(undo=result.run_id)
+    assert undone.exit_code == 0
+    assert not of(undone, "contacts").rejected_codes
+    assert shown(team) == stood
