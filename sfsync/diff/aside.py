@@ -5,18 +5,21 @@ Does not:  ask the org how far a job is (jobs/recovery does, and notes it), or w
 Invariant: a row that stands aside is in none of upsert, update, delete and fresh; children of new records among them wait.
 
 A job that one call made has the keys of its rows in the journal: these alone stand aside, as `submitted`. Of a larger job
-nobody knows the rows before its result files tell, so nothing of its sync is sent: its changes end as `stopped`.
+nobody knows the rows before its result files tell, so nothing of its sync is sent: its changes end as `stopped`. So do those
+of every sync that writes to the object of a job whose own sync is away: its keys are none of theirs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sfsync.compiler.manifest import CompiledSync, OnGone
 from sfsync.diff.stage import run_table
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import Operation
-from sfsync.state.journal import left_jobs, sent_rows
+from sfsync.state.journal import OpenIntent, left_jobs, sent_rows
 from sfsync.state.store import StateStore
 
 
@@ -26,10 +29,13 @@ class LeftJob:
 
     job_id: str
     run_id: str  # that sent it
+    sync: str
+    object: str
     operation: Operation
     rows: int
     age_s: float  # since it was begun
     keyed: bool  # the keys of its rows are known; if not, nothing of its sync is sent
+    away: bool = False  # its sync is not in the project as it was: nothing is sent to its object
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,34 @@ class KeptBack:
 NOTHING = KeptBack()
 
 
-def find(sync: CompiledSync, db: DuckDB, store: StateStore) -> tuple[LeftJob, ...]:
+def left_job(item: OpenIntent, now: datetime, *, away: bool = False) -> LeftJob:
+    """What is known of a job that was left at work."""
+    intent = item.intent
+    return LeftJob(
+        item.job_id or "",
+        item.run_id,
+        intent.sync,
+        intent.object,
+        intent.operation,
+        intent.rows,
+        age_s=max(0.0, (now - item.at).total_seconds()),
+        keyed=intent.keys is not None and not away,
+        away=away,
+    )
+
+
+def find(
+    sync: CompiledSync, db: DuckDB, store: StateStore, away: Sequence[LeftJob] = ()
+) -> tuple[LeftJob, ...]:
     """The jobs that rows of a sync wait for; where there are any, leaves `aside:` with the keys that are known."""
-    left = [item for item in left_jobs(store, sync.name) if item.intent.object == sync.object]
-    if not left:
+    others = tuple(job for job in away if job.object == sync.object)
+    not_mine = {job.job_id for job in others}
+    left = [
+        item
+        for item in left_jobs(store, sync.name)
+        if item.intent.object == sync.object and item.job_id not in not_mine
+    ]
+    if not left and not others:
         return ()
     table = run_table("aside", sync.name)
     db.execute(f"CREATE TABLE {table} (_key VARCHAR)")
@@ -65,17 +95,7 @@ def find(sync: CompiledSync, db: DuckDB, store: StateStore) -> tuple[LeftJob, ..
         if item.intent.keys is not None:
             db.execute(f"INSERT INTO {table} SELECT _key FROM {sent_rows(store, item.intent, ())}")
     now = store.clock.now()
-    return tuple(
-        LeftJob(
-            item.job_id or "",
-            item.run_id,
-            item.intent.operation,
-            item.intent.rows,
-            max(0.0, (now - item.at).total_seconds()),
-            item.intent.keys is not None,
-        )
-        for item in left
-    )
+    return (*(left_job(item, now) for item in left), *others)
 
 
 def set_aside(sync: CompiledSync, db: DuckDB, jobs: tuple[LeftJob, ...]) -> None:

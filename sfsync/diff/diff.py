@@ -7,9 +7,8 @@ Invariant: every staged row is in exactly one of upsert, update, refused, held, 
 
 Tables made in the run's file, per sync: `work:<sync>` (every candidate, as judged: `field=` is its whole text, `field@`
 what the org acknowledged), `upsert:<sync>` and `update:<sync>` (`_key, Id, _shown, _source_hash`, the text of each rule,
-NULL = not sent), `delete:<sync>`
-(`_key, Id, _shown, _origin`), `fresh:<sync>` (`_key, _source_hash` of rows found unchanged), `refused:<sync>`
-(state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
+NULL = not sent), `delete:<sync>` (`_key, Id, _shown, _origin`), `fresh:<sync>` (`_key, _source_hash` of rows found
+unchanged), `refused:<sync>` (state.rejected's INCOMING and `known`), `waiting:<sync>`, `blocked:<sync>`.
 Their rowids count from 0 without holes: they are the ordinals of batches.
 """
 
@@ -79,6 +78,7 @@ class DiffContext:
     dialect: Dialect  # of the engine that runs the diff
     upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
     memory: int  # bytes that the join of step one may hold before it spills
+    away: tuple[LeftJob, ...] = ()  # of syncs that are not in the project
 
 
 def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: DiffContext) -> Changes:
@@ -97,7 +97,7 @@ def judged_to_changes(
     refusals.refuse(sync, context.db, context.store)
     _hold(sync, context)
     _wait(sync, context)
-    if jobs := aside.find(sync, context.db, context.store):
+    if jobs := aside.find(sync, context.db, context.store, context.away):
         aside.set_aside(sync, context.db, jobs)
     _split(sync, context)
     return _count(sync, staged, info, context, removed=removed, jobs=jobs)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfsync.compiler.manifest import CompiledSync, Manifest
+from sfsync.diff.aside import LeftJob
 from sfsync.diff.diff import Changes, DiffContext, block_creates, diff_sync
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.jobs.compile import compile_for_sending, selected_names
-from sfsync.jobs.left import left_warnings, state_warnings
+from sfsync.jobs.left import away_intents, away_jobs, left_warnings, state_warnings
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
@@ -48,11 +49,13 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         back = Undoing(session, undo, warnings.append)
         compare, chosen, undo = back.changes, back.among(chosen), back.run_id
         allow |= {f"{sync.name}.min_rows" for sync in chosen}  # judges the model, of which nothing is read
+    lost = away_intents(session.store, manifest.syncs)
+    away = away_jobs(session.store, lost)
     found: list[tuple[Changes, tuple[guards.Refusal, ...]]] = []
     for sync in chosen:
         session.events.log("debug", f"{sync.name}: comparing")
         info = inspect(session.store, sync)
-        changes = compare(session, sync, info, tuple(c.sync for c, _ in found))
+        changes = compare(session, sync, info, tuple(c.sync for c, _ in found), away)
         refusals = (*_changed(sync, info), *guards.check(changes, allow))
         if refusals:
             block_creates(sync, session.db)
@@ -66,7 +69,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         created_at=session.clock.now(),
         syncs=items,
         api=_budget(session, [batch for item in items for batch in item.batches]),
-        warnings=state_warnings(session)
+        warnings=state_warnings(session, lost)
         + manifest.warnings
         + tuple(warning for item in items for warning in (*item.warnings, *left_warnings(item.changes)))
         + tuple(warnings),
@@ -96,12 +99,16 @@ def _changed(sync: CompiledSync, info: SnapshotInfo) -> tuple[guards.Refusal, ..
 
 
 def _diff(
-    session: Session, sync: CompiledSync, info: SnapshotInfo, upstream: tuple[CompiledSync, ...]
+    session: Session,
+    sync: CompiledSync,
+    info: SnapshotInfo,
+    upstream: tuple[CompiledSync, ...],
+    away: tuple[LeftJob, ...],
 ) -> Changes:
     dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
     with session.db.uncompressed():
         staged = stage_rows(sync, session.warehouse, session.db)
-        context = DiffContext(session.db, session.store, dialect, upstream, session.db.memory_limit)
+        context = DiffContext(session.db, session.store, dialect, upstream, session.db.memory_limit, away)
         return diff_sync(sync, staged, info, context)
 
 

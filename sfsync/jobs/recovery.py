@@ -23,7 +23,7 @@ from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import InterruptedRunError
 from sfsync.jobs.compile import selected_names
 from sfsync.jobs.found import keys_in_org, restored_in_org
-from sfsync.jobs.left import STILL_AT_WORK, way_out
+from sfsync.jobs.left import STILL_AT_WORK, is_away, way_out
 from sfsync.jobs.sending import push_context
 from sfsync.jobs.session import Session
 from sfsync.push.result_files import Known, discard, echoed_rows, read_file, rebuild, told_rows
@@ -83,8 +83,9 @@ class _Recovery:
         told: dict[int, Recovered] = {}
         at_work: list[_AtWork] = []
         for item in left_open:
-            sync = self._sync_of(item)
-            if sync is None:
+            sync = self._syncs.get(item.intent.sync)
+            if sync is None or is_away(self._store, sync, item):
+                self._watch(item)
                 continue
             snapshots.prepare(self._store, sync)
             found = self._look(item, sync)
@@ -96,20 +97,32 @@ class _Recovery:
         told |= self._wait(at_work)
         return tuple(told[number] for number in sorted(told))
 
-    def _sync_of(self, item: OpenIntent) -> CompiledSync | None:
-        """The sync of an intent; None where it is away or has changed so that its rows cannot be found."""
-        sync = self._syncs.get(item.intent.sync)
-        if (
-            sync is not None
-            and sync.object == item.intent.object
-            and snapshots.inspect(self._store, sync).foreign is None
-        ):
-            return sync
+    def _watch(self, item: OpenIntent) -> None:
+        """Of an intent whose sync is away all that can be known is whether its job may still write."""
+        what = "a request"
+        if item.job_id is not None:
+            what = f"job {item.job_id}"
+            try:
+                at_work = not self._info(item.job_id).state.final
+            except SalesforceError as error:
+                if error.status != 404:
+                    raise
+                at_work = False
+            (self._journal.left if at_work else self._journal.not_at_work)([item.number])
         self._session.events.log(
             "warning",
-            f"{item.intent.sync} is not in the project as it was: a request of run {item.run_id} stays open",
+            f"{item.intent.sync} is not in the project as it was: {what} of run {item.run_id} stays open",
         )
-        return None
+
+    def _info(self, job_id: str) -> JobInfo:
+        """How far a job is; one that was never closed is aborted first."""
+        door = self._session.door
+        info = bulk.job_info(door, job_id)
+        if info.state is JobState.OPEN:
+            with suppress(SalesforceError):  # closed meanwhile, or gone: the next answer tells
+                bulk.abort(door, job_id)
+            info = bulk.job_info(door, job_id)
+        return info
 
     def _look(self, item: OpenIntent, sync: CompiledSync) -> Recovered | JobInfo:
         """What became of one intent; a job that is still at work is handed back."""
@@ -117,13 +130,8 @@ class _Recovery:
             if item.intent.keys is None:
                 return self._forget(item, sync, None, "its job was never filled, so nothing was written")
             return self._by_key(item, sync)
-        door = self._session.door
         try:
-            info = bulk.job_info(door, item.job_id)
-            if info.state is JobState.OPEN:
-                with suppress(SalesforceError):  # closed meanwhile, or gone: the next answer tells
-                    bulk.abort(door, item.job_id)
-                info = bulk.job_info(door, item.job_id)
+            info = self._info(item.job_id)
             return self._harvest(item, sync, info) if info.state.final else info
         except SalesforceError as error:
             if error.status != 404:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.aside import LeftJob
 from sfsync.diff.diff import Changes, DiffContext
 from sfsync.diff.undo import Leftover, undo_sync
 from sfsync.engine.dialect import DUCKDB
@@ -37,10 +38,15 @@ class Undoing:
         return tuple(sync for sync in syncs if sync.name in theirs)
 
     def changes(
-        self, session: Session, sync: CompiledSync, info: SnapshotInfo, upstream: tuple[CompiledSync, ...]
+        self,
+        session: Session,
+        sync: CompiledSync,
+        info: SnapshotInfo,
+        upstream: tuple[CompiledSync, ...],
+        away: tuple[LeftJob, ...],
     ) -> Changes:
         """The way back of one sync."""
-        context = DiffContext(session.db, session.store, DUCKDB, upstream, session.db.memory_limit)
+        context = DiffContext(session.db, session.store, DUCKDB, upstream, session.db.memory_limit, away)
         found, left = undo_sync(sync, info, context, self.run_id)
         for line in _told(left, found, self.run_id):
             self._warn(f"sync '{sync.name}': {line}")

@@ -77,6 +77,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
         "jobs_at_work": [
             {
                 "job_id": job.job_id,
+                "sync": job.sync,
                 "run_id": job.run_id,
                 "operation": ACTION[job.operation],
                 "rows": job.rows,

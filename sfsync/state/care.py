@@ -82,7 +82,7 @@ def refuse_open(store: StateStore, *syncs: str) -> None:
             raise RefusedError(
                 f"sync '{sync}': job {item.job_id} of run {item.run_id} was still at work in the org when it was last"
                 " looked at, and its rows are found again by this sync's name and keys",
-                fix="`sfsync run` first: it asks the org again; if the job never ends, abort it in Setup, Bulk Data Load"
+                fix="`sfsync run` first, with this sync in the project: it asks the org again; if the job never ends, abort it in Setup, Bulk Data Load"
                 " Jobs, and run then",
             )
         count = int(store.db.value(f"SELECT count(*) FROM {INTENTS} WHERE sync = ?", [sync]))
@@ -94,7 +94,7 @@ def refuse_open(store: StateStore, *syncs: str) -> None:
             )
             raise RefusedError(
                 f"sync '{sync}': {what} no answer yet, and its rows are found again by this sync's name and keys",
-                fix="`sfsync run` first: it asks the org what became of them",
+                fix="`sfsync run` first, with this sync in the project: it asks the org what became of them",
             )
 
 

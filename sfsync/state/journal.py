@@ -92,6 +92,12 @@ class StateJournal:
             now = self._store.clock.now()
             self._store.db.execute(f"UPDATE {TABLE} SET left_at = ? WHERE number IN ({listed})", [now])
 
+    def not_at_work(self, numbers: Sequence[int]) -> None:
+        """Note that the jobs of intents are over, though what became of their rows is still open."""
+        if numbers:
+            listed = ", ".join(map(str, numbers))
+            self._store.db.execute(f"UPDATE {TABLE} SET left_at = NULL WHERE number IN ({listed})")
+
     def ended(self, numbers: Sequence[int]) -> None:
         """Take intents out: their rows' outcomes are known. Inside the transaction that records these, or after it."""
         if numbers:

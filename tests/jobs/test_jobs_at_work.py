@@ -363,3 +363,103 @@ def test_retry_leaves_rows_of_a_job_at_work_alone(loaded: Team) -> None:
     sent = len(went(loaded))
     assert outcomes(loaded.retry(), "contacts") == {"submitted": 3}
     assert len(went(loaded)) == sent
+
+
+# ---------------------------------------------------------------- whose sync is away
+
+
+def take_out(team: Team, name: str, renamed: str | None = None) -> None:
+    """A sync leaves the project, or has another name there from now on."""
+    spec = team._syncs.pop(name)
+    (team.folder / "syncs" / f"{name}.yml").unlink()
+    if renamed is not None:
+        team._syncs[renamed] = spec | {"push": {"api": "collections"}}
+    team.save()
+
+
+@pytest.mark.parametrize("crashed", [False, True], ids=["left", "killed"])
+def test_nothing_is_sent_to_an_object_on_which_a_job_without_its_sync_is_at_work(
+    loaded: Team, crashed: bool
+) -> None:
+    """The job writes an hour later: by then a renamed sync would have sent what is newer."""
+    stuck(loaded)
+    loaded.sql("UPDATE raw.contacts SET title = 'one'")
+    if crashed:
+        crash(loaded, "after poll")
+        (record,) = loaded.org.get("/jobs/ingest").json()["records"][-1:]
+        job = record["id"]
+    else:
+        job = of(loaded.run(), "contacts").job_ids[0]
+    take_out(loaded, "contacts", "people")
+    loaded.sql("UPDATE raw.contacts SET title = 'two'", "UPDATE raw.accounts SET phone = '2' WHERE id = 'A1'")
+    if not crashed:
+        plan = loaded.plan()
+        (warning,) = [w for w in plan.warnings if job in w]
+        assert all(word in warning for word in ("'contacts'", "Contact", "Setup, Bulk Data Load Jobs"))
+        assert planned(plan, "people").changes.aside.stopped == 3
+        (at_work,) = next(i for i in json.loads(plan_json(plan))["syncs"] if i["name"] == "people")[
+            "jobs_at_work"
+        ]
+        assert (at_work["job_id"], at_work["sync"]) == (job, "contacts")
+    else:
+        assert [w for w in loaded.plan().warnings if "'contacts' is not in the project" in w]
+    for _ in range(2):
+        result = loaded.run()
+        assert (outcomes(result, "people"), result.exit_code) == ({"stopped": 3}, 1)
+        assert job in (of(result, "people").message or "")
+        assert [w for w in result.warnings if job in w and "nothing is sent to Contact" in w]
+        assert job in run_text(result, color=False, width=0)
+    assert outcomes(result, "accounts") == {"unchanged": 2}
+    assert loaded.org.by("Account", "Account_Id__c")["A1"]["Phone"] == "2", "other objects go on"
+    assert set(titles(loaded).values()) == {None, "CTO"}
+    abort(loaded)
+    result = loaded.run()
+    assert (outcomes(result, "people"), result.exit_code) == ({"adopted": 3}, 0)
+    assert set(titles(loaded).values()) == {"two"}
+    warnings = loaded.plan().warnings
+    assert not [w for w in warnings if job in w]
+    assert [w for w in warnings if "by a run that has it back under its name" in w]
+
+
+def test_a_sync_that_is_put_back_reads_what_its_job_wrote(loaded: Team) -> None:
+    stuck(loaded, share=1.0)
+    loaded.sql("UPDATE raw.contacts SET title = 'one'")
+    loaded.run()
+    spec = dict(loaded._syncs["contacts"])
+    take_out(loaded, "contacts")
+    result = loaded.run()
+    assert [w for w in result.warnings if "nothing is sent to Contact" in w], (
+        "though nobody else writes to it"
+    )
+    assert (outcomes(result, "accounts"), result.exit_code) == ({"unchanged": 2}, 0)
+    abort(loaded)
+    loaded.run()
+    assert left_open(loaded) == 1
+    loaded._syncs["contacts"] = spec
+    loaded.save()
+    result = loaded.run()
+    assert [item.counts for item in result.recovered] == [{"updated": 3}]
+    assert left_open(loaded) == 0
+    assert not loaded.plan().has_changes
+
+
+def test_what_a_run_would_take_back_waits_for_such_a_job_too(loaded: Team) -> None:
+    last = {"column": "last", "shared": True}
+    loaded.sync("contacts", fields={"LastName": last})
+    loaded._syncs["titles"] = {
+        "model": "dim_contacts",
+        "object": "Contact",
+        "identity": {KEY: "id"},
+        "fields": {"LastName": last, "Department": "title"},
+    }
+    loaded.save()
+    loaded.run("titles")
+    loaded.sql("UPDATE raw.contacts SET title = 'one'")
+    run_id = loaded.run("titles").run_id
+    stuck(loaded)
+    loaded.run("contacts")
+    take_out(loaded, "contacts")
+    changes = planned(loaded.plan("titles"), "titles").changes
+    assert (changes.unchanged, changes.aside.stopped) == (3, 0)
+    result = loaded.run("titles", undo=run_id)
+    assert (outcomes(result, "titles"), result.exit_code) == ({"stopped": 1, "unchanged": 2}, 1)
