@@ -98,8 +98,9 @@ class StateRecorder:
         images = self._images(sync) if operation is not Operation.UNDELETE else ()
         texts += "".join(f" b.{ident(field)} AS {ident(field + '@')}," for field in images)
         before = self._before(sync, operation, part) if images else ""
+        mine = "(o.outcome = 'deleted' OR (o.outcome = 'already_deleted' AND o._created))"
         return (
-            f"(SELECT {texts} t._key, o._record_id, o._created, o.outcome = 'deleted' AS _mine FROM {run_table(operation.value, sync.name)} AS t"
+            f"(SELECT {texts} t._key, o._record_id, o._created, {mine} AS _mine FROM {run_table(operation.value, sync.name)} AS t"
             f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid{before}"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ({outcomes}) AND {more})"
         )

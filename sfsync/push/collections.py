@@ -127,7 +127,7 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
             return False
         yield Pause(decision.pause_s)
         attempt += 1
-    return _record_answer(context, pieces, answer, intents)
+    return _record_answer(context, pieces, answer, intents, repeated=doubt)
 
 
 def _of(pieces: Sequence[Piece], sync: str, operation: Operation) -> list[tuple[int, Piece]]:
@@ -151,8 +151,14 @@ def _record_answer(
     pieces: list[Piece],
     answer: Answer,
     intents: Mapping[tuple[str, Operation], int],
+    *,
+    repeated: bool,
 ) -> bool:
-    """Outcomes of one answered call; whether all are successes. Never yields: all lanes share `sfsync_answer`."""
+    """Outcomes of one answered call; whether all are successes. Never yields: all lanes share `sfsync_answer`.
+
+    Args:
+        repeated: the same call was sent before without an answer.
+    """
     try:
         answered = _load(context, answer, single=len(pieces) == 1)
     except DuckDBError:
@@ -163,7 +169,7 @@ def _record_answer(
             _AnsweredPiece(piece, number, answered.get(f"r{number}"))
             for number, piece in _of(pieces, sync, operation)
         ]
-        _read_answers(context, [item for item in mine if item.fits], part)
+        _read_answers(context, [item for item in mine if item.fits], part, repeated=repeated)
         for item in mine:
             if not item.fits:
                 items = item.answer.items if item.answer is not None else 0
@@ -298,7 +304,7 @@ def _request(context: PushContext, piece: Piece, number: int, text: str) -> rest
     )
 
 
-def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int) -> None:
+def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int, *, repeated: bool) -> None:
     """Turn the answered requests of one sync and operation into outcomes."""
     if not items:
         return
@@ -312,8 +318,10 @@ def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int) 
         f"SELECT _ord, _key, \"Id\" AS _own, {place} AS n, 'r' || _piece AS ref"
         f" FROM ({numbered([(item.number, item.piece) for item in items])}) AS p"
     )
+    # What a repeated delete finds deleted counts as made so by this run: its first call most likely did it.
+    made = "TRUE" if repeated and operation is Operation.DELETE else "a.made"
     read = (
-        "SELECT t._ord, t._key, coalesce(a.id, t._own) AS _record_id, a.ok, a.made, a.code, a.message, a.fields"
+        f"SELECT t._ord, t._key, coalesce(a.id, t._own) AS _record_id, a.ok, {made} AS made, a.code, a.message, a.fields"
         f" FROM ({asked}) AS t JOIN sfsync_answer AS a ON a.ref = t.ref AND a.n = t.n"
     )
     action = "NULL"

@@ -174,6 +174,29 @@ def test_an_answer_that_does_not_come(loaded: Team, rule: dict[str, Any]) -> Non
     assert fields(loaded) == before
 
 
+@pytest.mark.parametrize("rule", ["lost_after_commit", "lost_before_commit"])
+def test_deletes_whose_answer_was_lost_are_taken_back(loaded: Team, rule: str) -> None:
+    before = fields(loaded)
+    loaded.sync("contacts", push={"api": "collections"})
+    loaded.sql("DELETE FROM raw.contacts WHERE id IN ('C1', 'C2')")
+    loaded.org.faults([{"fault": rule, "match": "/composite"}])
+    result = loaded.run()
+    done = "already_deleted" if rule == "lost_after_commit" else "deleted"
+    assert outcomes(result, "contacts")[done] == 2
+    assert outcomes(loaded.run(undo=result.run_id), "contacts") == {"restored": 2}
+    assert fields(loaded) == before
+
+
+def test_what_somebody_else_deleted_is_not_brought_back(loaded: Team) -> None:
+    gone = ids(loaded)["C1"]
+    loaded.org.delete(f"/sobjects/Contact/{gone}")
+    loaded.sync("contacts", push={"api": "collections"})
+    loaded.sql("DELETE FROM raw.contacts WHERE id IN ('C1', 'C2')")
+    result = loaded.run()
+    assert outcomes(result, "contacts") == {"already_deleted": 1, "deleted": 1, "unchanged": 1}
+    assert planned(loaded.plan(undo=result.run_id), "contacts").changes.undeletes == 1
+
+
 def answer(*results: tuple[str | None, bool]) -> str:
     """What an org says to undelete(): (Id, whether it is back) of each."""
     lost = "<errors><message>not in the bin</message><statusCode>UNDELETE_FAILED</statusCode></errors>"
