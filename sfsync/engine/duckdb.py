@@ -204,11 +204,12 @@ class DuckDB:
             raise DuckDBError(f"{path} does not exist", kind="missing")
         if fresh:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        option = f" (STORAGE_VERSION {quote_literal(STORAGE_VERSION)})" if fresh else ""
-        if read_only:
-            option = " (READ_ONLY)"
-        elif scratch and fresh and self._numbers >= _SCRATCH_FROM:
-            option = option.replace(")", ", RECOVERY_MODE no_wal_writes)")
+        options = ["READ_ONLY"] if read_only else []
+        if fresh:
+            options.append(f"STORAGE_VERSION {quote_literal(STORAGE_VERSION)}")
+            if scratch and self._numbers >= _SCRATCH_FROM:
+                options.append("RECOVERY_MODE no_wal_writes")
+        option = f" ({', '.join(options)})" if options else ""
         sql = f"ATTACH {quote_literal(str(path))} AS {quote_ident(alias)}{option}"
         try:
             self.execute(sql)

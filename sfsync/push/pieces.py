@@ -8,7 +8,7 @@ Invariant: the pieces of a batch hold each of its rows once, in the order of its
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from sfsync.diff.stage import run_table
@@ -47,7 +47,7 @@ def cut(context: PushContext, batch: Batch) -> Iterator[Piece]:
         piece = Piece(batch.sync, batch.operation, first, last, last - first, only)
         if only:
             rows = context.db.value(f"SELECT count(*) FROM {piece.table} WHERE {piece.where}")
-            piece = Piece(batch.sync, batch.operation, first, last, int(rows), only)
+            piece = replace(piece, rows=int(rows))
         if piece.rows:
             yield piece
 

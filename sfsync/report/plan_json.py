@@ -13,7 +13,8 @@ from typing import Any
 
 from sfsync.artifacts import metadata
 from sfsync.plan.plan import Plan, SyncPlan
-from sfsync.report.plan_values import ACTION, samples_of_code, totals
+from sfsync.report.plan_values import samples_of_code, totals
+from sfsync.report.words import VERB
 
 VERSION = 1
 
@@ -79,7 +80,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
                 "job_id": job.job_id,
                 "sync": job.sync,
                 "run_id": job.run_id,
-                "operation": ACTION[job.operation],
+                "operation": VERB[job.operation],
                 "rows": job.rows,
                 "age_s": round(job.age_s),
                 "keys_known": job.keyed,
@@ -106,7 +107,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
         "samples": [
             {
                 "key": sample.key,
-                "operation": ACTION[sample.operation],
+                "operation": VERB[sample.operation],
                 "changes": {field: list(pair) for field, pair in sample.changes.items()},
             }
             for sample in item.samples

@@ -14,7 +14,7 @@ from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.records import Operation
 from sfsync.report import plan_values
 from sfsync.report.plan_text import change
-from sfsync.report.words import cut, number, plural, safe
+from sfsync.report.words import VERB, cut, number, plural, safe
 
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
@@ -184,7 +184,7 @@ def _sample_lines(item: SyncPlan) -> list[str]:
     lines = []
     for sample in item.samples:
         sign = _SIGN[sample.operation]
-        lines.append(f"{sign} {plan_values.ACTION[sample.operation]} {cut(safe(sample.key), _VALUE)}")
+        lines.append(f"{sign} {VERB[sample.operation]} {cut(safe(sample.key), _VALUE)}")
         for field, (before, after) in sample.changes.items():
             lines.append(f"{sign}   {field}: {change(sample.operation, before, after, _VALUE)}")
     c = item.changes

@@ -11,7 +11,7 @@ from sfsync.plan.plan import Plan, Sample, SyncPlan
 from sfsync.records import Operation
 from sfsync.report import plan_values
 from sfsync.report.page import Page, Style
-from sfsync.report.words import listed, number, plural, safe, value, values
+from sfsync.report.words import VERB, listed, number, plural, safe, value, values
 
 SYMBOL = {Operation.UPSERT: "+", Operation.UPDATE: "~", Operation.DELETE: "-", Operation.UNDELETE: "+"}
 _STYLE = {
@@ -179,9 +179,7 @@ def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
         for sample in samples:
             _sample(page, sample, verbose=verbose)
         if total > len(samples):
-            page.line(
-                f"    and {number(total - len(samples))} more to {plan_values.ACTION[operation]}", Style.QUIET
-            )
+            page.line(f"    and {number(total - len(samples))} more to {VERB[operation]}", Style.QUIET)
 
 
 def value_key(page: Page, sample: Sample) -> str:

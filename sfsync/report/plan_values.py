@@ -9,16 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfsync.plan.plan import Plan, RejectedRow, SyncPlan
-from sfsync.records import Operation
 from sfsync.report.words import api_text, number, plural
-
-ACTION = {
-    Operation.UPSERT: "create",
-    Operation.UPDATE: "update",
-    Operation.DELETE: "delete",
-    Operation.UNDELETE: "restore",
-}
-"""Operations in the words of people and of the rejected files."""
 
 
 @dataclass(frozen=True, slots=True)
