@@ -183,11 +183,15 @@ class SalesforceOrg(_Closed):
         """Where to sign in, an origin without a slash at its end."""
         raise NotImplementedError
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What else a sign-in needs; no secret is among it."""
+        return {}
 
-class _DomainOrg(SalesforceOrg):
+
+class _AppOrg(SalesforceOrg):
     domain: str = Field(description="acme, acme.my, acme.my.salesforce.com, a full URL, login or test.")
-    client_id: Text = Field(description="Consumer key of the connected app.")
-    client_secret: Secret = Field(description="Its consumer secret.")
+    client_id: Text = Field(description="Consumer key of the app.")
 
     @field_validator("domain")
     @classmethod
@@ -204,6 +208,10 @@ class _DomainOrg(SalesforceOrg):
     @property
     def login_url(self) -> str:
         return login_url(self.domain)
+
+
+class _DomainOrg(_AppOrg):
+    client_secret: Secret = Field(description="Its consumer secret.")
 
 
 class PasswordOrg(_DomainOrg):
@@ -229,6 +237,52 @@ class ClientCredentialsOrg(_DomainOrg):
         return self
 
 
+class JwtOrg(_AppOrg):
+    """OAuth JWT bearer flow: a certificate instead of a password."""
+
+    auth: Literal["jwt"] = Field(description="A JWT signed by the app's certificate.")
+    username: Text = Field(description="The user's name.")
+    private_key: Secret | None = Field(
+        default=None, description="The private key, PEM; line ends may be written as \\n."
+    )
+    private_key_file: File | None = Field(default=None, description="Or the file that holds it.")
+    audience: str | None = Field(
+        default=None, description="login, test or a URL; default: what the domain leads to."
+    )
+
+    @field_validator("audience")
+    @classmethod
+    def _check_audience(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else login_url(value)
+        except ValueError as error:
+            raise fault(f"must be login, test or a URL: {error}", fix="leave it out") from None
+
+    @model_validator(mode="after")
+    def _check_key(self) -> JwtOrg:
+        if (self.private_key is None) == (self.private_key_file is None):
+            raise fault(
+                "needs either 'private_key' or 'private_key_file'",
+                fix="name the file, or give the key from the environment: private_key: \"{{ env_var('SF_PRIVATE_KEY') }}\"",
+            )
+        return self
+
+    @property
+    def settings(self) -> dict[str, str]:
+        found = {"audience": self.audience or jwt_audience(self.login_url)}
+        return found | ({"private_key_file": str(self.private_key_file)} if self.private_key_file else {})
+
+
+class RefreshTokenOrg(_AppOrg):
+    """OAuth refresh token flow: a login that was made elsewhere."""
+
+    auth: Literal["refresh_token"] = Field(description="A refresh token from elsewhere.")
+    refresh_token: Secret = Field(description="The token.")
+    client_secret: Secret | None = Field(
+        default=None, description="Its consumer secret, if the app demands it."
+    )
+
+
 class AccessTokenOrg(SalesforceOrg):
     """A session somebody else signed in."""
 
@@ -251,12 +305,14 @@ class AccessTokenOrg(SalesforceOrg):
         return self.instance_url
 
 
-Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | AccessTokenOrg
+Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | JwtOrg | RefreshTokenOrg | AccessTokenOrg
 
 WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
 SIGN_INS: dict[str, type[BaseModel]] = {
     "password": PasswordOrg,
     "client_credentials": ClientCredentialsOrg,
+    "jwt": JwtOrg,
+    "refresh_token": RefreshTokenOrg,
     "access_token": AccessTokenOrg,
 }
 
@@ -299,6 +355,21 @@ def login_url(domain: str) -> str:
         host = _full_host(host)
     host = re.sub(r"\.lightning\.force\.com$|\.my\.salesforce-setup\.com$", ".my.salesforce.com", host)
     return f"https://{host}" + (f":{port}" if port not in (None, 443) else "")
+
+
+def jwt_audience(login_url: str) -> str:
+    """Which login host a JWT is for: Salesforce documents the shared ones, for orgs with their own domain, too.
+
+    A host that is none of Salesforce's, such as an org emulator, is its own audience.
+    """
+    host = urlsplit(login_url).hostname or ""
+    if not host.endswith(".salesforce.com"):
+        return login_url
+    labels = host.split(".")
+    tests = (
+        host == "test.salesforce.com" or "--" in labels[0] or not {"sandbox", "scratch"}.isdisjoint(labels)
+    )
+    return "https://test.salesforce.com" if tests else "https://login.salesforce.com"
 
 
 def _full_host(host: str) -> str:

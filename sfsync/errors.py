@@ -24,6 +24,7 @@ A row's rejection is data, never an exception. Messages name the thing, the meas
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,15 @@ MASK = "********"
 
 
 def register_secret(value: str) -> None:
-    """Remember a secret so that no error or log line shows it. Values shorter than 4 characters are ignored."""
+    """Remember a secret so that no error or log line shows it. Values shorter than 4 characters are ignored.
+
+    Of a secret of many lines, as a private key is, each line is one: nobody quotes it whole.
+    """
     if len(value) >= 4:
         _SECRETS.add(value)
+    if "\n" in value or "\\n" in value:
+        lines = re.split(r"\s+|\\n", value)
+        _SECRETS.update(line for line in lines if len(line) >= 20 and not line.startswith("-----"))
 
 
 def scrub(text: str) -> str:

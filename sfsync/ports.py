@@ -189,15 +189,33 @@ def _says(path: Path, text: str) -> bool:
         return False
 
 
-def write_private(path: Path, text: str, *, mode: int = 0o600) -> Path:
-    """Write a file by temporary file and rename, so that a reader never meets half of it."""
+def write_private(path: Path, text: str, *, mode: int = 0o600, durable: bool = False) -> Path:
+    """Write a file by temporary file and rename, so that a reader never meets half of it.
+
+    durable: it is on disk on return, and a power cut leaves the old or the new text.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
             handle.write(text)
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
         temporary.replace(path)
+        if durable and os.name == "posix":
+            _sync_folder(path.parent)
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a rename in a folder on disk; file systems that cannot are left alone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

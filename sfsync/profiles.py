@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # pydantic and the models of all connections: to look for the
     from sfsync.connections import Org, Warehouse
 
 PROFILES_FILE = "profiles.yml"
-SECRETS = frozenset({"password", "client_secret", "security_token", "access_token"})
+SECRETS = frozenset(
+    {"password", "client_secret", "security_token", "access_token", "refresh_token", "private_key"}
+)
 _NAMES = frozenset({"client_id", "username"})
 TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
 _Model = TypeVar("_Model", bound="BaseModel")

@@ -16,6 +16,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from sfsync.salesforce.sign_in_words import BY_TOKEN, WORDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("project_template/*.md")])
 BLOCK = re.compile(r"(<!-- keys: ([\w.]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -46,6 +48,34 @@ def shown_default(field) -> str:
     if isinstance(default, tuple):
         return f"`{', '.join(default)}`"
     return f"`{default}`"
+
+
+REFUSALS = re.compile(r"(<!-- refusals -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def refusals() -> str:
+    """Sign-in types x outcome: a row for each thing an org says and each next step."""
+    rows = ["| the org says | signing in by | what that means | next step |", "| --- | --- | --- | --- |"]
+    for row in WORDS:
+        steps: dict[str, list[str]] = {}
+        for auth in row.types:
+            steps.setdefault(row.fix_of(auth), []).append(auth)
+        for fix, ways in steps.items():
+            said = f"`{row.error}`" + (f", {row.part}" if row.part else "")
+            named = ", ".join(f"`{way}`" for way in ways) if ways != list(BY_TOKEN) else "any"
+            rows.append(f"| {said} | {named} | {row.says} | {fix} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_page_of_signing_in_has_every_refusal():
+    page = ROOT / "docs/reference/sign-in.md"
+    text = page.read_text(encoding="utf-8")
+    updated = REFUSALS.sub(lambda m: m[1] + refusals() + m[3], text)
+    assert REFUSALS.search(text)
+    if os.environ.get("SFSYNC_UPDATE_DOCS"):
+        page.write_text(updated, encoding="utf-8")
+    else:
+        assert updated == text, "docs/reference/sign-in.md is behind the code; see the top of this file"
 
 
 def blocks() -> list[tuple[Path, str]]:

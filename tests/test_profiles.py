@@ -16,9 +16,12 @@ from sfsync.connections import (
     ApiLimit,
     ClientCredentialsOrg,
     DuckDBSettings,
+    JwtOrg,
     LocalOrg,
     PasswordOrg,
     PostgresSettings,
+    RefreshTokenOrg,
+    jwt_audience,
     login_url,
 )
 from sfsync.errors import ProfileError, scrub
@@ -155,6 +158,7 @@ DUCK = "warehouse: {type: duckdb}\n"
 SALES = (
     DUCK + "org: {type: salesforce, domain: acme, auth: client_credentials, client_id: a, client_secret: bbbb"
 )
+JWT = DUCK + "org: {type: salesforce, domain: acme, auth: jwt, client_id: a, username: u"
 TOP = [  # the whole file, options, findings
     (PROFILES, {"name": "acm"}, ["profiles.yml: the profile 'acm', which sfsync_project.yml names, does not exist | "
         "did you mean 'acme'?"]),
@@ -224,12 +228,23 @@ OUTPUTS = [  # the lines of a target, findings
     (DUCK + "org: {type: local, domain: x}",
         ["profiles.yml:5:26: target 't': org: unknown key 'domain' | valid keys: type, schema"]),
     (DUCK + "org: {type: salesforce, domain: acme}", ["profiles.yml:5:7: target 't': org needs the key 'auth' | "
-        "one of password, client_credentials, access_token"]),
-    (DUCK + "org: {type: salesforce, domain: acme, auth: jwt}", ["profiles.yml:5:51: target 't': org: 'auth' must be "
-        "one of password, client_credentials, access_token, found 'jwt'"]),
+        "one of password, client_credentials, jwt, refresh_token, access_token"]),
+    (DUCK + "org: {type: salesforce, domain: acme, auth: saml}", ["profiles.yml:5:51: target 't': org: 'auth' must be "
+        "one of password, client_credentials, jwt, refresh_token, access_token, found 'saml'"]),
+    (JWT + "}", ["profiles.yml:5:12: target 't': org needs either 'private_key' or 'private_key_file' | name the file, or "
+        "give the key from the environment: private_key: \"{{ env_var('SF_PRIVATE_KEY') }}\""]),
+    (JWT + ", private_key: abcd, private_key_file: k.pem}", ["profiles.yml:5:12: target 't': org needs either "
+        "'private_key' or 'private_key_file' | name the file, or give the key from the environment: private_key: "
+        "\"{{ env_var('SF_PRIVATE_KEY') }}\""]),
+    (JWT + ", private_key: abcd, client_secret: abcd}", ["profiles.yml:5:102: target 't': org: unknown key "
+        "'client_secret' | did you mean 'client_id'?"]),
+    (JWT + ", private_key: abcd, audience: 'http://x'}", ["profiles.yml:5:112: target 't': org: 'audience' must be "
+        "login, test or a URL: it must use https, found 'http://x' | leave it out"]),
+    (DUCK + "org: {type: salesforce, domain: login, auth: refresh_token, client_id: a}",
+        ["profiles.yml:5:7: target 't': org needs the key 'refresh_token'"]),
     (DUCK + "org: {type: salesforce, domain: acme, auth: client_credential, client_id: a}",
-        ["profiles.yml:5:51: target 't': org: 'auth' must be one of password, client_credentials, access_token, found "
-        "'client_credential' | did you mean 'client_credentials'?"]),
+        ["profiles.yml:5:51: target 't': org: 'auth' must be one of password, client_credentials, jwt, "
+        "refresh_token, access_token, found 'client_credential' | did you mean 'client_credentials'?"]),
     (SALES.replace("acme", "login") + "}", ["profiles.yml:5:12: target 't': org cannot sign in with "
         "client_credentials at login.salesforce.com: Salesforce offers it on My Domain hosts only | "
         "give the org's own domain, for example acme or acme.my.salesforce.com"]),
@@ -321,6 +336,10 @@ SIGN_INS = [  # lines of the org, its class
         "client_secret: ssss", PasswordOrg),
     ("auth: password, username: u, password: pppp, domain: test, client_id: c, client_secret: ssss", PasswordOrg),
     ("auth: client_credentials, domain: acme, client_id: c, client_secret: ssss", ClientCredentialsOrg),
+    ("auth: jwt, domain: acme, client_id: c, username: u, private_key_file: k.pem", JwtOrg),
+    ("auth: jwt, domain: test, client_id: c, username: u, private_key: pppp, audience: test", JwtOrg),
+    ("auth: refresh_token, domain: login, client_id: c, refresh_token: rrrr", RefreshTokenOrg),
+    ("auth: refresh_token, domain: login, client_id: c, refresh_token: rrrr, client_secret: ssss", RefreshTokenOrg),
     ("auth: access_token, instance_url: 'https://127.0.0.1:8443/', access_token: aaaa", AccessTokenOrg),
 ]  # fmt: skip
 
@@ -384,6 +403,38 @@ def test_login_url(written, expected):
     else:
         with pytest.raises(ValueError, match=f"^{expected}$"):
             login_url(written)
+
+
+AUDIENCES = [  # login address, whom a JWT is for
+    ("https://login.salesforce.com", "https://login.salesforce.com"),
+    ("https://test.salesforce.com", "https://test.salesforce.com"),
+    ("https://acme.my.salesforce.com", "https://login.salesforce.com"),
+    ("https://acme-dev-ed.develop.my.salesforce.com", "https://login.salesforce.com"),
+    ("https://acme--uat.sandbox.my.salesforce.com", "https://test.salesforce.com"),
+    ("https://acme--uat.my.salesforce.com", "https://test.salesforce.com"),
+    ("https://agile-dance-1.scratch.my.salesforce.com", "https://test.salesforce.com"),
+    ("https://127.0.0.1:8443", "https://127.0.0.1:8443"),
+    ("https://sandbox.example.com", "https://sandbox.example.com"),
+]
+
+
+@pytest.mark.parametrize(("login", "audience"), AUDIENCES)
+def test_whom_a_jwt_is_for(login, audience):
+    assert jwt_audience(login) == audience
+
+
+def test_what_a_jwt_needs_is_known_without_its_key(tmp_path):
+    write(
+        tmp_path,
+        output(JWT.replace("acme", "acme--uat") + ", private_key_file: keys/k.pem, audience: login}"),
+    )
+    org = load_profile(tmp_path, "acme", env=ENV).org
+    assert isinstance(org, JwtOrg)
+    assert org.settings == {
+        "audience": "https://login.salesforce.com",
+        "private_key_file": str(tmp_path / "keys/k.pem"),
+    }
+    assert org.credentials == {"client_id": "a", "username": "u"}
 
 
 KEEP_FREE = [(5000, 5000), ("10%", 0.1), ("33.3%", 0.333), (0, 0), (1, 1), (1.0, 1.0), (0.5, 0.5), ("5", 5)]

@@ -35,6 +35,8 @@ class LocalOrg(Protocol):
     def password(self) -> str: ...
     @property
     def security_token(self) -> str: ...
+    @property
+    def private_key_file(self) -> Path: ...
 
 
 org = Group("org", help="Start, stop, empty, show and fill the local org of a project.")
@@ -148,6 +150,7 @@ def _variables(found: LocalOrg) -> dict[str, str]:
         "SF_USERNAME": found.username,
         "SF_PASSWORD": found.password,
         "SF_SECURITY_TOKEN": found.security_token,
+        "SF_PRIVATE_KEY_FILE": str(found.private_key_file),
         "SF_CA_FILE": str(found.ca_file),
     }
 

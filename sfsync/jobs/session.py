@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sfsync.diff.stage import RUN
 from sfsync.errors import SfsyncError, StateError, register_secret
 from sfsync.jobs.kept import find_facts, read_facts
-from sfsync.jobs.target import Asked, TargetFacts, find_target, keep_target
+from sfsync.jobs.target import Asked, SignIn, TargetFacts, find_target, keep_target
 from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
 from sfsync.profiles import SECRETS
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sfsync.project.facts import ProjectFacts
     from sfsync.project.project import Project
     from sfsync.salesforce.door import Door
+    from sfsync.salesforce.login import Login
+    from sfsync.salesforce.logins import Logins
     from sfsync.state.ledger import StateLedger
     from sfsync.state.lock import Patience
     from sfsync.state.store import StateStore
@@ -334,8 +336,8 @@ class Session:
 
     def open_door(self) -> Door:
         """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""
-        from sfsync.salesforce.auth import Login
         from sfsync.salesforce.door import open_door
+        from sfsync.salesforce.login import Login
 
         given = self.target.sign_in
         if given is None:
@@ -349,7 +351,7 @@ class Session:
             ca_file: Path | None = local.ca_file
             version = None
         else:
-            login = Login(given.auth, given.login_url, **self.credentials)
+            login = self.login(given)
             ca_file = Path(given.ca_file) if given.ca_file is not None else None
             version = given.api_version
         door = open_door(
@@ -359,11 +361,25 @@ class Session:
             ca_file=ca_file,
             threads=self.target.threads,
             api_version=version,
+            logins=self.logins,
         )
         self._stack.callback(door.close)
         if version is not None:
             door.check_version()
         return door
+
+    def login(self, given: SignIn) -> Login:
+        """How to sign in to the target's org, secrets included."""
+        from sfsync.salesforce.login import Login
+
+        return Login(given.auth, given.login_url, **self.credentials, **given.settings)
+
+    @property
+    def logins(self) -> Logins:
+        """The logins that this user keeps on this machine."""
+        from sfsync.salesforce.logins import Logins, config_folder
+
+        return Logins(config_folder(self.options.env))
 
     def target_facts(self) -> dict[str, str]:
         """What models and artifacts may know of the target; never a secret."""

@@ -32,6 +32,7 @@ class SignIn:
     auth: str
     login_url: str
     names: Mapping[str, str]  # client_id and username, where profiles.yml itself has them
+    settings: Mapping[str, str]  # what else the way to sign in needs
     ca_file: str | None
     api_version: str | None
 
@@ -149,6 +150,7 @@ def facts_of(profile: Profile) -> TargetFacts:
             auth=org.auth,
             login_url=org.login_url,
             names=written,
+            settings=org.settings,
             ca_file=_text(org.ca_file),
             api_version=org.api_version,
         )

@@ -1,7 +1,7 @@
-"""Signing in: the token endpoint, what a token is worth, and who the user is.
+"""What a token is worth, and who the user is.
 
-Owns:      OAuth answers and errors, tokens in memory, identity bodies.
-Does not:  look at any other request (gate asks `user_of`).
+Owns:      access tokens in memory, their revocation, identity bodies.
+Does not:  decide who gets one (grants, soap_login), or look at any other request (gate asks `user_of`).
 Invariant: a token is opaque, belongs to one user, and dies with the process, by revoke, or after two idle hours.
 """
 
@@ -12,30 +12,47 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sfsync.local_org.answers import Answer
+from sfsync.local_org.app import App
+from sfsync.local_org.consents import Consents
 from sfsync.local_org.identity import Identity
 from sfsync.local_org.ids import ALPHABET
 
 IDLE_S = 7_200.0
 
 
-def _error(error: str, description: str, status: int = 400) -> Answer:
-    return Answer(status, {"error": error, "error_description": description})
+@dataclass(slots=True)
+class _Session:
+    seen: float
+    family: str | None  # of the refresh token it came by
 
 
 class Auth:
     """The sign-in desk of one org."""
 
     def __init__(
-        self, identity: Identity, now: Callable[[], float], off_s: Callable[[], float] = lambda: 0.0
+        self,
+        identity: Identity,
+        folder: Path,
+        now: Callable[[], float],
+        off_s: Callable[[], float] = lambda: 0.0,
+        is_active: Callable[[str], bool | None] = lambda username: True,
     ) -> None:
-        """off_s: by how much the time that is shown differs from `now`."""
-        self._identity, self._now, self._off_s = identity, now, off_s
-        self._tokens: dict[str, float] = {}
+        """off_s: by how much the time that is shown differs from `now`. is_active: of a user; None for no such user."""
+        self.identity, self.folder, self.is_active = identity, folder, is_active
+        self.app = App()
+        self.consents = Consents(folder, now)
+        self._now, self._off_s = now, off_s
+        self._sessions: dict[str, _Session] = {}
         self._lock = threading.Lock()
+
+    def time(self) -> float:
+        """The time that the org shows."""
+        return self._now() + self._off_s()
 
     def user_of(self, authorization: str | None) -> str | None:
         """The user's Id behind an Authorization header, or None; a good token lives on."""
@@ -43,51 +60,37 @@ class Auth:
         if kind.lower() not in ("bearer", "oauth"):
             return None
         with self._lock:
-            seen = self._tokens.get(token.strip())
-            if seen is None or self._now() - seen > IDLE_S:
+            session = self._sessions.get(token.strip())
+            if session is None or self._now() - session.seen > IDLE_S:
                 return None
-            self._tokens[token.strip()] = self._now()
-        return self._identity.user_id
+            if session.family is not None and not self.consents.lives(session.family):
+                return None
+            session.seen = self._now()
+        return self.identity.user_id
 
     def revoke(self, token: str | None) -> bool:
-        """Kill one token, or all of them (None)."""
+        """Kill one token (with a refresh token die its access tokens), or all access tokens (None)."""
         with self._lock:
             if token is None:
-                self._tokens.clear()
+                self._sessions.clear()
                 return True
-            return self._tokens.pop(token, None) is not None
+            if self._sessions.pop(token, None) is not None:
+                return True
+        return self.consents.end(token)
 
-    def token(self, form: Mapping[str, str], authorization: str | None, origin: str) -> Answer:
-        """Answer POST /services/oauth2/token."""
-        grant = form.get("grant_type", "")
-        client, secret = form.get("client_id"), form.get("client_secret")
-        if authorization and authorization.lower().startswith("basic "):
-            client, secret = _basic(authorization)
-        if grant not in ("password", "client_credentials"):
-            return _error("unsupported_grant_type", "grant type not supported")
-        if client is None or not _same(client, self._identity.client_id):
-            return _error("invalid_client_id", "client identifier invalid")
-        if secret is None or not _same(secret, self._identity.client_secret):
-            return _error("invalid_client", "invalid client credentials", 401 if authorization else 400)
-        if grant == "password":
-            expected = self._identity.password + self._identity.security_token
-            name_ok = form.get("username", "").lower() == self._identity.username
-            if not (_same(form.get("password", ""), expected) and name_ok):
-                return _error("invalid_grant", "authentication failure")
-        return Answer(200, self._issue(origin), {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"})
-
-    def _issue(self, origin: str) -> dict[str, str]:
+    def issue(self, origin: str, *, scope: str = "api id", family: str | None = None) -> dict[str, str]:
+        """Sign the user in; what the token endpoint answers."""
         tail = "".join(secrets.choice(ALPHABET + "._") for _ in range(96))
-        token = f"{self._identity.org_id[:15]}!{tail}"
+        token = f"{self.identity.org_id[:15]}!{tail}"
         with self._lock:
-            self._tokens[token] = self._now()
-        issued = str(int((self._now() + self._off_s()) * 1000))
+            self._sessions[token] = _Session(self._now(), family)
+        issued = str(int(self.time() * 1000))
         url = self.identity_url(origin)
-        signature = hmac.new(self._identity.client_secret.encode(), (url + issued).encode(), hashlib.sha256)
+        signature = hmac.new(self.identity.client_secret.encode(), (url + issued).encode(), hashlib.sha256)
         return {
             "access_token": token,
             "signature": base64.b64encode(signature.digest()).decode(),
-            "scope": "api id",
+            "scope": scope,
             "instance_url": origin,
             "id": url,
             "token_type": "Bearer",
@@ -96,11 +99,11 @@ class Auth:
 
     def identity_url(self, origin: str) -> str:
         """The URL that names this user of this org."""
-        return f"{origin}/id/{self._identity.org_id}/{self._identity.user_id}"
+        return f"{origin}/id/{self.identity.org_id}/{self.identity.user_id}"
 
     def identity_body(self, origin: str, version: str | None = None) -> dict[str, Any]:
         """What GET /id/{org}/{user} answers."""
-        who = self._identity
+        who = self.identity
         return {
             "id": self.identity_url(origin),
             "asserted_user": True,
@@ -175,16 +178,3 @@ def _urls(origin: str, org15: str, version: str) -> dict[str, str]:
         "profile": f"{origin}/",
         "custom_domain": origin,
     }
-
-
-def _basic(authorization: str) -> tuple[str | None, str | None]:
-    try:
-        text = base64.b64decode(authorization.partition(" ")[2], validate=True).decode()
-    except ValueError:
-        return None, None
-    client, _, secret = text.partition(":")
-    return client, secret
-
-
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())

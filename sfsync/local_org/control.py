@@ -29,6 +29,7 @@ from sfsync.errors import OrgError, register_secret
 
 STATE_FILE = "server.json"
 LOG_FILE = "server.log"
+JWT_KEY = "jwt_key.pem"
 IDENTITY_FILE = "identity.json"
 _START_S = 30.0
 _STOP_S = 10.0
@@ -47,6 +48,11 @@ class LocalOrg:
     username: str
     password: str
     security_token: str
+
+    @property
+    def private_key_file(self) -> Path:
+        """The key that signs JWTs of the org's app."""
+        return self.ca_file.parent / JWT_KEY
 
 
 def org_id(folder: Path) -> str | None:

@@ -1,6 +1,6 @@
 """The local org's own controls, below /_local: not Salesforce's, and not counted as API calls.
 
-Owns:      state, journal, records, load, reset, faults, limits, stop.
+Owns:      state, journal, records, load, reset, faults, limits, app, stop.
 Does not:  decide anything about records (write).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sfsync.errors import OrgError
+from sfsync.local_org.app import changed
 from sfsync.local_org.call import Call
 from sfsync.local_org.columns import RefusedWriteError
 from sfsync.local_org.fault_rules import parse_rules
@@ -110,6 +112,18 @@ async def limits(request: Request) -> Response:
     return JSONResponse({"api_calls": {"max": calls.maximum, "used": calls.used}})
 
 
+async def app(request: Request) -> Response:
+    """PUT /_local/app: change settings of the client app; those that are not named stay."""
+    auth = _org(request).auth
+    try:
+        auth.app = changed(auth.app, json.loads(await request.body() or b"{}"))
+    except OrgError as error:
+        return _wrong(f"{error.what}" + (f"; {error.fix}" if error.fix else ""))
+    except ValueError:
+        return _wrong("the body is not JSON")
+    return JSONResponse(asdict(auth.app))
+
+
 async def load(request: Request) -> Response:
     """POST /_local/load?object=X with CSV, or JSON records; rows with a known unique external id are updated."""
     org, name = _org(request), request.query_params.get("object", "")
@@ -192,6 +206,7 @@ ROUTES = [
     Route("/_local/records/{sobject}", records),
     Route("/_local/reset", reset, methods=["POST"]),
     Route("/_local/faults", faults, methods=["PUT"]),
+    Route("/_local/app", app, methods=["PUT"]),
     Route("/_local/limits", limits, methods=["PUT"]),
     Route("/_local/load", load, methods=["POST"]),
     Route("/_local/stop", stop, methods=["POST"]),

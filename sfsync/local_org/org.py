@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sfsync.contract import Contract
-from sfsync.local_org import ids
+from sfsync.local_org import assertion, ids
+from sfsync.local_org.app import App
 from sfsync.local_org.auth import Auth
 from sfsync.local_org.fault_rules import Rule
 from sfsync.local_org.faults import Faults
@@ -45,11 +46,12 @@ class Org:
         return time.time() + self.faults.clock_s()
 
     def reset(self) -> None:
-        """Empty the org: records, journal, limits, faults. Its Id, tokens and credentials stay."""
+        """Empty the org: records, journal, limits, faults, the app's settings. Its Id, tokens and credentials stay."""
         self.store.clear()
         self.journal.drop()
         self.limits.reset()
         self.faults.reset()
+        self.auth.app = App()
         seed(self.store)
 
 
@@ -68,10 +70,23 @@ def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
     for minute, used in minutes:
         limits.calls.restore(int(used), float(minute))
     faults = Faults(rules)
-    auth = Auth(identity, time.time, faults.clock_s)
+    assertion.ensure(folder)
+    auth = Auth(identity, folder, time.time, faults.clock_s, lambda name: user_is_active(store, name))
     org = Org(folder, contract, identity, store, auth, limits, faults, Journal(store))
     store.clock = org.now
     return org
+
+
+def user_is_active(store: Store, username: str) -> bool | None:
+    """Whether a user of this name may sign in; None if there is none."""
+    if store.contract.object("User") is None:
+        return True
+    with store.reading() as cursor:
+        statement = (
+            f"SELECT IsActive = 'true' FROM {table('User')} WHERE lower(Username) = ? AND IsDeleted = 'false'"
+        )
+        found = cursor.execute(statement, [username.lower()]).fetchall()
+    return bool(found[0][0]) if found else None
 
 
 def seed(store: Store) -> None:

@@ -34,7 +34,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sfsync.errors import SfsyncError
-from sfsync.local_org import certificate, local_routes
+from sfsync.local_org import authorize_routes, certificate, grants, local_routes
 from sfsync.local_org.answers import Answer, ApiError, not_allowed, not_found, parse_json, to_response
 from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.dispatch import dispatch, register
@@ -94,7 +94,9 @@ async def token(request: Request) -> Response:
     raw = await read_body(request)
     form = {**request.query_params, **dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))}
     org: Org = request.app.state.org
-    answer = org.auth.token(form, request.headers.get("authorization"), origin_of(request))
+    authorization = request.headers.get("authorization")
+    # A JWT's signature and the user's record take a while.
+    answer = await anyio.to_thread.run_sync(grants.token, org.auth, form, authorization, origin_of(request))
     return to_response(answer, request.headers)
 
 
@@ -180,6 +182,7 @@ def routes() -> list[BaseRoute]:
         Route("/id/{org_id}/{user_id}", identity),
         Route("/services/data", versions),
         Route("/services/data/", versions),
+        *authorize_routes.ROUTES,
         *local_routes.ROUTES,
     ]
     for name in _OTHER_ROUTES:

@@ -19,9 +19,11 @@ from sfsync import __version__
 from sfsync.errors import AuthError, OrgError
 from sfsync.ports import CallLedger, Clock
 from sfsync.records import OLDEST_API_VERSION
-from sfsync.salesforce.auth import Login, Token, sign_in
+from sfsync.salesforce.auth import Desk, sign_in
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError, refusal_of
 from sfsync.salesforce.limits import NEWEST_API_VERSION, Usage, parse_usage
+from sfsync.salesforce.login import Login, Token
+from sfsync.salesforce.logins import Logins
 from sfsync.salesforce.transport import READ_TIMEOUT_S, Body, Reply, Request, Transport
 
 CLIENT = f"sfsync/{__version__}"
@@ -77,8 +79,10 @@ class Door:
         ledger: CallLedger,
         clock: Clock,
         api_version: str | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self._login, self._transport, self._clock = login, transport, clock
+        self._desk = Desk(transport, clock, logins)
         self._ledger = ledger
         self._lock = threading.Lock()
         self._token: Token | None = None
@@ -218,7 +222,7 @@ class Door:
         with self._lock:
             if self._token is not None and self._token is not stale:
                 return self._token
-            token = sign_in(self._login, self._transport)
+            token = sign_in(self._login, self._desk)
             if stale is not None and token.org_id != stale.org_id:
                 raise AuthError(
                     f"signing in again led to org {token.org_id} instead of {stale.org_id}",
@@ -258,7 +262,10 @@ def open_door(
     ca_file: Path | None = None,
     threads: int = 4,
     api_version: str | None = None,
+    logins: Logins | None = None,
 ) -> Door:
-    """A door with its own connections; signs in at first use."""
+    """A door with its own connections; signs in at first use. logins: those that are kept on this machine."""
     transport = Transport(ca_file=ca_file, connections=threads + 1)
-    return Door(login, transport=transport, ledger=ledger, clock=clock, api_version=api_version)
+    return Door(
+        login, transport=transport, ledger=ledger, clock=clock, api_version=api_version, logins=logins
+    )

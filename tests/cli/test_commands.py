@@ -260,9 +260,11 @@ def test_org_start_show_load_stop(fresh):
             "SF_USERNAME",
             "SF_PASSWORD",
             "SF_SECURITY_TOKEN",
+            "SF_PRIVATE_KEY_FILE",
             "SF_CA_FILE",
         ),
     ]
+    assert "BEGIN PRIVATE KEY" in Path(told["SF_PRIVATE_KEY_FILE"]).read_text()
     assert "BEGIN CERTIFICATE" in Path(told["SF_CA_FILE"]).read_text()
 
     (fresh.path / "Account.csv").write_text("Account_Id__c,Name\nX-1,Fine\nX-2,\n")

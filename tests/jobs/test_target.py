@@ -50,9 +50,30 @@ AS_PERSON = SIGNS_IN | {
     "security_token": "t0ken-9x",
 }
 
+JWT = {
+    "domain": "acme",
+    "auth": "jwt",
+    "client_id": "key",
+    "username": "{{ env_var('ME') }}",
+    "private_key": "{{ env_var('SECRET') }}",
+}
+REFRESH = {
+    "domain": "login",
+    "auth": "refresh_token",
+    "client_id": "key",
+    "refresh_token": "{{ env_var('TOKEN') }}",
+}
+
 CASES: list[tuple[str, dict[str, Any], dict[str, str], bool]] = [
     # id, org, who signs in, whether profiles.yml is read once only
     ("client", CLIENT, SIGNS_IN, True),
+    (
+        "jwt",
+        JWT,
+        {"client_id": "key", "username": "ops@acme.example", "private_key": "s3cret-9x"},
+        True,
+    ),
+    ("refresh token", REFRESH, {"client_id": "key", "refresh_token": "t0ken-9x"}, True),
     (
         "client from variables",
         CLIENT | {"client_id": "{{ env_var('APP') }}"},

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sfsync.local_org import grants
 from sfsync.local_org.fault_rules import parse_rules
 from sfsync.local_org.gate import Gate
 from sfsync.local_org.journal import Line
@@ -35,7 +36,7 @@ def token_of(org: Org) -> str:
         "client_id": who.client_id,
         "client_secret": who.client_secret,
     }
-    answer: Any = org.auth.token(form, None, "https://localhost").body
+    answer: Any = grants.token(org.auth, form, None, "https://localhost").body
     return str(answer["access_token"])
 
 

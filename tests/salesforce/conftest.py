@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sfsync.ports import SystemClock
-from sfsync.salesforce.auth import Login
 from sfsync.salesforce.door import Door, open_door
+from sfsync.salesforce.login import Login
 
 ORG_ID, USER_ID = "00D5g00000AbCdEEAV", "0055g000001XyZAAA0"
 

@@ -13,11 +13,12 @@ from sfsync.errors import AuthError
 from sfsync.ports import SystemClock
 from sfsync.records import Column, FieldRule, Operation, Reference, Send, SourceType
 from sfsync.salesforce import bulk, encode
-from sfsync.salesforce.auth import Login, id18, sign_in
+from sfsync.salesforce.auth import Desk, sign_in
 from sfsync.salesforce.bulk import JobState, ResultFile
 from sfsync.salesforce.describe import fetch_contract, fetch_org
 from sfsync.salesforce.door import open_door
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.login import Login, id18
 from sfsync.salesforce.query import query, soql
 from sfsync.salesforce.rest import Collection, send_collection, send_composite
 from sfsync.salesforce.status_codes import Action, classify, classify_call
@@ -122,12 +123,12 @@ def run_job(door, path, operation=UPSERT, external_id="Customer_Id__c"):
 
 def test_three_ways_to_sign_in_lead_to_the_same_org(org, login):
     transport = Transport(ca_file=org.ca_file)
-    by_app = sign_in(login, transport)
+    by_app = sign_in(login, Desk(transport))
     password = Login(
         "password", org.url, org.client_id, org.client_secret, org.username, org.password, org.security_token
     )
-    by_user = sign_in(password, transport)
-    by_token = sign_in(Login("access_token", org.url, access_token=by_user.access_token), transport)
+    by_user = sign_in(password, Desk(transport))
+    by_token = sign_in(Login("access_token", org.url, access_token=by_user.access_token), Desk(transport))
     assert {by_app.org_id, by_user.org_id, by_token.org_id} == {id18(org.org_id)}
     assert by_user.user_id == by_token.user_id
     transport.close()
@@ -152,7 +153,7 @@ def test_wrong_credentials(org, changes, message):
     }
     transport = Transport(ca_file=org.ca_file)
     with pytest.raises(AuthError, match=message):
-        sign_in(Login("password", org.url, **(right | changes)), transport)
+        sign_in(Login("password", org.url, **(right | changes)), Desk(transport))
     transport.close()
 
 

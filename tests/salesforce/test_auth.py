@@ -9,8 +9,9 @@ from urllib.parse import parse_qs
 import pytest
 
 from sfsync.errors import AuthError
-from sfsync.salesforce.auth import Login, id18, sign_in
+from sfsync.salesforce.auth import Desk, sign_in
 from sfsync.salesforce.failures import NoAnswerError
+from sfsync.salesforce.login import Login, id18
 from sfsync.salesforce.transport import Transport
 
 from .conftest import ORG_ID, USER_ID, http, refused
@@ -39,7 +40,7 @@ def password_login(url: str) -> Login:
 
 
 def test_the_password_flow_glues_the_security_token_on(raw, wire):
-    token = sign_in(password_login(raw.url), wire)
+    token = sign_in(password_login(raw.url), Desk(wire))
     assert (token.org_id, token.user_id, token.instance_url) == (ORG_ID, USER_ID, raw.url)
     assert token.access_token == "00D5g00000AbCdE!token1"
     request = raw.seen[0]
@@ -54,7 +55,7 @@ def test_the_password_flow_glues_the_security_token_on(raw, wire):
 
 
 def test_client_credentials_travel_by_basic_and_not_in_the_body(raw, wire):
-    sign_in(Login("client_credentials", raw.url, "3MVG9.key", "s3cret"), wire)
+    sign_in(Login("client_credentials", raw.url, "3MVG9.key", "s3cret"), Desk(wire))
     request = raw.seen[0]
     assert request.body == b"grant_type=client_credentials"
     assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"3MVG9.key:s3cret"
@@ -69,7 +70,7 @@ def test_an_access_token_is_asked_whose_it_is(raw, wire):
         connection.sendall(http(200, json.dumps(body)))
 
     raw.script = [userinfo]
-    token = sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), wire)
+    token = sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), Desk(wire))
     assert (token.org_id, token.user_id, token.access_token) == (ORG_ID, USER_ID, "00Dgiven!token")
     assert raw.seen[0].path == "/services/oauth2/userinfo"
 
@@ -78,7 +79,7 @@ def test_an_access_token_is_asked_whose_it_is(raw, wire):
 def test_an_access_token_that_expired(raw, wire, status):
     raw.script = [http(status, "Bad_OAuth_Token", "text/html")]
     with pytest.raises(AuthError, match="has expired or was revoked") as caught:
-        sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), wire)
+        sign_in(Login("access_token", raw.url, access_token="00Dgiven!token"), Desk(wire))
     assert "client_credentials" in caught.value.fix
 
 
@@ -167,7 +168,7 @@ FAILURES = [  # id, answer, part of the message, part of the fix
 def test_each_failure_has_its_own_words(raw, wire, answer, message, fix):
     raw.token_step = answer
     with pytest.raises(AuthError, match=message) as caught:
-        sign_in(password_login(raw.url), wire)
+        sign_in(password_login(raw.url), Desk(wire))
     assert (caught.value.fix is None) if fix is None else (fix in caught.value.fix)
     for secret in ("s3cret&", "hünter 22", "tok3n"):
         assert secret not in str(caught.value)
@@ -176,4 +177,4 @@ def test_each_failure_has_its_own_words(raw, wire, answer, message, fix):
 def test_a_server_error_is_no_verdict_on_the_credentials(raw, wire):
     raw.token_step = http(503, "<html>maintenance</html>", "text/html")
     with pytest.raises(NoAnswerError, match="answered the sign-in with HTTP 503"):
-        sign_in(password_login(raw.url), wire)
+        sign_in(password_login(raw.url), Desk(wire))

@@ -17,9 +17,9 @@ import pytest
 from sfsync.errors import ApiLimitError, AuthError, OrgError, SfsyncError
 from sfsync.ports import SystemClock
 from sfsync.salesforce import transport
-from sfsync.salesforce.auth import Login
 from sfsync.salesforce.door import WRITE_HEADERS, choose_version, open_door
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.login import Login
 
 from .conftest import http, refused
 
