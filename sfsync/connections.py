@@ -27,6 +27,7 @@ from sfsync.records import OLDEST_API_VERSION
 from sfsync.yaml_models import fault
 
 _SHARED_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _PARTITIONS = {"sandbox", "develop", "scratch", "trailblaze", "demo", "patch", "free", "pc", "stmfa"}
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
@@ -105,7 +106,7 @@ class _Closed(BaseModel):
         """Who signs in, secrets in clear."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         found = {n: v.get_secret_value() for n, v in values.items() if isinstance(v, SecretStr)}
-        return found | {name: values[name] for name in ("client_id", "username") if name in values}
+        return found | {n: values[n] for n in ("client_id", "username") if values.get(n) is not None}
 
 
 class DuckDBSettings(_Closed):
@@ -273,6 +274,39 @@ class JwtOrg(_AppOrg):
         return found | ({"private_key_file": str(self.private_key_file)} if self.private_key_file else {})
 
 
+class OAuthOrg(_AppOrg):
+    """OAuth web server flow: somebody signs in with a browser, by `sfsync login`."""
+
+    auth: Literal["oauth"] = Field(description="Somebody signs in with a browser: `sfsync login`.")
+    client_secret: Secret | None = Field(
+        default=None, description="Its consumer secret, if the app demands it."
+    )
+    username: Text | None = Field(default=None, description="The only user who may sign in.")
+    callback_url: str = Field(
+        default="http://localhost:1717/OauthRedirect",
+        description="Where the browser comes back to; one of the app's callback URLs, on this machine.",
+    )
+
+    @field_validator("callback_url")
+    @classmethod
+    def _check_callback(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            ours = parts.scheme == "http" and parts.hostname in _LOOPBACK and parts.port
+        except ValueError:
+            ours = None
+        if not ours or parts.query or parts.fragment or parts.username is not None:
+            raise fault(
+                "must be an http URL of this machine with a port",
+                fix="for example http://localhost:1717/OauthRedirect, as it stands in the app's callback URLs",
+            )
+        return value
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"callback_url": self.callback_url}
+
+
 class RefreshTokenOrg(_AppOrg):
     """OAuth refresh token flow: a login that was made elsewhere."""
 
@@ -305,13 +339,14 @@ class AccessTokenOrg(SalesforceOrg):
         return self.instance_url
 
 
-Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | JwtOrg | RefreshTokenOrg | AccessTokenOrg
+Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | JwtOrg | OAuthOrg | RefreshTokenOrg | AccessTokenOrg
 
 WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
 SIGN_INS: dict[str, type[BaseModel]] = {
     "password": PasswordOrg,
     "client_credentials": ClientCredentialsOrg,
     "jwt": JwtOrg,
+    "oauth": OAuthOrg,
     "refresh_token": RefreshTokenOrg,
     "access_token": AccessTokenOrg,
 }

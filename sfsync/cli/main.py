@@ -19,6 +19,8 @@ cli = Shell(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     where={
         "init": "sfsync.cli.project:init",
+        "login": "sfsync.cli.login:login",
+        "logout": "sfsync.cli.login:logout",
         "debug": "sfsync.cli.project:debug",
         "seed": "sfsync.cli.project:seed",
         "compile": "sfsync.cli.project:compile_",

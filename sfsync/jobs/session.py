@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sfsync.profiles import Profile
     from sfsync.project.facts import ProjectFacts
     from sfsync.project.project import Project
+    from sfsync.salesforce.auth import Desk
     from sfsync.salesforce.door import Door
     from sfsync.salesforce.login import Login
     from sfsync.salesforce.logins import Logins
@@ -380,6 +381,16 @@ class Session:
         from sfsync.salesforce.logins import Logins, config_folder
 
         return Logins(config_folder(self.options.env))
+
+    def desk(self, given: SignIn) -> Desk:
+        """Where to sign in to the target's org, beside any door."""
+        from sfsync.salesforce.auth import Desk
+        from sfsync.salesforce.transport import Transport
+
+        ca_file = Path(given.ca_file) if given.ca_file is not None else None
+        transport = Transport(ca_file=ca_file, connections=1)
+        self._stack.callback(transport.close)
+        return Desk(transport, self.clock, self.logins)
 
     def target_facts(self) -> dict[str, str]:
         """What models and artifacts may know of the target; never a secret."""

@@ -47,7 +47,7 @@ def sign_in(login: Login, desk: Desk) -> Token:
     match login.auth:
         case "access_token":
             return _inspect(login, desk.transport)
-        case "refresh_token":
+        case "refresh_token" | "oauth":
             return _refresh(login, desk)
         case "password":
             secret = login.password + login.security_token
@@ -111,19 +111,30 @@ def token_of(body: Mapping[str, Any], login: Login) -> Token:
 
 
 def _refresh(login: Login, desk: Desk) -> Token:
-    """By a refresh token: the newest that the org gave for the profile's one, where it rotates them."""
+    """By the refresh token that is kept: of a login, or the newest that the org gave for the profile's one."""
     if desk.logins is None:
         return token_of(ask(login, desk, _refresh_form(login, login.refresh_token)), login)
     name = desk.logins.name_of(login)
     with desk.logins.alone(name):
         kept = desk.logins.find(name)
         mine = kept.refresh_token if kept is not None else login.refresh_token
+        if not mine:
+            raise AuthError(
+                f"nobody is signed in to {login.host} on this machine" + _as(login),
+                fix="sign in: sfsync login, with the same --target; where nobody can (CI), use `auth: jwt` or "
+                "`auth: client_credentials`",
+            )
         body = ask(login, desk, _refresh_form(login, mine))
         token = token_of(body, login)
         new = body.get("refresh_token")
         if isinstance(new, str) and new and new != mine:
-            desk.logins.keep(name, Kept.of(login, token, new, desk.clock.now()))
+            username = kept.username if kept is not None else ""
+            desk.logins.keep(name, Kept.of(login, token, new, desk.clock.now(), username))
     return token
+
+
+def _as(login: Login) -> str:
+    return f" as {login.username}" if login.username else ""
 
 
 def _refresh_form(login: Login, refresh_token: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ class Login:
     private_key: str = field(default="", repr=False)  # PEM; line ends may be written as \n
     private_key_file: str = ""  # the same in a file
     audience: str = ""  # of a JWT: who is meant to read it
+    callback_url: str = ""  # where a browser comes back to
 
     def __post_init__(self) -> None:
         secrets = (self.client_secret, self.password, self.security_token, self.access_token)

@@ -195,6 +195,14 @@ WORDS: tuple[Words, ...] = (
         fixes={"client_credentials": f"{_ENABLE}, or use `auth: jwt`"},
     ),
     Words(
+        "browser flow not offered",
+        "unsupported_response_type",
+        "",
+        "the org does not offer to sign in with a browser",
+        f"{_ENABLE}, or use `auth: client_credentials`",
+        ("oauth",),
+    ),
+    Words(
         "callback not registered",
         "redirect_uri_mismatch",
         "",

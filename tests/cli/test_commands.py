@@ -34,7 +34,20 @@ NAMES = [" ".join(words) for words, _ in ALL]
 
 def test_the_commands_are_these():
     assert [
-        *("init", "debug", "seed", "compile", "ls", "plan", "run", "retry", "status", "history"),
+        *(
+            "init",
+            "login",
+            "logout",
+            "debug",
+            "seed",
+            "compile",
+            "ls",
+            "plan",
+            "run",
+            "retry",
+            "status",
+            "history",
+        ),
         *(
             f"state {name}"
             for name in ("init", "check", "mv", "rekey", "forget", "rebuild", "export", "import", "unlock")

@@ -6,8 +6,11 @@ import base64
 import hashlib
 import html
 import re
+import socket
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+import requests
 
 CALLBACK = "http://localhost:1717/OauthRedirect"
 VERIFIER = "verifier-" + "0123456789" * 5
@@ -65,3 +68,16 @@ def refresh_token(org: Any) -> str:
     """A refresh token for which the user has pressed Allow."""
     code = came_back(press(org, question(org)))["code"]
     return str(exchange(org, code).json()["refresh_token"])
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def visit(url: str) -> requests.Response:
+    """The page that the browser ends at."""
+    session = requests.Session()
+    session.trust_env = False
+    return session.get(url, timeout=20)
