@@ -177,6 +177,11 @@ class SalesforceOrg(_Closed):
     api_version: Annotated[str, BeforeValidator(_version)] | None = Field(
         default=None, description=f'"67.0"; from {OLDEST_API_VERSION} on.'
     )
+    schema_: File | None = Field(
+        default=None,
+        alias="schema",
+        description="The org's contract, a file that `schema pull` writes; default: schema/<target>.json.",
+    )
     api_limit: ApiLimit = Field(default_factory=lambda: ApiLimit(), description="Limits of this project.")
 
     @property

@@ -1,8 +1,8 @@
 """An org's objects and fields as typed values: what describe says, less what sfsync never asks.
 
-Owns:      the contract's JSON form (a file, the state's cache and the local org's schema are one form), reading and
-           writing it, and the lookups by case-insensitive name.
-Does not:  fetch anything, or judge a sync against it (compiler/fields does).
+Owns:      the contract's JSON form (a file in git, the state's cache and the local org's schema are one form), reading
+           and writing it, and the lookups by case-insensitive name.
+Does not:  fetch anything, compare two of them (drift), or judge a sync against one (compiler/fields does).
 Invariant: `SObject.from_describe(x).to_json()` keeps every property that a rule of ours reads.
 """
 
@@ -18,6 +18,8 @@ from typing import Any
 from sfsync.errors import SpecError, Where
 
 FORMAT = 1
+USED, ALL = "used", "all"
+"""Which fields a contract in git has: those that the project uses, or all that the user could see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Field:
     restricted_delete: bool = False  # this lookup's rows block the parent's deletion
     compound_field_name: str | None = None
     name_field: bool = False
+    permissionable: bool = True  # a profile or a permission set may open or close it
 
     @property
     def custom(self) -> bool:
@@ -113,6 +116,7 @@ class Contract:
     username: str | None = None
     api_version: str | None = None
     fetched_at: str | None = None  # ISO 8601, UTC
+    scope: str | None = None  # USED or ALL of a contract in git
 
     @cached_property
     def _by_name(self) -> Mapping[str, SObject]:
@@ -137,6 +141,7 @@ class Contract:
             self.username,
             self.api_version,
             self.fetched_at,
+            self.scope,
         )
 
 
@@ -148,34 +153,94 @@ def to_json(contract: Contract) -> str:
         "username": contract.username,
         "api_version": contract.api_version,
         "fetched_at": contract.fetched_at,
+        "scope": contract.scope,
         "objects": {o.name: _object_json(o) for o in sorted(contract.objects, key=lambda o: o.name)},
     }
     return json.dumps({k: v for k, v in body.items() if v is not None}, indent=1, ensure_ascii=False) + "\n"
+
+
+def to_file(contract: Contract) -> str:
+    """The contract as it stands in git: a field a line, and a picklist's value a line, so that a diff names what changed.
+
+    The same form as `to_json`. It holds no time, so that an org that did not change gives the file that is there.
+    """
+    head: list[tuple[str, Any]] = [
+        ("format", FORMAT),
+        ("org_id", contract.org_id),
+        ("username", contract.username),
+        ("api_version", contract.api_version),
+        ("scope", contract.scope),
+    ]
+    lines = ["{"]
+    lines += [f' "{key}": {_text(value)},' for key, value in head if value is not None]
+    objects = sorted(contract.objects, key=lambda o: o.name)
+    lines.append(' "objects": {' + ("" if objects else "}"))
+    for item in objects:
+        body = _object_json(item)
+        made = body.pop("fields")
+        lines.append(f"  {_text(item.name)}: {{")
+        lines += [f"   {_text(key)}: {_text(value)}," for key, value in body.items()]
+        lines.append('   "fields": {' + ("" if made else "}"))
+        rows = [_field_line(name, value) for name, value in made.items()]
+        lines += [row + ("," if place < len(rows) else "") for place, row in enumerate(rows, 1)]
+        lines += ["   }"] if made else []
+        lines.append("  }" + ("," if item is not objects[-1] else ""))
+    lines += [" }"] if objects else []
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _field_line(name: str, body: Mapping[str, Any]) -> str:
+    """One field; the values of a picklist are lines of their own behind it."""
+    plain = {key: value for key, value in body.items() if key != "picklist"}
+    line = f"    {_text(name)}: {_text(plain)}"
+    values = sorted(body.get("picklist", ()))
+    if not values:
+        return line
+    rows = ",\n".join(f"     {_text(value)}" for value in values)
+    return f'{line[:-1]}, "picklist": [\n{rows}\n    ]}}'
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def from_json(text: str, *, path: Path | str = "contract") -> Contract:
     """Read what `to_json` wrote, or a hand-written file of the same form.
 
     Raises:
-        SpecError: not JSON, a newer form, or a property that does not exist.
+        SpecError: not JSON, a newer form, a name that stands twice, or a property that does not exist or has another type.
     """
     try:
-        body = json.loads(text)
+        body = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
     except json.JSONDecodeError as error:
         raise SpecError(f"not JSON: {error.msg}", where=Where(path, error.lineno, error.colno)) from None
+    except RecursionError:
+        raise SpecError("an org contract is a JSON object with 'objects'", where=Where(path)) from None
     if not isinstance(body, dict) or not isinstance(body.get("objects"), dict):
         raise SpecError("an org contract is a JSON object with 'objects'", where=Where(path))
     if body.get("format", FORMAT) != FORMAT:
         raise SpecError(
-            f"org contract of format {body['format']}; this sfsync reads format {FORMAT}", where=Where(path)
+            f"org contract of format {body['format']}; this sfsync reads format {FORMAT}",
+            where=Where(path),
+            fix="install the version of sfsync that wrote it, or a newer one",
         )
+    head = {key: body.get(key) for key in ("org_id", "username", "api_version", "fetched_at", "scope")}
+    for key, value in head.items():
+        if not isinstance(value, str | None) or (key == "scope" and value not in (None, USED, ALL)):
+            raise SpecError(f"'{key}' is {value!r}, which it cannot be", where=Where(path))
     return Contract(
-        tuple(_object_from_json(name, value, path) for name, value in body["objects"].items()),
-        body.get("org_id"),
-        body.get("username"),
-        body.get("api_version"),
-        body.get("fetched_at"),
+        tuple(_object_from_json(name, value, path) for name, value in body["objects"].items()), **head
     )
+
+
+def _once(pairs: list[tuple[str, Any]], path: Path | str) -> dict[str, Any]:
+    """A JSON object; a merge may leave a name in it twice, of which JSON itself would keep the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecError(f"'{twice}' stands twice in one JSON object", where=Where(path))
+    return found
 
 
 _DEFAULTS = {f.name: f.default for f in fields(Field) if f.name not in ("name", "label", "type")}
@@ -203,32 +268,65 @@ def _field_json(item: Field) -> dict[str, Any]:
     return out
 
 
-def _object_from_json(name: str, body: Mapping[str, Any], path: Path | str) -> SObject:
-    try:
-        return SObject(
-            name=name,
-            label=body.get("label", name),
-            key_prefix=body.get("key_prefix"),
-            createable=body.get("createable", True),
-            updateable=body.get("updateable", True),
-            deletable=body.get("deletable", True),
-            queryable=body.get("queryable", True),
-            record_types=body.get("record_types", 0),
-            fields=tuple(_field_from_json(n, f, f"{name}.{n}", path) for n, f in body["fields"].items()),
-        )
-    except (AttributeError, KeyError, TypeError):
-        raise SpecError(f"object '{name}' needs 'fields', a JSON object", where=Where(path)) from None
+_OBJECT: dict[str, type] = {
+    "label": str,
+    "createable": bool,
+    "updateable": bool,
+    "deletable": bool,
+    "queryable": bool,
+    "record_types": int,
+}
 
 
-def _field_from_json(name: str, body: Mapping[str, Any], at: str, path: Path | str) -> Field:
+def _object_from_json(name: str, body: Any, path: Path | str) -> SObject:
+    if not isinstance(body, dict) or not isinstance(body.get("fields"), dict):
+        raise SpecError(f"object '{name}' needs 'fields', a JSON object", where=Where(path))
+    for key, kind in _OBJECT.items():
+        if key in body and type(body[key]) is not kind:
+            raise _wrong_type(f"object {name}", key, kind, path)
+    prefix = body.get("key_prefix")
+    if not isinstance(prefix, str | None):
+        raise _wrong_type(f"object {name}", "key_prefix", str, path)
+    return SObject(
+        name=name,
+        label=body.get("label", name),
+        key_prefix=prefix,
+        createable=body.get("createable", True),
+        updateable=body.get("updateable", True),
+        deletable=body.get("deletable", True),
+        queryable=body.get("queryable", True),
+        record_types=body.get("record_types", 0),
+        fields=tuple(_field_from_json(n, f, f"{name}.{n}", path) for n, f in body["fields"].items()),
+    )
+
+
+def _field_from_json(name: str, body: Any, at: str, path: Path | str) -> Field:
+    if not isinstance(body, dict):
+        raise SpecError(f"field {at} is no JSON object", where=Where(path))
     unknown = set(body) - set(_DEFAULTS) - {"label", "type"}
     if unknown or "type" not in body:
         what = f"unknown property '{sorted(unknown)[0]}'" if unknown else "no 'type'"
         raise SpecError(f"field {at}: {what}", where=Where(path))
+    for key, value in body.items():
+        default = _DEFAULTS.get(key, "")
+        kind = str if default is None else type(default)
+        if isinstance(default, tuple):
+            good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        else:
+            good = type(value) is kind or (default is None and value is None)
+        if not good:
+            raise _wrong_type(f"field {at}", key, kind, path)
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in body.items() if k not in ("label", "type")
     }
     return Field(name=name, label=body.get("label", name), type=body["type"], **values)
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", tuple: "a list of texts"}
+
+
+def _wrong_type(at: str, key: str, kind: type, path: Path | str) -> SpecError:
+    return SpecError(f"{at}: '{key}' must be {_KINDS[kind]}", where=Where(path))
 
 
 def _field_from_describe(body: Mapping[str, Any]) -> Field:
@@ -265,4 +363,5 @@ def _field_from_describe(body: Mapping[str, Any]) -> Field:
         restricted_delete=bool(body.get("restrictedDelete")),
         compound_field_name=body.get("compoundFieldName"),
         name_field=bool(body.get("nameField")),
+        permissionable=bool(body.get("permissionable", True)),
     )

@@ -365,6 +365,70 @@ ORGS = [
     ),
 ]
 
+
+def pulled(change: Callable[[Team], Any]) -> Callable[[Team], Any]:
+    """The contract of the sound project in git, and then a change; a pull's own calls are not the command's."""
+
+    def made(team: Team) -> None:
+        from sfsync.jobs.schema_pull import schema_pull_command
+
+        schema_pull_command(team.options())
+        change(team)
+
+    return made
+
+
+def in_contract(old: str, new: str) -> Callable[[Team], Any]:
+    def change(team: Team) -> None:
+        path = team.folder / CONTRACT
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), "utf-8")
+
+    return pulled(change)
+
+
+def local_of_itself(team: Team) -> None:
+    team.write(
+        "profiles.yml",
+        "team: {target: prod, outputs: {prod: {warehouse: {type: duckdb, path: team.duckdb},"
+        " org: {type: local, schema: schema/prod.json}}}}\n",
+    )
+
+
+def hidden_since(team: Team) -> None:
+    """A contract, and then a user who lost the sight of a field; what was cached is forgotten."""
+    pulled(state_sql("DELETE FROM contract"))(team)
+    team.org.faults([{"fault": "rights_lost", "object": "Contact", "fields": ["Email"], "hidden": True}])
+
+
+CONTRACT = "schema/prod.json"
+PLAN_OFFLINE = ("plan", "--offline")
+CONTRACTS = [
+    Case("contract_missing", "ProjectError", nothing, argv=("schema", "check")),
+    Case("contract_merge", "SpecError", in_contract('  "Contact": {', '<<<<<<< HEAD\n  "Contact": {')),
+    Case(
+        "contract_twice",
+        "SpecError",
+        in_contract('    "Email": {', '    "Email": {"type": "email"},\n    "Email": {'),
+    ),
+    Case("contract_property", "SpecError", in_contract('"length": 80', '"lenght": 80')),
+    Case("contract_wrong_type", "SpecError", in_contract('"length": 80', '"length": "80"')),
+    Case("contract_newer", "SpecError", in_contract('"format": 1', '"format": 2')),
+    Case(
+        "contract_not_utf8",
+        "SpecError",
+        lambda t: ((t.folder / "schema").mkdir(), (t.folder / CONTRACT).write_bytes(b"\xff\xfe")),
+    ),
+    Case("contract_is_a_folder", "SpecError", lambda t: (t.folder / CONTRACT).mkdir(parents=True)),
+    Case("contract_lacks_field", "CompileError", pulled(fields(Department="title"))),
+    Case("contract_lacks_object", "CompileError", pulled(sync(object="Lead", identity={"Lead_Id__c": "id"}))),
+    Case("contract_no_right", "CompileError", in_contract('"createable": true', '"createable": false')),
+    Case("contract_org_moved_on", "CompileError", hidden_since),
+    Case("contract_of_itself", "ProfileError", local_of_itself, argv=("schema", "pull"), state=None),
+    Case("contract_offline_nothing", "OrgError", state_sql("DELETE FROM contract"), argv=PLAN_OFFLINE),
+]
+
 WAREHOUSES = [
     Case("warehouse_missing", "WarehouseError", lambda t: (t.folder / "team.duckdb").unlink()),
     Case("warehouse_not_a_database", "WarehouseError", lambda t: t.write("team.duckdb", "id,name\n" * 3000)),
@@ -392,7 +456,7 @@ USAGE = [
     Case("usage_history_limit", None, nothing, argv=("history", "--limit", "0")),
 ]
 
-CASES = [*PROJECT, *PROFILES, *MODELS, *SEEDS, *SYNCS, *STATES, *ORGS, *WAREHOUSES, *USAGE]
+CASES = [*PROJECT, *PROFILES, *MODELS, *SEEDS, *SYNCS, *STATES, *ORGS, *CONTRACTS, *WAREHOUSES, *USAGE]
 
 
 # ------------------------------------------------------------ the bench

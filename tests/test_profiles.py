@@ -263,7 +263,7 @@ OUTPUTS = [  # the lines of a target, findings
         "must name the org's domain: it must use https, found 'http://acme.my.salesforce.com' | "
         "for example acme, or https://acme.my.salesforce.com"]),
     (SALES + ", username: x}", ["profiles.yml:5:106: target 't': org: unknown key 'username' | valid keys: type, "
-        "ca_file, api_version, api_limit, domain, client_id, client_secret, auth"]),
+        "ca_file, api_version, schema, api_limit, domain, client_id, client_secret, auth"]),
     (SALES + ", api_version: 67}", None),
     (SALES + ", api_version: v67.0}", None),
     (SALES + ", api_version: 46}", None),
@@ -286,7 +286,7 @@ OUTPUTS = [  # the lines of a target, findings
         "| for example https://acme.my.salesforce.com"]),
     (DUCK + "org: {type: salesforce, auth: access_token, access_token: abcd, instance_url: 'https://x.my.salesforce.com',"
         " domain: x}", ["profiles.yml:5:116: target 't': org: unknown key 'domain' | valid keys: type, ca_file, "
-        "api_version, api_limit, auth, instance_url, access_token"]),
+        "api_version, schema, api_limit, auth, instance_url, access_token"]),
 ]  # fmt: skip
 
 

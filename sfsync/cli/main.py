@@ -31,6 +31,7 @@ cli = Shell(
         "status": "sfsync.cli.state:status",
         "history": "sfsync.cli.state:history",
         "state": "sfsync.cli.state:state",
+        "schema": "sfsync.cli.schema:schema",
         "org": "sfsync.cli.org:org",
     },
 )

@@ -24,6 +24,7 @@ from sfsync.cli.shell import Command
         ("sfsync plan --select contacts", "one sync"),
         ("sfsync plan --format markdown", "for the comment on a pull request"),
         ("sfsync plan --undo latest", "what would take the last run back"),
+        ("sfsync plan --offline", "without a connection to the org, as in a pull request"),
         ("sfsync plan --detailed-exitcode", "0 no changes, 2 changes, 1 everything else"),
     ],
 )
@@ -36,6 +37,9 @@ from sfsync.cli.shell import Command
     default="text",
     help="[default: text]",
 )
+@click.option(
+    "--offline", is_flag=True, help="Never connect to the org: its contract, or what is cached, decides."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 0: no changes, 2: changes, 1: everything else.")
 @allowing
 @undoing
@@ -43,6 +47,7 @@ from sfsync.cli.shell import Command
 def plan(
     given: Given,
     form: str,
+    offline: bool,
     detailed_exitcode: bool,
     allow: tuple[str, ...],
     undo: str | None,
@@ -52,7 +57,7 @@ def plan(
     from sfsync.jobs.plan import plan_command
 
     with given.opened() as (options, talker):
-        made = plan_command(options, allow=allow, undo=undo)
+        made = plan_command(replace(options, offline=offline), allow=allow, undo=undo)
         warn_of_strange(allow, (item.sync.name for item in made.syncs), talker)
         for warning in made.warnings:
             talker.log("warning", warning)

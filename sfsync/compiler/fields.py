@@ -21,6 +21,7 @@ from sfsync.contract import Field, SObject
 from sfsync.errors import Where
 from sfsync.project.project import SyncFile
 from sfsync.project.spec import FieldSpec
+from sfsync.project.usage import rights_of
 from sfsync.records import Column, FieldRule, Reference, Send, SourceType
 
 _REFUSED_OBJECTS = {
@@ -69,11 +70,9 @@ def find_object(name: str, org: OrgView, where: Where, problems: Problems) -> SO
     """The object, or None with an error (it does not exist) or a warning (nobody has described it yet)."""
     found = org.contract.object(name)
     if found is None and org.whole:
-        problems.error(
-            f"the org has no object '{name}' that {org.who} can see",
-            where,
-            fix=suggest(name, (o.name for o in org.contract.objects), kind="objects"),
-        )
+        near = suggest(name, (o.name for o in org.contract.objects), kind="objects")
+        what, fix = org.has_no(f"object '{name}'", near)
+        problems.error(what, where, fix=fix)
     elif found is None:
         problems.warn(f"fields of '{name}' are not checked: the org has not been asked about it yet")
     return found
@@ -123,16 +122,15 @@ def resolve(
 
 
 def _check_rights(sync: SyncFile, item: SObject, org: OrgView, problems: Problems) -> None:
-    needed = {"createable": "Create", "updateable": "Edit"}
-    if sync.spec.on_removed == "delete":
-        needed["deletable"] = "Delete"
-    missing = [right for name, right in needed.items() if not getattr(item, name)]
+    has = {"create": item.createable, "update": item.updateable, "delete": item.deletable}
+    names = {"create": "Create", "update": "Edit", "delete": "Delete"}
+    missing = [names[right] for right in rights_of(sync.spec) if not has[right]]
     if missing:
         rights = " and ".join(missing)
         problems.error(
             f"{org.who} may not {rights.lower()} records of '{item.name}'",
             sync.value_where("object"),
-            fix=f"give this user {rights} on {item.label}, or sync another object",
+            fix=f"give this user {rights} on {item.label}{org.then_pull}, or sync another object",
         )
 
 
@@ -234,11 +232,9 @@ class _Resolver:
     def _find(self, name: str, where: Where) -> Field | None:
         field = self.item.field(name)
         if field is None:
-            self.problems.error(
-                f"{self.item.name} has no field '{name}' that {self.org.who} can see",
-                where,
-                fix=suggest(name, (f.name for f in self.item.fields), kind="fields"),
-            )
+            near = suggest(name, (f.name for f in self.item.fields), kind="fields")
+            what, fix = self.org.has_no(f"field '{name}'", near, self.item.name)
+            self.problems.error(what, where, fix=fix)
         return field
 
     def _is_key(self, field: Field, where: Where) -> bool:
@@ -268,7 +264,7 @@ class _Resolver:
         self.problems.error(
             f"{self.item.name}.{field.name} cannot be written: {reason.format(who=self.org.who)}",
             where,
-            fix=fix or "remove it from the sync",
+            fix=(fix or "remove it from the sync").format(then_pull=self.org.then_pull),
         )
         return False
 
@@ -333,11 +329,9 @@ class _Resolver:
     def _parent_key(self, parent: SObject, name: str, where: Where) -> Field | None:
         key = parent.field(name)
         if key is None:
-            self.problems.error(
-                f"{parent.name} has no field '{name}' that {self.org.who} can see",
-                where,
-                fix=suggest(name, (f.name for f in parent.fields), kind="fields"),
-            )
+            near = suggest(name, (f.name for f in parent.fields), kind="fields")
+            what, fix = self.org.has_no(f"field '{name}'", near, parent.name)
+            self.problems.error(what, where, fix=fix)
         elif not (key.unique and (key.external_id or key.id_lookup)):
             keys = [f.name for f in parent.fields if f.unique and f.external_id]
             self.problems.error(
@@ -391,4 +385,7 @@ def _refusal(field: Field, item: SObject) -> tuple[str | None, str | None]:
         return "it is an auto-number, given by the org", None
     if parts:
         return "it is compound", of_parts
-    return "{who} may neither create nor edit it", "give this user the right to edit the field, or remove it"
+    return (
+        "{who} may neither create nor edit it",
+        "give this user the right to edit the field{then_pull}, or remove it",
+    )

@@ -118,7 +118,7 @@ def key_of(files: str, variables: Mapping[str, Any], around: Surroundings) -> st
         sorted(around.seeds.items()),
         None
         if org is None
-        else [org.whole, to_json(replace(org.contract, api_version=None, fetched_at=None))],
+        else [org.whole, org.file, to_json(replace(org.contract, api_version=None, fetched_at=None))],
     ]
     return hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).hexdigest()
 

@@ -17,14 +17,31 @@ from sfsync.records import Column
 
 @dataclass(frozen=True, slots=True)
 class OrgView:
-    """What is known of the org. whole: an object that is not in the contract does not exist."""
+    """What is known of the org.
+
+    whole: an object that is not in the contract does not exist.
+    file: the contract's file in git, if it is one: what it does not have may be in the org all the same.
+    """
 
     contract: Contract
     whole: bool
+    file: str | None = None
 
     @property
     def who(self) -> str:
         return self.contract.username or "the user of this connection"
+
+    @property
+    def then_pull(self) -> str:
+        """What comes after a change in the org: a file knows nothing of it."""
+        return "" if self.file is None else " and pull the contract (sfsync schema pull)"
+
+    def has_no(self, what: str, suggestion: str, of: str = "the org") -> tuple[str, str]:
+        """Words and fix for an object or a field that is not there."""
+        if self.file is None:
+            return f"{of} has no {what} that {self.who} can see", suggestion
+        where = "" if of == "the org" else f" of {of}"
+        return f"{self.file} has no {what}{where}", f"{suggestion}; if the org has it: sfsync schema pull"
 
 
 class Tables(Protocol):

@@ -11,6 +11,7 @@ from sfsync.compiler.surroundings import OrgView, Surroundings
 from sfsync.contract import Contract
 from sfsync.errors import WarehouseError
 from sfsync.jobs.kept import keep, read_kept
+from sfsync.jobs.org_contract import known_contract
 from sfsync.jobs.seeds import load_seeds
 from sfsync.jobs.session import Options, Session
 from sfsync.project.selector import select
@@ -27,10 +28,14 @@ class CompileResult:
 
 
 def compile_command(options: Options) -> CompileResult:
-    """Compile without asking the org: with its cached contract when there is one."""
+    """Compile without asking the org: with its contract in git, else with its cached describe when there is one."""
     with Session(options, "compile") as session:
-        contract = contracts.load(session.store) if session.state_path.exists() else None
-        manifest = compile_session(session, contract, anew=True)
+        file = session.contract_file
+        if file is not None:
+            manifest = compile_session(session, file.contract, asked=True, anew=True, file=file.name)
+        else:
+            cached = contracts.load(session.store) if session.state_path.exists() else None
+            manifest = compile_session(session, cached, anew=True)
         names = selected_names(session, manifest)
         write_compiled(session, manifest)
         return CompileResult(manifest, names, str(session.workspace.target / "compiled"))
@@ -46,7 +51,12 @@ def selected_names(session: Session, manifest: Manifest) -> tuple[str, ...]:
 
 
 def compile_session(
-    session: Session, contract: Contract | None, *, asked: bool = False, anew: bool = False
+    session: Session,
+    contract: Contract | None,
+    *,
+    asked: bool = False,
+    anew: bool = False,
+    file: str | None = None,
 ) -> Manifest:
     """Compile the session's project against its warehouse and, when it is known, the org's contract.
 
@@ -55,13 +65,14 @@ def compile_session(
     Args:
         asked: the org was asked for every object in use, so one that is not in the contract does not exist.
         anew: compile in any case.
+        file: the contract's file in git, if it is one.
     """
     seeds = load_seeds(session)
     around = Surroundings(
         dialect=session.warehouse.dialect,
         catalog=session.catalog,
         columns_of=session.warehouse.columns,
-        org=OrgView(contract, whole=asked) if contract is not None else None,
+        org=OrgView(contract, whole=asked, file=file) if contract is not None else None,
         target=session.target_facts(),
         env=session.options.env,
         seeds=seeds,
@@ -103,28 +114,10 @@ def _answers_stand(session: Session, kept: KeptManifest) -> bool:
         return False  # the compile says where
 
 
-def known_contract(session: Session, *, max_age: timedelta | None) -> Contract:
-    """The contract of the used objects: cached, or asked of the org where objects are missing or too old."""
-    store = session.store
-    cached = contracts.load(store)
-    needed = session.facts.objects
-    missing = [name for name in needed if cached is None or cached.object(name) is None]
-    at = contracts.fetched_at(store)
-    if at is not None and max_age is not None and session.clock.now() - at > max_age:
-        missing = list(needed)
-    if not missing:
-        assert cached is not None or not needed  # noqa: S101
-        return cached or Contract(())
-    from sfsync.salesforce.describe import fetch_contract  # late: with a cached describe no HTTP is needed
-
-    fresh = fetch_contract(session.door, missing, session.clock)
-    contracts.save(session.store, fresh)
-    return fresh.with_objects(o for o in (cached.objects if cached else ()) if fresh.object(o.name) is None)
-
-
 def compile_for_sending(session: Session, *, max_age: timedelta | None) -> Manifest:
     """Compile against the org's contract, asking the org where nothing, or nothing fresh enough, is known."""
-    manifest = compile_session(session, known_contract(session, max_age=max_age), asked=True)
+    known = known_contract(session, max_age=max_age)
+    manifest = compile_session(session, known.contract, asked=True, file=known.file)
     write_compiled(session, manifest)
     return manifest
 

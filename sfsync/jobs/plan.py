@@ -26,7 +26,11 @@ def plan_command(options: Options, *, allow: Sequence[str] = (), undo: str | Non
     """Compile, stage, diff and price the selected syncs; or the way back of a run (`undo`: its id, or ``latest``)."""
     with Session(options, "plan") as session:
         session.open_store(write=False)
-        session.check_connection()
+        if not options.offline:
+            session.check_connection()
+        elif session.is_new_connection:
+            what = "the connection is new to the state, and --offline cannot see whose org it is"
+            session.events.log("warning", what)
         manifest = compile_for_sending(session, max_age=None)
         plan = make_plan(session, manifest, frozenset(allow), undo)
         write_plan(session, plan)

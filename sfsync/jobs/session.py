@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sfsync.diff.stage import RUN
-from sfsync.errors import SfsyncError, StateError, register_secret
+from sfsync.errors import OrgError, SfsyncError, StateError, register_secret
 from sfsync.jobs.kept import find_facts, read_facts
 from sfsync.jobs.target import Asked, SignIn, TargetFacts, find_target, keep_target
 from sfsync.ports import Clock, Events, NoEvents, SystemClock, UncountedLedger, Workspace
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sfsync.compiler.stored import KeptFacts
     from sfsync.engine.base import Catalog, Warehouse
     from sfsync.engine.duckdb import DuckDB
+    from sfsync.jobs.contract_file import ContractFile
     from sfsync.profiles import Profile
     from sfsync.project.facts import ProjectFacts
     from sfsync.project.project import Project
@@ -57,6 +58,8 @@ class Options:
     """Bulk batches this project may start in any 24 hours; None: a quarter of what the platform allows."""
     wait_s: float = 0.0
     """How long to wait for a state that another process holds."""
+    offline: bool = False
+    """Never connect to the org; what would have to is an error."""
     clock: Clock = field(default_factory=SystemClock)
     events: Events = field(default_factory=NoEvents)
 
@@ -74,6 +77,8 @@ class Session:
         self.run_id = f"{now:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}"
         self.started_at = now
         self._store: StateStore | None = None
+        self.follows_contract = True
+        """Whether the contract in git chooses the API version where profiles.yml does not."""
 
     def __enter__(self) -> Session:
         return self
@@ -158,6 +163,17 @@ class Session:
         """The chosen target without its secrets."""
         found = find_target(self._asked, self.private)
         return found or keep_target(self._asked, self.private, *self._keyed_profile)
+
+    @cached_property
+    def contract_file(self) -> ContractFile | None:
+        """The org's contract in git, if the target has one.
+
+        Raises:
+            SpecError: it cannot be read.
+        """
+        from sfsync.jobs.contract_file import read_contract  # late: most targets have none
+
+        return read_contract(self.root, self.target)
 
     @cached_property
     def credentials(self) -> Mapping[str, str]:
@@ -313,14 +329,19 @@ class Session:
 
         return f"local {control.org_id(self.org_folder)}"
 
+    @property
+    def is_new_connection(self) -> bool:
+        """Whether the target's settings are not those the state was bound with: it may be another org."""
+        store = self.store
+        return store.meta("org_id") is not None and store.meta("connection") != self.connection
+
     def check_connection(self) -> None:
-        """Sign in where the target's settings are not those the state was bound with: it may be another org.
+        """Sign in where the connection is new.
 
         Raises:
             StateError: the state belongs to another org.
         """
-        store = self.store
-        if store.meta("org_id") is not None and store.meta("connection") != self.connection:
+        if self.is_new_connection:
             self.events.log("info", "the connection is new to the state: signing in to see whose org it is")
             assert self.door is not None  # noqa: S101 - opening it binds or refuses
 
@@ -330,13 +351,19 @@ class Session:
         Raises:
             StateError: the state belongs to another org.
         """
-        store = self.store
-        if store.meta("org_id") is not None and store.meta("connection") != self.connection:
+        if self.is_new_connection:
             self.events.log("info", "the connection is new to the state: signing in to see whose org it is")
-            store.check_org(self.open_door().token.org_id)
+            self.store.check_org(self.open_door().token.org_id)
 
     def open_door(self) -> Door:
-        """A way to the org that is not counted yet and bound to no state; the local org is started if need be."""
+        """A way to the org that is not counted yet and bound to no state; the local org is started if need be.
+
+        Raises:
+            OrgError: offline.
+        """
+        if self.options.offline:
+            what = "this needs the org, and --offline forbids to connect to it"
+            raise OrgError(what, fix="leave --offline out")
         from sfsync.salesforce.door import open_door
         from sfsync.salesforce.login import Login
 
@@ -355,6 +382,8 @@ class Session:
             login = self.login(given)
             ca_file = Path(given.ca_file) if given.ca_file is not None else None
             version = given.api_version
+            if version is None and self.follows_contract and self.contract_file is not None:
+                version = self.contract_file.contract.api_version
         door = open_door(
             login,
             ledger=UncountedLedger(),

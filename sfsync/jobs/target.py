@@ -48,7 +48,9 @@ class TargetFacts:
     memory_limit: str | None
     warehouse: str  # duckdb | postgres
     database: str | None  # the DuckDB file
-    org_schema: str | None  # the file of the embedded org's objects
+    org_schema: (
+        str | None
+    )  # the file of the embedded org's objects; of another org, its contract if profiles.yml names it
     sign_in: SignIn | None  # None: the embedded org
     daily_calls: int | None
     keep_calls: int | None  # api_limit.keep_free as calls, or as a share
@@ -138,10 +140,8 @@ def facts_of(profile: Profile) -> TargetFacts:
     from sfsync.connections import DuckDBSettings, LocalOrg
 
     org, warehouse = profile.org, profile.warehouse
-    sign_in, daily, keep, schema = None, None, None, None
-    if isinstance(org, LocalOrg):
-        schema = org.schema_
-    else:
+    sign_in, daily, keep = None, None, None
+    if not isinstance(org, LocalOrg):
         sources = profile.sources
         written = (
             {} if sources is None else {n: v for n, v in org.credentials.items() if f"org.{n}" not in sources}
@@ -163,7 +163,7 @@ def facts_of(profile: Profile) -> TargetFacts:
         memory_limit=profile.memory_limit,
         warehouse=warehouse.type,
         database=_text(warehouse.path) if isinstance(warehouse, DuckDBSettings) else None,
-        org_schema=_text(schema),
+        org_schema=_text(org.schema_),
         sign_in=sign_in,
         daily_calls=daily,
         keep_calls=None if isinstance(keep, float) else keep,

@@ -196,7 +196,7 @@ def field_body(field: Field) -> dict[str, Any]:
         "nameField": field.name_field,
         "namePointing": len(field.reference_to) > 1,
         "nillable": field.nillable,
-        "permissionable": field.nillable and not field.name_field and field.type != "id",
+        "permissionable": field.permissionable,
         "picklistValues": [_choice(field, value) for value in field.picklist],
         "polymorphicForeignKey": field.polymorphic_foreign_key,
         "precision": field.precision,

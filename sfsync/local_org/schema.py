@@ -37,7 +37,9 @@ def load_schema(path: Path | None) -> Contract:
     """
     built_in = from_json(files("sfsync.local_org").joinpath(BUILT_IN).read_text(encoding="utf-8"))
     if path is None:
-        return built_in
+        return replace(
+            built_in, objects=tuple(replace(o, fields=_judged(o.fields)) for o in built_in.objects)
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -50,7 +52,11 @@ def load_schema(path: Path | None) -> Contract:
     for name in names:
         if names.count(name) > 1:
             raise SpecError(f"object '{name}' stands twice", where=Where(path))
-    added = tuple(o for o in built_in.objects if o.name in _ALWAYS and wanted.object(o.name) is None)
+    added = tuple(
+        replace(o, fields=_judged(o.fields))
+        for o in built_in.objects
+        if o.name in _ALWAYS and wanted.object(o.name) is None
+    )
     return _complete(wanted, added, built_in)
 
 
@@ -70,7 +76,17 @@ def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) 
 def _with_audit(sobject: SObject, audit: dict[str, Field]) -> tuple[Field, ...]:
     """The object's own fields with the audit fields it lacks; no file can make those writable."""
     own = tuple(f for f in sobject.fields if f.name not in audit)
-    return (*audit.values(), *own)
+    return _judged((*audit.values(), *own))
+
+
+def _judged(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """The fields, knowing which of them field-level security has: none that is required, a name, or the system's own."""
+    return tuple(
+        replace(f, permissionable=False)
+        if not f.nillable or f.name_field or f.type == "id" or f.name in (*_AUDIT, "OwnerId")
+        else f
+        for f in fields
+    )
 
 
 def _free_prefix(taken: set[str | None]) -> str:

@@ -52,6 +52,7 @@ def test_the_commands_are_these():
             f"state {name}"
             for name in ("init", "check", "mv", "rekey", "forget", "rebuild", "export", "import", "unlock")
         ),
+        *("schema check", "schema pull"),
         *("org load", "org reset", "org show", "org start", "org stop"),
     ] == NAMES
 
@@ -93,7 +94,8 @@ ENDS = {
 def test_the_examples_of_the_help_run_in_a_fresh_project(fresh):
     """In the order of the help, but for what must come first or last."""
     examples = [example for _, command in ALL for example, _ in command.examples]
-    examples.sort(key=lambda e: (not e.startswith("sfsync state init"), e.startswith("sfsync org")))
+    first = ("sfsync state init", "sfsync schema pull")
+    examples.sort(key=lambda e: (not e.startswith(first), e.startswith("sfsync org")))
     assert len(examples) >= 20
     examples.remove("sfsync plan --undo latest")  # there must have been a run that can be taken back
     examples.insert(examples.index("sfsync run") + 1, "sfsync plan --undo latest")
@@ -185,7 +187,7 @@ CODES = [  # id, what changes, arguments, code
     ("state init without --empty", nothing, ["state", "init"], 2),
     ("state init over a state", nothing, ["state", "init", "--empty"], 2),
     ("init into a full folder", nothing, ["init", "."], 2),
-    ("not built: a key of later", nothing, ["plan", "--offline"], 2),
+    ("not built: a key of later", nothing, ["plan", "--refresh"], 2),
     ("not built: a command of later", nothing, ["apply"], 2),
     ("run, no changes", nothing, ["run"], 0),
     ("run, refused", delete_subscriptions, ["run", "--select", "subscriptions"], 3),
