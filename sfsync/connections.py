@@ -1,6 +1,6 @@
 """What one target of profiles.yml may say: a warehouse, an org and how to sign in to it.
 
-Owns:      every key of a target, its default and its range, and an org's login address.
+Owns:      every key of a target, its default and its range.
 Does not:  find or read profiles.yml (profiles), or connect to anything.
 Invariant: secrets are SecretStr, so that no text of ours shows them.
 """
@@ -23,13 +23,12 @@ from pydantic import (
     model_validator,
 )
 
+from sfsync.domains import jwt_audience, login_url, refuse
 from sfsync.records import OLDEST_API_VERSION
 from sfsync.yaml_models import fault
 
 _SHARED_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_PARTITIONS = {"sandbox", "develop", "scratch", "trailblaze", "demo", "patch", "free", "pc", "stmfa"}
-_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 
 def _number(value: Any) -> Any:
@@ -333,7 +332,7 @@ class AccessTokenOrg(SalesforceOrg):
     @classmethod
     def _check_instance(cls, value: str) -> str:
         try:
-            return login_url(value) if "://" in value else _refuse("it is not a URL")
+            return login_url(value) if "://" in value else refuse("it is not a URL")
         except ValueError as error:
             raise fault(
                 f"must be the org's address: {error}", fix="for example https://acme.my.salesforce.com"
@@ -344,7 +343,38 @@ class AccessTokenOrg(SalesforceOrg):
         return self.instance_url
 
 
-Org = LocalOrg | PasswordOrg | ClientCredentialsOrg | JwtOrg | OAuthOrg | RefreshTokenOrg | AccessTokenOrg
+class SfCliOrg(SalesforceOrg):
+    """A login of Salesforce's own CLI."""
+
+    auth: Literal["sf_cli"] = Field(description="A login of the `sf` CLI on this machine.")
+    target_org: Text = Field(description="Alias or user name, as `sf org list` shows it.")
+
+    @field_validator("target_org")
+    @classmethod
+    def _check_target(cls, value: str) -> str:
+        if value.startswith("-"):
+            raise fault("must be an alias or a user name", fix="`sf org list` shows them")
+        return value
+
+    @property
+    def login_url(self) -> str:
+        return f"sf:{self.target_org}"  # the CLI knows the address
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"target_org": self.target_org}
+
+
+Org = (
+    LocalOrg
+    | PasswordOrg
+    | ClientCredentialsOrg
+    | JwtOrg
+    | OAuthOrg
+    | RefreshTokenOrg
+    | AccessTokenOrg
+    | SfCliOrg
+)
 
 WAREHOUSES: dict[str, type[BaseModel]] = {"duckdb": DuckDBSettings, "postgres": PostgresSettings}
 SIGN_INS: dict[str, type[BaseModel]] = {
@@ -354,6 +384,7 @@ SIGN_INS: dict[str, type[BaseModel]] = {
     "oauth": OAuthOrg,
     "refresh_token": RefreshTokenOrg,
     "access_token": AccessTokenOrg,
+    "sf_cli": SfCliOrg,
 }
 
 
@@ -364,66 +395,3 @@ class Output(_Closed):
     org: dict[str, Any]  # local, or one of SIGN_INS
     threads: Annotated[int, BeforeValidator(_number), Field(ge=1, le=32)] = 4
     memory_limit: Annotated[str, AfterValidator(_size)] | None = None  # of the run's own DuckDB
-
-
-def login_url(domain: str) -> str:
-    """The origin to sign in at, from any form people write an org's domain in.
-
-    Args:
-        domain: ``acme``, ``acme--uat``, ``acme.my``, ``acme.my.salesforce.com``, a lightning host, a full https URL
-            with or without a port, ``login`` or ``test``.
-
-    Raises:
-        ValueError: it is none of these; the message says why, without the value.
-    """
-    text = domain.strip()
-    has_scheme = "://" in text
-    try:
-        parts = urlsplit(text if has_scheme else f"//{text}")
-        host, port = (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
-        _refuse("it is not an address")
-    if has_scheme and parts.scheme.lower() != "https":
-        _refuse("it must use https")
-    if parts.username is not None or parts.password is not None:
-        _refuse("it must not hold a user or a password")
-    if ":" in host:  # IPv6
-        return f"https://[{host}]" + (f":{port}" if port not in (None, 443) else "")
-    if not _HOST.fullmatch(host):
-        _refuse("it is not a host name")
-    if not has_scheme:
-        host = _full_host(host)
-    host = re.sub(r"\.lightning\.force\.com$|\.my\.salesforce-setup\.com$", ".my.salesforce.com", host)
-    return f"https://{host}" + (f":{port}" if port not in (None, 443) else "")
-
-
-def jwt_audience(login_url: str) -> str:
-    """Which login host a JWT is for: Salesforce documents the shared ones, for orgs with their own domain, too.
-
-    A host that is none of Salesforce's, such as an org emulator, is its own audience.
-    """
-    host = urlsplit(login_url).hostname or ""
-    if not host.endswith(".salesforce.com"):
-        return login_url
-    labels = host.split(".")
-    tests = (
-        host == "test.salesforce.com" or "--" in labels[0] or not {"sandbox", "scratch"}.isdisjoint(labels)
-    )
-    return "https://test.salesforce.com" if tests else "https://login.salesforce.com"
-
-
-def _full_host(host: str) -> str:
-    if host in ("login", "test"):
-        return f"{host}.salesforce.com"
-    labels = host.split(".")
-    if len(labels) == 1:
-        return f"{host}.sandbox.my.salesforce.com" if "--" in host else f"{host}.my.salesforce.com"
-    if labels[-1] == "my":
-        return f"{host}.salesforce.com"
-    if len(labels) == 2 and labels[1] in _PARTITIONS:
-        return f"{host}.my.salesforce.com"
-    return host
-
-
-def _refuse(why: str) -> Any:
-    raise ValueError(why)

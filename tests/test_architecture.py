@@ -37,7 +37,7 @@ def room(floor: int, *may: str) -> Room:
 
 
 # Floor 0 in order: each file may import only those before it.
-BASE = ("errors", "records", "ports", "yaml_text", "yaml_models", "connections", "profiles")
+BASE = ("errors", "records", "ports", "yaml_text", "yaml_models", "domains", "connections", "profiles")
 
 ROOMS: Mapping[str, Room] = {
     "cli": room(7, "jobs", "report"),

@@ -200,7 +200,12 @@ PROFILES = [
     Case("target_unknown", "ProfileError", nothing, argv=("run", "--target", "prd")),
     Case("profile_env_var", "ProfileError", profile(password="{{ env_var('SF_TEAM_PASSWORD') }}")),
     Case("profile_unknown_key", "ProfileError", profile(clientid="x")),
-    Case("profile_auth_later", "ProfileError", profile(auth="jwt")),
+    Case("profile_auth_unknown", "ProfileError", profile(auth="saml")),
+    Case(
+        "profile_jwt_without_a_key",
+        "ProfileError",
+        profile(auth="jwt", password=None, security_token=None, client_secret=None),
+    ),
     Case(
         "profile_state_later",
         "ProfileError",

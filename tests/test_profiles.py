@@ -22,9 +22,9 @@ from sfsync.connections import (
     PasswordOrg,
     PostgresSettings,
     RefreshTokenOrg,
-    jwt_audience,
-    login_url,
+    SfCliOrg,
 )
+from sfsync.domains import jwt_audience, login_url
 from sfsync.errors import ProfileError, scrub
 from sfsync.profiles import load_profile
 
@@ -229,9 +229,9 @@ OUTPUTS = [  # the lines of a target, findings
     (DUCK + "org: {type: local, domain: x}",
         ["profiles.yml:5:26: target 't': org: unknown key 'domain' | valid keys: type, schema"]),
     (DUCK + "org: {type: salesforce, domain: acme}", ["profiles.yml:5:7: target 't': org needs the key 'auth' | "
-        "one of password, client_credentials, jwt, oauth, refresh_token, access_token"]),
+        "one of password, client_credentials, jwt, oauth, refresh_token, access_token, sf_cli"]),
     (DUCK + "org: {type: salesforce, domain: acme, auth: saml}", ["profiles.yml:5:51: target 't': org: 'auth' must be "
-        "one of password, client_credentials, jwt, oauth, refresh_token, access_token, found 'saml'"]),
+        "one of password, client_credentials, jwt, oauth, refresh_token, access_token, sf_cli, found 'saml'"]),
     (JWT + "}", ["profiles.yml:5:12: target 't': org needs either 'private_key' or 'private_key_file' | name the file, or "
         "give the key from the environment: private_key: \"{{ env_var('SF_PRIVATE_KEY') }}\""]),
     (JWT + ", private_key: abcd, private_key_file: k.pem}", ["profiles.yml:5:12: target 't': org needs either "
@@ -248,11 +248,13 @@ OUTPUTS = [  # the lines of a target, findings
         for url in ("https://localhost:1717/x", "http://example.com:1717/", "http://localhost/x", "http://localhost:x/",
             "http://localhost:1717/?a=1", "http://u@localhost:1717/")
     ],
+    (DUCK + "org: {type: salesforce, auth: sf_cli, target_org: '--help'}", ["profiles.yml:5:57: target 't': org: "
+        "'target_org' must be an alias or a user name, found '--help' | `sf org list` shows them"]),
     (DUCK + "org: {type: salesforce, domain: login, auth: refresh_token, client_id: a}",
         ["profiles.yml:5:7: target 't': org needs the key 'refresh_token'"]),
     (DUCK + "org: {type: salesforce, domain: acme, auth: client_credential, client_id: a}",
         ["profiles.yml:5:51: target 't': org: 'auth' must be one of password, client_credentials, jwt, "
-        "oauth, refresh_token, access_token, found 'client_credential' | did you mean 'client_credentials'?"]),
+        "oauth, refresh_token, access_token, sf_cli, found 'client_credential' | did you mean 'client_credentials'?"]),
     (SALES.replace("acme", "login") + "}", ["profiles.yml:5:12: target 't': org cannot sign in with "
         "client_credentials at login.salesforce.com: Salesforce offers it on My Domain hosts only | "
         "give the org's own domain, for example acme or acme.my.salesforce.com"]),
@@ -348,6 +350,7 @@ SIGN_INS = [  # lines of the org, its class
     ("auth: jwt, domain: test, client_id: c, username: u, private_key: pppp, audience: test", JwtOrg),
     ("auth: refresh_token, domain: login, client_id: c, refresh_token: rrrr", RefreshTokenOrg),
     ("auth: oauth, domain: login, client_id: c", OAuthOrg),
+    ("auth: sf_cli, target_org: dev", SfCliOrg),
     ("auth: oauth, domain: login, client_id: c, client_secret: ssss, username: u, callback_url: 'http://[::1]:8/c'", OAuthOrg),
     ("auth: refresh_token, domain: login, client_id: c, refresh_token: rrrr, client_secret: ssss", RefreshTokenOrg),
     ("auth: access_token, instance_url: 'https://127.0.0.1:8443/', access_token: aaaa", AccessTokenOrg),

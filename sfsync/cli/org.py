@@ -1,4 +1,4 @@
-"""The group `org`: drive the embedded org of a project.
+"""The group `org`: drive the embedded org of a project; the API versions of any org.
 
 Owns:      its options, and how addresses and credentials are printed.
 Does not:  start or stop anything itself.
@@ -39,7 +39,11 @@ class LocalOrg(Protocol):
     def private_key_file(self) -> Path: ...
 
 
-org = Group("org", help="Start, stop, empty, show and fill the local org of a project.")
+org = Group(
+    "org",
+    help="Start, stop, empty, show and fill the local org of a project; show the API versions of any org.",
+    short_help="The local org of a project; API versions of any org.",
+)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -135,6 +139,21 @@ def load(given: Given, file: Path) -> int:
     ]
     write_report("".join(lines) or "The file holds no records.\n")
     return 1 if any(found["failed"] for found in loaded) else 0
+
+
+@org.command(
+    cls=Command,
+    examples=[("sfsync org versions", "the API versions of the target's org, and the one in use")],
+)
+@shared
+def versions(given: Given) -> None:
+    """Show the API versions that the target's org offers, and the one that is used."""
+    from sfsync.jobs.org_versions import org_versions_command
+    from sfsync.report.project_text import versions_text
+
+    with given.opened() as (options, _):
+        found = org_versions_command(options)
+    write_report(versions_text(found))
 
 
 def _address(found: LocalOrg) -> str:

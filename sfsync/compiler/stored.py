@@ -39,6 +39,7 @@ _OURS = (
     "project",
     "connections.py",
     "contract.py",
+    "domains.py",
     "profiles.py",
     "records.py",
     "yaml_models.py",

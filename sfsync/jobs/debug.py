@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sfsync.errors import SfsyncError
 from sfsync.jobs.rights import Check, rights
 from sfsync.jobs.session import Options, Session
+from sfsync.jobs.who import who
 from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
 from sfsync.state import contracts
 
@@ -115,7 +116,7 @@ def _look_at_org(checks: list[Check], session: Session, uncounted: _NoState) -> 
         checks.append(
             Check("org", True, f"{org.name} ({org.org_id}), {kind}, {org.edition}, {org.instance_url}")
         )
-        checks.append(Check("user", True, f"{user.name} <{user.username}>"))
+        checks.extend(who(user, session.target.sign_in))
         versions = door.versions()
         checks.append(
             Check("API version", True, f"{door.version} used; the org offers {versions[0]} to {versions[-1]}")

@@ -1,6 +1,6 @@
-"""What a project is and whether it works, as text: `compile`, `ls`, `debug`, `seed`.
+"""What a project is and whether it works, as text: `compile`, `ls`, `debug`, `seed`, `org versions`.
 
-Owns:      these four short reports.
+Owns:      these five short reports.
 Does not:  look at anything (jobs).
 """
 
@@ -37,6 +37,23 @@ class Listed(Protocol):
     def model(self) -> str: ...
     @property
     def tags(self) -> Sequence[str]: ...
+
+
+class Versions(Protocol):
+    """What `org versions` found."""
+
+    @property
+    def instance_url(self) -> str: ...
+    @property
+    def offered(self) -> Sequence[str]: ...
+    @property
+    def used(self) -> str: ...
+    @property
+    def is_set(self) -> bool: ...
+    @property
+    def oldest(self) -> str: ...
+    @property
+    def newest(self) -> str: ...
 
 
 def compile_text(
@@ -107,3 +124,13 @@ def seed_text(loaded: Sequence[str], total: int) -> str:
     if not total:
         return "The project has no seeds.\n"
     return f"Loaded {plural(len(loaded), 'seed')} of {total:,}: {', '.join(map(safe, loaded))}\n"
+
+
+def versions_text(found: Versions) -> str:
+    """The version in use and why it is, and what there is besides."""
+    why = "set by `api_version` in the profile" if found.is_set else "the newest that both sides know"
+    return (
+        f"Org: {safe(found.instance_url)}\n"
+        f"API version {found.used}: {why}\n"
+        f"Offered: {found.offered[0]} to {found.offered[-1]}; sfsync works with {found.oldest} to {found.newest}\n"
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -47,6 +47,13 @@ def sign_in(login: Login, desk: Desk) -> Token:
     match login.auth:
         case "access_token":
             return _inspect(login, desk.transport)
+        case "sf_cli":
+            from sfsync.salesforce.sf_cli import borrow  # late: only who borrows a login starts programs
+
+            lent = borrow(login.target_org)
+            return _inspect(
+                replace(login, login_url=lent.instance_url, access_token=lent.access_token), desk.transport
+            )
         case "refresh_token" | "oauth":
             return _refresh(login, desk)
         case "password":
@@ -147,9 +154,16 @@ def _inspect(login: Login, transport: Transport) -> Token:
     url = f"{login.login_url}/services/oauth2/userinfo"
     reply = transport.exchange(Request("GET", url, headers, read_timeout_s=TIMEOUT_S))
     if reply.status in (400, 401, 403) and b"<html" not in reply.body[:500].lower():
+        whose, fix = (
+            "of the profile",
+            "get a new access token, or use `auth: client_credentials`, which renews itself",
+        )
+        if login.auth == "sf_cli":
+            whose = f"that the `sf` CLI has for '{login.target_org}'"
+            fix = f"sign in again: sf org login web --alias {login.target_org}"
         raise AuthError(
-            f"{login.host} does not accept the access token of the profile: it has expired or was revoked",
-            fix="get a new access token, or use `auth: client_credentials`, which renews itself",
+            f"{login.host} does not accept the access token {whose}: it has expired or was revoked",
+            fix=fix,
             status=reply.status,
         )
     body = _object(reply, login)

@@ -25,6 +25,10 @@ class User:
     org_id: str
     username: str
     name: str
+    given_name: str = ""
+    family_name: str = ""
+    integration: bool | None = None
+    """Whether the user has Salesforce's integration licence; None where the org does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,16 @@ def fetch_user(door: Door) -> User:
     body = answer.json()
     if not isinstance(body, dict) or "preferred_username" not in body:
         raise unreadable(answer, "does not name the user")
-    return User(token.user_id, token.org_id, str(body["preferred_username"]), str(body.get("name") or ""))
+    licensed = body.get("is_salesforce_integration_user")
+    return User(
+        token.user_id,
+        token.org_id,
+        str(body["preferred_username"]),
+        str(body.get("name") or ""),
+        str(body.get("given_name") or ""),
+        str(body.get("family_name") or ""),
+        licensed if isinstance(licensed, bool) else None,
+    )
 
 
 def fetch_org(door: Door) -> OrgIdentity:

@@ -37,6 +37,7 @@ class Login:
     private_key_file: str = ""  # the same in a file
     audience: str = ""  # of a JWT: who is meant to read it
     callback_url: str = ""  # where a browser comes back to
+    target_org: str = ""  # alias or user name that the `sf` CLI knows
 
     def __post_init__(self) -> None:
         secrets = (self.client_secret, self.password, self.security_token, self.access_token)

@@ -53,7 +53,7 @@ def test_the_commands_are_these():
             for name in ("init", "check", "mv", "rekey", "forget", "rebuild", "export", "import", "unlock")
         ),
         *("schema check", "schema pull"),
-        *("org load", "org reset", "org show", "org start", "org stop"),
+        *("org load", "org reset", "org show", "org start", "org stop", "org versions"),
     ] == NAMES
 
 

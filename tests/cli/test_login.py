@@ -193,3 +193,12 @@ def test_a_login_to_the_local_org_outlives_its_process(tmp_path, org):
         assert "The login that is kept works" in desk.call("login")
     finally:
         control.stop(tmp_path / "org")
+
+
+def test_versions_of_any_org(desk):
+    org = desk.org
+    desk.sign_in(auth="jwt", username=org.username, private_key_file=str(org.running.private_key_file))
+    assert desk.call("org", "versions") == (
+        f"Org: {org.url}\nAPI version 67.0: the newest that both sides know\n"
+        "Offered: 42.0 to 67.0; sfsync works with 46.0 to 67.0\n"
+    )
