@@ -1,8 +1,8 @@
-"""The part of the partner SOAP API that REST has no twin of: undelete and emptyRecycleBin.
+"""The part of the partner SOAP API that REST has no twin of: undelete and emptyRecycleBin; and login.
 
-Owns:      envelopes in and out, the session in the SOAP header, faults, the limit of Ids a call.
-Does not:  touch records (undelete).
-Invariant: a call is signed by its SessionHeader alone and counted once; a refusal of the whole call is a Fault with
+Owns:      envelopes in and out, the session in the SOAP header, the limit of Ids a call.
+Does not:  touch records (undelete), or sign anybody in (soap_login).
+Invariant: a call but login is signed by its SessionHeader alone and counted once; a refusal of the whole call is a Fault with
            HTTP status 500. Source: SOAP API Developer Guide, "undelete()", "emptyRecycleBin()", "API Fault Element".
 """
 
@@ -19,28 +19,18 @@ from starlette.routing import Route
 
 from sfsync.local_org.gate import NEWEST, OLDEST
 from sfsync.local_org.org import Org
+from sfsync.local_org.soap_login import log_in
+from sfsync.local_org.soap_text import ENVELOPE, INSTANCE, PARTNER, FaultError, fault_text
 from sfsync.local_org.undelete import empty, undelete
 from sfsync.local_org.writing import Result
 
 MAX_IDS = 200
-PARTNER = "urn:partner.soap.sforce.com"
-_FAULTS = "urn:fault.partner.soap.sforce.com"
-_ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
-_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _MAX_BODY = 1 << 20
 Work = Callable[[Org, Sequence[str], int], list[Result]]
 _WORK: dict[str, Work] = {
     "undelete": undelete,
     "emptyRecycleBin": lambda org, ids, request: empty(org, ids),
 }
-
-
-class FaultError(Exception):
-    """A call that is refused whole."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
 
 
 async def partner(request: Request) -> Response:
@@ -51,29 +41,32 @@ async def partner(request: Request) -> Response:
     try:
         body = await anyio.to_thread.run_sync(_answer, request, bytes(raw[: _MAX_BODY + 1]))
     except FaultError as fault:
-        return Response(_fault(fault), status_code=500, media_type="text/xml;charset=UTF-8")
+        return Response(fault_text(fault), status_code=500, media_type="text/xml;charset=UTF-8")
     return Response(body, media_type="text/xml;charset=UTF-8")
 
 
 def _answer(request: Request, raw: bytes) -> str:
     org: Org = request.app.state.org
     root = _parsed(raw)
+    version = str(request.path_params["version"])
+    body = root.find(f"{{{ENVELOPE}}}Body")
+    call = body[0] if body is not None and len(body) else None
+    name = call.tag.rpartition("}")[2] if call is not None else ""
+    if name == "login" and call is not None:
+        origin = f"{request.url.scheme}://{request.headers.get('host', request.url.netloc)}"
+        return log_in(org, root, call, version, origin)
     session = next((e.text for e in root.iter(f"{{{PARTNER}}}sessionId")), None) or ""
     if request.scope.get("org.expired"):  # the rule of a fault file: this token dies now
         org.auth.revoke(session)
     if org.auth.user_of(f"Bearer {session}") is None:
         text = f"Invalid Session ID found in SessionHeader: Illegal Session. Session not found, missing session key: {session}"
         raise FaultError("INVALID_SESSION_ID", text)
-    version = str(request.path_params["version"])
     if version not in {f"{number}.0" for number in range(OLDEST, NEWEST + 1)}:
         raise FaultError("UNSUPPORTED_API_VERSION", f"Unsupported API version: {version}")
     entry = request.scope["org.entry"]
     entry.counted = org.limits.calls.take()
     if not entry.counted:
         raise FaultError("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-    body = root.find(f"{{{_ENVELOPE}}}Body")
-    call = body[0] if body is not None and len(body) else None
-    name = call.tag.rpartition("}")[2] if call is not None else ""
     if call is None or call.tag != f"{{{PARTNER}}}{name}" or name not in _WORK:
         raise FaultError(
             "Client", f"No operation available for request {call.tag if call is not None else ''}"
@@ -85,8 +78,8 @@ def _answer(request: Request, raw: bytes) -> str:
     results = _WORK[name](org, ids, request.scope["org.request"])
     used, maximum = org.limits.calls.used, org.limits.calls.maximum
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{_ENVELOPE}" xmlns="{PARTNER}"'
-        f' xmlns:xsi="{_INSTANCE}"><soapenv:Header><LimitInfoHeader><limitInfo><current>{used}</current>'
+        f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{ENVELOPE}" xmlns="{PARTNER}"'
+        f' xmlns:xsi="{INSTANCE}"><soapenv:Header><LimitInfoHeader><limitInfo><current>{used}</current>'
         f"<limit>{maximum}</limit><type>API REQUESTS</type></limitInfo></LimitInfoHeader></soapenv:Header>"
         f"<soapenv:Body><{name}Response>{''.join(map(_result, results))}</{name}Response></soapenv:Body>"
         "</soapenv:Envelope>"
@@ -118,21 +111,7 @@ def _result(result: Result) -> str:
     )
 
 
-def _fault(fault: FaultError) -> str:
-    text = escape(f"{fault.code}: {fault.message}")
-    if fault.code == "Client":
-        inside = f"<faultcode>soapenv:Client</faultcode><faultstring>{escape(fault.message)}</faultstring>"
-    else:
-        inside = (
-            f"<faultcode>sf:{fault.code}</faultcode><faultstring>{text}</faultstring><detail>"
-            f'<sf:UnexpectedErrorFault xsi:type="sf:UnexpectedErrorFault"><sf:exceptionCode>{fault.code}</sf:exceptionCode>'
-            f"<sf:exceptionMessage>{escape(fault.message)}</sf:exceptionMessage></sf:UnexpectedErrorFault></detail>"
-        )
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{_ENVELOPE}" xmlns:sf="{_FAULTS}"'
-        f' xmlns:xsi="{_INSTANCE}"><soapenv:Body><soapenv:Fault>{inside}</soapenv:Fault></soapenv:Body>'
-        "</soapenv:Envelope>"
-    )
-
-
-ROUTES = [Route("/services/Soap/u/{version}", partner, methods=["POST"])]
+ROUTES = [
+    Route("/services/Soap/u/{version}", partner, methods=["POST"]),
+    Route("/services/Soap/u/{version}/{org_id}", partner, methods=["POST"]),  # the serverUrl of a login
+]
