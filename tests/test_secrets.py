@@ -20,15 +20,19 @@ from tests.cli.conftest import PROGRAM, environment
 from tests.conftest import OrgForTests
 from tests.jobs.conftest import STATE, Team, fill
 from tests.support import doomed
+from tests.support.consent import refresh_token
 
-SETTINGS = ("username", "password", "security_token", "client_id", "client_secret", "access_token")
+SETTINGS = (
+    *("username", "password", "security_token", "client_id", "client_secret", "access_token"),
+    *("private_key", "refresh_token"),
+)
 
 
 class Watched:
     """A project whose secrets all come from the environment, and everything that its commands said."""
 
     def __init__(self, folder: Path, org: OrgForTests) -> None:
-        self.org = org
+        self.org, self.home = org, folder.parent / "config"
         self.team = fill(Team(folder, org))
         self.env: dict[str, str] = {}
         self.said: list[str] = []
@@ -43,6 +47,19 @@ class Watched:
 
     def by_token(self, token: str) -> None:
         self._sign_in("access_token", {"access_token": token}, instance_url=self.org.url)
+
+    def by_jwt(self) -> None:
+        pem = self.org.running.private_key_file.read_text()
+        self._sign_in("jwt", {"private_key": pem}, username=self.org.username, client_id=self.org.client_id)
+        lines = pem.splitlines()[1:-1]
+        self.secrets |= {
+            f"line {number} of the key": line for number, line in enumerate(lines) if len(line) > 20
+        }
+
+    def by_refresh_token(self) -> None:
+        self._sign_in(
+            "refresh_token", {"refresh_token": refresh_token(self.org)}, client_id=self.org.client_id
+        )
 
     def _sign_in(self, auth: str, secret: dict[str, str], **more: str) -> None:
         without = dict.fromkeys(SETTINGS)
@@ -60,7 +77,11 @@ class Watched:
 
     def call(self, *args: str, code: int, **env: str) -> None:
         """A command, with all that it can say."""
-        more = {"SFSYNC_DEBUG": "1"} | self.env | env
+        kept = {
+            "XDG_CONFIG_HOME": str(self.home),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        }
+        more = {"SFSYNC_DEBUG": "1"} | kept | self.env | env
         done = subprocess.run(
             [*PROGRAM, *args],
             cwd=self.team.folder,
@@ -76,7 +97,9 @@ class Watched:
 
     def found(self) -> list[str]:
         """Where a secret stands: in what was said, in the bytes of any file, in any text of the state."""
-        token = re.compile(re.escape(self.org.org_id[:15]) + r"![\w.]{8,}")
+        token = re.compile(
+            re.escape(self.org.org_id[:15]) + r"![\w.]{8,}|5Aep861\w{8,}|eyJ[\w-]{8,}\.[\w-]{8,}"
+        )
         where = []
         for name, text in self._texts():
             where += [f"{secret} in {name}" for secret, value in self.secrets.items() if value in text]
@@ -176,4 +199,45 @@ def test_a_token_that_the_org_sends_back_is_left_nowhere(watched: Watched) -> No
     watched.secrets |= {
         name: str(getattr(org, name)) for name in ("password", "client_secret", "security_token")
     }
+    assert watched.found() == []
+
+
+def test_no_key_no_assertion_and_no_refresh_token_is_left_anywhere(watched: Watched) -> None:
+    """Of a JWT, and of a refresh token that the org replaces; the org sends back what it was sent, and what it gave."""
+    org = watched.org
+    watched.by_jwt()
+    watched.call("state", "init", "--empty", code=0)
+    watched.call("run", "--log-format", "json", code=0)
+    lines = [value for name, value in watched.secrets.items() if name.startswith("line ")]
+    answer = {"error": "invalid_grant", "error_description": echo(*lines[:3])}
+    refusal = {
+        "fault": "status",
+        "match": "/oauth2/token",
+        "status": 400,
+        "body": json.dumps(answer),
+        "times": "always",
+    }
+    org.faults([refusal])
+    watched.call("debug", code=2)
+    watched.call("login", code=2)
+    org.faults([])
+    watched.call("compile", code=0, SF_PRIVATE_KEY="-----BEGIN PRIVATE KEY-----\\n" + lines[0])
+    watched.call("debug", code=2, SF_PRIVATE_KEY="\n".join(["-----BEGIN PRIVATE KEY-----", *lines[:4]]))
+    org.local("PUT", "/_local/app", {"rotate_refresh_tokens": True})
+    watched.by_refresh_token()
+    watched.team.sql("UPDATE raw.accounts SET name = 'Changed'")
+    watched.call("run", "--log-format", "json", code=0)
+    watched.call("login", "--log-format", "json", code=0)
+    (kept,) = watched.home.rglob("*.json")
+    now = str(json.loads(kept.read_text())["refresh_token"])
+    assert now not in watched.secrets.values()
+    watched.secrets |= {"the newest refresh token": now}
+    org.faults([refusal | {"body": json.dumps(answer | {"error_description": echo(now)})}])
+    watched.call("debug", code=2)
+    org.faults([])
+    kept.chmod(0o644)
+    watched.call("debug", code=2)
+    kept.chmod(0o600)
+    watched.call("logout", code=0)
+    assert not list(watched.home.rglob("*.json"))
     assert watched.found() == []
