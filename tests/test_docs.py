@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from sfsync.salesforce.sign_in_words import BY_TOKEN, WORDS
+from sfsync.salesforce.sign_in_words import TYPES, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("project_template/*.md")])
@@ -62,7 +62,7 @@ def refusals() -> str:
             steps.setdefault(row.fix_of(auth), []).append(auth)
         for fix, ways in steps.items():
             said = f"`{row.error}`" + (f", {row.part}" if row.part else "")
-            named = ", ".join(f"`{way}`" for way in ways) if ways != list(BY_TOKEN) else "any"
+            named = ", ".join(f"`{way}`" for way in sorted(ways, key=TYPES.index))
             rows.append(f"| {said} | {named} | {row.says} | {fix} |")
     return "\n".join(rows) + "\n"
 

@@ -12,6 +12,7 @@ from sfsync.report.words import safe
 
 BY_ITSELF = {
     "local": "This target is the embedded org: it needs no login.",
+    "refresh_token": "This target signs in by its refresh token; where the org rotates it, the newest is kept on this machine.",
     "sf_cli": "This target uses a login of the `sf` CLI: `sf org login` and `sf org logout` change it.",
 }
 

@@ -21,7 +21,7 @@ from sfsync.ports import Clock, SystemClock
 from sfsync.salesforce.failures import NoAnswerError
 from sfsync.salesforce.login import Login, Token, ids_of, origin, read_id
 from sfsync.salesforce.logins import Kept, Logins
-from sfsync.salesforce.sign_in_words import refused
+from sfsync.salesforce.sign_in_words import BAD_TOKEN, refused
 from sfsync.salesforce.transport import Reply, Request, Transport
 
 TIMEOUT_S = 60.0
@@ -154,18 +154,7 @@ def _inspect(login: Login, transport: Transport) -> Token:
     url = f"{login.login_url}/services/oauth2/userinfo"
     reply = transport.exchange(Request("GET", url, headers, read_timeout_s=TIMEOUT_S))
     if reply.status in (400, 401, 403) and b"<html" not in reply.body[:500].lower():
-        whose, fix = (
-            "of the profile",
-            "get a new access token, or use `auth: client_credentials`, which renews itself",
-        )
-        if login.auth == "sf_cli":
-            whose = f"that the `sf` CLI has for '{login.target_org}'"
-            fix = f"sign in again: sf org login web --alias {login.target_org}"
-        raise AuthError(
-            f"{login.host} does not accept the access token {whose}: it has expired or was revoked",
-            fix=fix,
-            status=reply.status,
-        )
+        raise refused(login, reply.status, BAD_TOKEN, "")
     body = _object(reply, login)
     org_id, user_id = read_id(body.get("organization_id")), read_id(body.get("user_id"))
     if reply.status != 200 or org_id is None or user_id is None:

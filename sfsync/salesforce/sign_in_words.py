@@ -15,8 +15,14 @@ from sfsync.errors import AuthError
 from sfsync.salesforce.failures import shorten
 from sfsync.salesforce.login import Login
 
+TYPES = ("password", "client_credentials", "jwt", "oauth", "refresh_token", "access_token", "sf_cli")
+"""Every way to sign in."""
+
 BY_TOKEN = ("password", "client_credentials", "jwt", "refresh_token", "oauth")
 """Ways to sign in that ask the token endpoint, and so can be refused by it."""
+
+BAD_TOKEN = "bad_oauth_token"
+"""What userinfo calls a token that it does not know."""
 
 MAX_SKEW_S = 60
 
@@ -227,6 +233,17 @@ WORDS: tuple[Words, ...] = (
         ("oauth",),
     ),
     Words(
+        "session ended",
+        BAD_TOKEN,
+        "",
+        "the access token has expired or was revoked",
+        "get a new access token, or use `auth: client_credentials`, which renews itself",
+        ("access_token", "sf_cli"),
+        {
+            "sf_cli": "sign in again with the CLI: sf org login web, with the alias of the profile's `target_org`"
+        },
+    ),
+    Words(
         "inactive org",
         "inactive_org",
         "",
@@ -281,7 +298,7 @@ def refused(login: Login, status: int, error: str, description: str, *, skew_s: 
         side = "ahead of" if skew_s > 0 else "behind"
         fix = f"set the clock of this machine: it is {abs(skew_s):,.0f} s {side} the org's, and a JWT lives three minutes"
     who = f" as {login.username}" if login.username else ""
-    said = f" ({error}: {shorten(description)})" if error else f" (HTTP {status})"
+    said = ": ".join(filter(None, (error, shorten(description)))) if error else f"HTTP {status}"
     return AuthError(
-        f"sign-in to {login.host}{who} failed: {says}{said}", fix=fix, code=error or None, status=status
+        f"sign-in to {login.host}{who} failed: {says} ({said})", fix=fix, code=error or None, status=status
     )

@@ -18,6 +18,7 @@ from sfsync.ports import SystemClock
 from sfsync.salesforce import sf_cli
 from sfsync.salesforce.auth import Desk, sign_in
 from sfsync.salesforce.login import Login, id18
+from sfsync.salesforce.sign_in_words import WORDS
 from sfsync.salesforce.transport import Transport
 
 PROGRAM = Path(__file__).resolve().parents[1] / "support/sf_program.py"
@@ -125,8 +126,10 @@ def test_a_token_in_an_error_of_the_cli_is_not_shown(org, desk, cli):
 
 def test_a_token_that_died_and_that_the_cli_cannot_renew(org, desk, cli):
     cli.set(orgs=known(org, org.org_id[:15] + "!dead.token"))
-    with pytest.raises(AuthError, match="the access token that the `sf` CLI has for 'dev'") as caught:
+    (row,) = [row for row in WORDS if "sf_cli" in row.types]
+    with pytest.raises(AuthError, match=row.says) as caught:
         sign_in(LOGIN, desk)
+    assert caught.value.fix == row.fix_of("sf_cli")
     assert "sf org login web" in str(caught.value.fix)
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from sfsync.connections import SIGN_INS
 from sfsync.errors import AuthError, scrub
 from sfsync.local_org.control import JWT_KEY as KEY
 from sfsync.ports import SystemClock
 from sfsync.salesforce.auth import Desk, sign_in
 from sfsync.salesforce.login import Login, id18
 from sfsync.salesforce.logins import Kept, Logins, config_folder
-from sfsync.salesforce.sign_in_words import BY_TOKEN, WORDS, Words
+from sfsync.salesforce.sign_in_words import BY_TOKEN, TYPES, WORDS, Words
 from sfsync.salesforce.transport import Transport
 from tests.support.clock import QuickClock
 from tests.support.consent import refresh_token
@@ -99,9 +100,13 @@ NATURAL: dict[str, Callable[[Any, str], Login]] = {  # what the local org refuse
     "wrong consumer secret": with_(client_secret="n0t-this-0ne"),
     "flow not offered": app(flows=[]),
     "app blocked": app(blocked=True),
+    "session ended": with_(access_token="00D5g00000AbCdE!gone.0000"),
 }
 
-CELLS = [(row, auth) for row in WORDS for auth in row.types if auth != "oauth"]
+HERE = ("password", "client_credentials", "jwt", "refresh_token", "access_token")
+"""Of the other two, test_browser and test_sf_cli play each row."""
+
+CELLS = [(row, auth) for row in WORDS for auth in row.types if auth in HERE]
 
 
 @pytest.mark.parametrize(("row", "auth"), CELLS, ids=[f"{row.name} by {auth}" for row, auth in CELLS])
@@ -120,6 +125,11 @@ def test_each_refusal_has_its_words_and_next_step(org, desk, row: Words, auth: s
     assert (error.exit_code, error.code.lower()) == (2, row.error)
     for secret in (login.password, login.client_secret, login.refresh_token, login.security_token):
         assert not secret or secret not in f"{error} {error.fix}"
+
+
+def test_the_types_are_those_of_the_profile():
+    assert set(TYPES) == set(SIGN_INS)
+    assert {auth for row in WORDS for auth in row.types} == set(TYPES)
 
 
 def test_rows_are_apart():
