@@ -32,6 +32,7 @@ cli = Shell(
         "history": "sfsync.cli.state:history",
         "state": "sfsync.cli.state:state",
         "schema": "sfsync.cli.schema:schema",
+        "permissions": "sfsync.cli.schema:permissions",
         "org": "sfsync.cli.org:org",
     },
 )

@@ -156,6 +156,25 @@ def versions(given: Given) -> None:
     write_report(versions_text(found))
 
 
+@org.command(
+    cls=Command,
+    examples=[("sfsync org assign", "its user may do everything again")],
+)
+@shared
+@click.argument("file", type=_FILE, required=False)
+def assign(given: Given, file: Path | None) -> None:
+    """Give the local org's user the permission set of FILE and nothing else; without FILE, everything.
+
+    FILE is metadata XML, as sfsync permissions prints it and as a real org takes it.
+    """
+    from sfsync.jobs.org import org_assign_command
+
+    with given.opened() as (options, _):
+        seen = org_assign_command(options, file)
+    what = "everything" if file is None else f"what {file.name} grants"
+    write_report(f"The user may do {what}. Objects to be seen: {', '.join(sorted(seen))}\n")
+
+
 def _address(found: LocalOrg) -> str:
     lines = [f"Local org: {found.url}", f"Certificate: {found.ca_file}"]
     lines += [f"{name}: {value}" for name, value in _variables(found).items() if name != "SF_CA_FILE"]

@@ -78,3 +78,27 @@ def check(given: Given, form: str) -> int:
         case _:
             write_report(check_text(found, color=screen.color, width=screen.width))
     return 1 if found.breaking else 0
+
+
+@click.command(
+    cls=Command,
+    short_help="Print the least permission set that the syncs need.",
+    examples=[("sfsync permissions", "as metadata XML, for an admin to deploy")],
+)
+@shared
+def permissions(given: Given) -> None:
+    """Print the least permission set that the syncs need: objects and fields, as metadata XML for an admin to deploy.
+
+    Asks nobody: fields are judged by the contract, else by the cached describe.
+    """
+    from sfsync.jobs.permissions import permissions_command
+    from sfsync.report.permission_xml import permission_xml
+
+    with given.opened() as (options, talker):
+        made = permissions_command(options)
+        if made.unseen:
+            what = "not known of the org, so taken for ordinary fields that may have an entry"
+            talker.log("warning", f"{what}: {', '.join(made.unseen)}")
+        for place, why in made.left_out:
+            talker.log("info", f"{place} has no entry: {why}")
+    write_report(permission_xml(made))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sfsync.errors import SfsyncError
-from sfsync.jobs.rights import Check, rights
+from sfsync.jobs.rights import Check, contract_check, rights
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.who import who
 from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
@@ -132,4 +132,5 @@ def _look_at_org(checks: list[Check], session: Session, uncounted: _NoState) -> 
         checks.append(
             Check("API calls", True, f"{usage.maximum - usage.used:,} of {usage.maximum:,} left in the org")
         )
+    checks.extend(contract_check(lambda: session.contract_file, session.project, contract))
     checks.extend(rights(session.project, contract))

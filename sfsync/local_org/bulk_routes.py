@@ -59,7 +59,7 @@ def start(org: Org, clock: Callable[[], float] | None = None) -> Bulk:
     """Read the org's jobs and start the worker; jobs that a former process left are settled first."""
     jobs = Jobs(org.store, clock or org.now)
     jobs.tidy()
-    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults)
+    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults, lambda: org.seen)
     org.store.on_reset.append(jobs.clear)
     worker.start()
     _OPEN[org.store] = Bulk(jobs, worker)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from sfsync.contract import SObject
+from sfsync.contract import Contract, SObject
 from sfsync.local_org import bulk_jobs as states
 from sfsync.local_org import bulk_results as results
 from sfsync.local_org.bulk_csv import DELIMITERS, CsvError, Facts, load, read_header
@@ -77,8 +77,11 @@ class _Run:
 class BulkWorker:
     """One thread; jobs run one after the other, batches too."""
 
-    def __init__(self, store: Store, jobs: Jobs, take_batch: TakeBatch, faults: Faults) -> None:
-        self._store, self._jobs = store, jobs
+    def __init__(
+        self, store: Store, jobs: Jobs, take_batch: TakeBatch, faults: Faults, seen: Callable[[], Contract]
+    ) -> None:
+        """seen: what the org's user may see and do at this time."""
+        self._store, self._jobs, self._seen = store, jobs, seen
         self._take_batch, self._faults = take_batch, faults
         self._held: dict[str, int | None] = {}  # stuck jobs: polls until they go on, None: never
         self._freed: set[str] = set()
@@ -176,14 +179,15 @@ class BulkWorker:
         begun = time.monotonic()
         folder = self._jobs.folder(job.id)
         raw = f"{STAGE}.{quoted(job.id)}"
-        sobject = self._faults.seen(self._store.contract).object(job.object)
+        seen = self._seen()
+        sobject = seen.object(job.object)
         with self._store.reading() as cursor:
             try:
                 facts = self._facts.pop(job.id, None) or facts_of(folder / UPLOAD)
                 names = read_header(
                     folder / UPLOAD, facts, delimiter=job.delimiter, line_ending=job.line_ending
                 )
-                _, wrong = known_columns(self._store.contract, sobject, job.operation, names)
+                _, wrong = known_columns(seen, sobject, job.operation, names)
                 if wrong is not None:
                     raise CsvError(wrong)
                 total = load(
@@ -273,6 +277,7 @@ class BulkWorker:
                 request=job.request,
                 faults=self._faults.of_write(run.sobject.name),
                 journal=False,
+                seen=self._seen(),
             )
             result = apply(self._store, cursor, call)
             folder = self._jobs.folder(run.job_id)

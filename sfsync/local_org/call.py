@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sfsync.contract import SObject
+from sfsync.contract import Contract, SObject
 from sfsync.local_org.fault_rows import NONE, RowFaults
 
 CHUNK = 200
@@ -29,3 +29,4 @@ class Call:
     strict: bool = False  # JSON: a value of the wrong type refuses the whole request
     faults: RowFaults = NONE
     journal: bool = True
+    seen: Contract | None = None  # what the user sees; None: everything

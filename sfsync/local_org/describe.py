@@ -1,7 +1,7 @@
 """What the org says about its objects, in the platform's full set of keys.
 
 Owns:      describe global, an object's entry, its full describe, its child relationships.
-Does not:  route, or narrow by permission: the one user sees all.
+Does not:  route, or narrow by permission (rights): it is handed what the user sees.
 Invariant: `SObject.from_describe(describe_body(o))` gives back every property of the schema.
 """
 

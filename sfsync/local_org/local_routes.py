@@ -1,6 +1,6 @@
 """The local org's own controls, below /_local: not Salesforce's, and not counted as API calls.
 
-Owns:      state, journal, records, load, reset, faults, limits, app, stop.
+Owns:      state, journal, records, load, reset, faults, limits, app, permission set, stop.
 Does not:  decide anything about records (write).
 """
 
@@ -124,6 +124,17 @@ async def app(request: Request) -> Response:
     return JSONResponse(asdict(auth.app))
 
 
+async def permission_set(request: Request) -> Response:
+    """PUT /_local/permission_set: a permission set's metadata; what it opens is all that the user may do. Blank: everything."""
+    try:
+        _org(request).rights.assign((await request.body()).decode())
+    except OrgError as error:
+        return _wrong(f"{error.what}" + (f"; {error.fix}" if error.fix else ""))
+    except UnicodeDecodeError:
+        return _wrong("the body is not UTF-8")
+    return JSONResponse({"objects": [o.name for o in _org(request).seen.objects]})
+
+
 async def load(request: Request) -> Response:
     """POST /_local/load?object=X with CSV, or JSON records; rows with a known unique external id are updated."""
     org, name = _org(request), request.query_params.get("object", "")
@@ -207,6 +218,7 @@ ROUTES = [
     Route("/_local/reset", reset, methods=["POST"]),
     Route("/_local/faults", faults, methods=["PUT"]),
     Route("/_local/app", app, methods=["PUT"]),
+    Route("/_local/permission_set", permission_set, methods=["PUT"]),
     Route("/_local/limits", limits, methods=["PUT"]),
     Route("/_local/load", load, methods=["POST"]),
     Route("/_local/stop", stop, methods=["POST"]),

@@ -20,6 +20,7 @@ from sfsync.local_org.faults import Faults
 from sfsync.local_org.identity import Identity, open_identity
 from sfsync.local_org.journal import Journal
 from sfsync.local_org.limits import DAY_S, Limits
+from sfsync.local_org.rights import Rights
 from sfsync.local_org.store import Store, instant, quoted, table
 
 
@@ -35,23 +36,25 @@ class Org:
     limits: Limits
     faults: Faults
     journal: Journal
+    rights: Rights
 
     @property
     def seen(self) -> Contract:
-        """The contract with the rights that the user has now: a fault may have taken some."""
-        return self.faults.seen(self.contract)
+        """The contract with the rights that the user has now: a permission set narrows it, a fault may have taken some."""
+        return self.faults.seen(self.rights.seen(self.contract))
 
     def now(self) -> float:
         """The org's own clock, which a fault may have put wrong."""
         return time.time() + self.faults.clock_s()
 
     def reset(self) -> None:
-        """Empty the org: records, journal, limits, faults, the app's settings. Its Id, tokens and credentials stay."""
+        """Empty the org: records, journal, limits, faults, settings of app and user. Its Id, tokens and credentials stay."""
         self.store.clear()
         self.journal.drop()
         self.limits.reset()
         self.faults.reset()
         self.auth.app = App()
+        self.rights.assign("")
         seed(self.store)
 
 
@@ -72,7 +75,9 @@ def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
     faults = Faults(rules)
     assertion.ensure(folder)
     auth = Auth(identity, folder, time.time, faults.clock_s, lambda name: user_is_active(store, name))
-    org = Org(folder, contract, identity, store, auth, limits, faults, Journal(store))
+    org = Org(
+        folder, contract, identity, store, auth, limits, faults, Journal(store), Rights(folder, contract)
+    )
     store.clock = org.now
     return org
 

@@ -61,7 +61,7 @@ def limits(ask: Ask) -> Answer:
 def record_count(ask: Ask) -> Answer:
     counts = ask.org.store.counts()
     wanted = [n.strip() for n in ask.query.get("sObjects", "").split(",") if n.strip()]
-    names = [o.name for n in wanted if (o := ask.org.contract.object(n))] if wanted else sorted(counts)
+    names = [o.name for n in wanted if (o := ask.org.seen.object(n))] if wanted else sorted(counts)
     return Answer(200, {"sObjects": [{"count": counts[n], "name": n} for n in names]})
 
 
@@ -89,7 +89,7 @@ def create(ask: Ask) -> Answer:
 
 def _texts(ask: Ask, sobject: SObject) -> dict[str, str | None]:
     try:
-        return to_texts(ask.org.contract, sobject, {} if ask.body is None else ask.body)
+        return to_texts(ask.org.seen, sobject, {} if ask.body is None else ask.body)
     except RefusedWriteError as refusal:
         raise from_refusal(refusal) from None
 

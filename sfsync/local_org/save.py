@@ -37,7 +37,9 @@ class Saving:
             name: f"j.c{found[0]}" if len(found) == 1 else f"coalesce({', '.join(f'j.c{i}' for i in found)})"
             for name, found in by_field(columns).items()
         }
-        self._derived = derived_fields(call.sobject)
+        self._whole = store.contract.object(call.sobject.name) or call.sobject
+        """With the fields that the user does not see: they have their defaults all the same."""
+        self._derived = derived_fields(self._whole)
 
     def write(self, turn: int) -> None:
         """Save this turn's good rows."""
@@ -51,7 +53,7 @@ class Saving:
             self._update(turn)
 
     def _insert(self, turn: int, count: int) -> None:
-        sobject = self.call.sobject
+        sobject = self._whole
         system = {
             "Id": "j.id",
             "IsDeleted": "'false'",

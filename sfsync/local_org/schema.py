@@ -26,6 +26,7 @@ _AUDIT = (
     "LastModifiedById",
     "SystemModstamp",
 )
+_NOBODYS = (*_AUDIT, "OwnerId", "IsClosed", "IsConverted", "IsWon")
 
 
 def load_schema(path: Path | None) -> Contract:
@@ -80,13 +81,16 @@ def _with_audit(sobject: SObject, audit: dict[str, Field]) -> tuple[Field, ...]:
 
 
 def _judged(fields: tuple[Field, ...]) -> tuple[Field, ...]:
-    """The fields, knowing which of them field-level security has: none that is required, a name, or the system's own."""
-    return tuple(
-        replace(f, permissionable=False)
-        if not f.nillable or f.name_field or f.type == "id" or f.name in (*_AUDIT, "OwnerId")
-        else f
-        for f in fields
-    )
+    """The fields, knowing which of them field-level security has: none that is required, a name, or the system's own.
+
+    A checkbox is never null and yet may be closed.
+    """
+
+    def is_open(field: Field) -> bool:
+        needed = not field.nillable and field.type != "boolean"
+        return needed or field.name_field or field.compound_field_name == "Name" or field.name in _NOBODYS
+
+    return tuple(replace(f, permissionable=False) if is_open(f) else f for f in fields)
 
 
 def _free_prefix(taken: set[str | None]) -> str:

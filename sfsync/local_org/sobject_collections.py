@@ -86,7 +86,7 @@ def _check_runs(count: int) -> None:
 
 def _texts(ask: Ask, sobject: SObject, record: Any) -> Record:
     try:
-        return to_texts(ask.org.contract, sobject, record)
+        return to_texts(ask.org.seen, sobject, record)
     except RefusedWriteError as refusal:
         raise from_refusal(refusal) from None
 

@@ -47,7 +47,7 @@ def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
         _delete(store, cursor, call, f"{number}", instant(moment), user)
         _results(cursor, call, f"{number}", result)
         return result
-    columns = resolve(store.contract, call.sobject, headers_of(cursor, call.incoming))
+    columns = resolve(call.seen or store.contract, call.sobject, headers_of(cursor, call.incoming))
     key = key_field(call.sobject, call.external_id or "Id") if call.operation == "upsert" else None
     if call.operation == "update":
         key = call.sobject.field("Id")

@@ -64,7 +64,17 @@ def write_records(
     name = f"_incoming_{next(_NUMBERS)}"
     put_incoming(cursor, name, records)
     faults = ask.org.faults.of_write(sobject.name)
-    call = Call(sobject, operation, name, external_id, all_or_none, ask.number, strict=True, faults=faults)
+    call = Call(
+        sobject,
+        operation,
+        name,
+        external_id,
+        all_or_none,
+        ask.number,
+        strict=True,
+        faults=faults,
+        seen=ask.org.seen,
+    )
     try:
         result = apply(ask.org.store, cursor, call)
     except RefusedWriteError as refusal:

@@ -52,8 +52,8 @@ def test_the_commands_are_these():
             f"state {name}"
             for name in ("init", "check", "mv", "rekey", "forget", "rebuild", "export", "import", "unlock")
         ),
-        *("schema check", "schema pull"),
-        *("org load", "org reset", "org show", "org start", "org stop", "org versions"),
+        *("schema check", "schema pull", "permissions"),
+        *("org assign", "org load", "org reset", "org show", "org start", "org stop", "org versions"),
     ] == NAMES
 
 
