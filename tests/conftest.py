@@ -40,6 +40,7 @@ NEWEST = (
     *("bench/", "chaos/", "cli/", "local_org/", "test_bad_input.py", "test_secrets.py", "test_docs.py"),
     *("jobs/test_attempts.py", "jobs/test_canary.py", "jobs/test_compiled.py", "jobs/test_crash_matrix.py"),
     *("jobs/test_lying_org.py", "jobs/test_recovery.py", "jobs/test_signals.py", "jobs/test_state_check.py"),
+    *("jobs/test_schema.py", "jobs/test_rights.py", "test_drift.py"),
     *("jobs/test_state_care.py", "jobs/test_state_lock.py", "jobs/test_state_rebuild.py"),
 )
 """Files below tests/ about processes, words and crashes, whose SQL is that of other tests: CI runs them on one DuckDB."""

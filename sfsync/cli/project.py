@@ -96,6 +96,7 @@ def compile_(given: Given) -> None:
             made.syncs,
             [name for name in manifest.unchecked if name in made.syncs],
             _from_here(made.path),
+            contract=made.contract,
             color=screen.color,
             width=screen.width,
         )

@@ -25,6 +25,7 @@ class CompileResult:
     manifest: Manifest
     syncs: tuple[str, ...]  # those that the selection names, parents first
     path: str  # the folder of compiled SQL
+    contract: str | None = None  # the file in git that fields were checked against
 
 
 def compile_command(options: Options) -> CompileResult:
@@ -38,7 +39,8 @@ def compile_command(options: Options) -> CompileResult:
             manifest = compile_session(session, cached, anew=True)
         names = selected_names(session, manifest)
         write_compiled(session, manifest)
-        return CompileResult(manifest, names, str(session.workspace.target / "compiled"))
+        folder = str(session.workspace.target / "compiled")
+        return CompileResult(manifest, names, folder, file.name if file is not None else None)
 
 
 def selected_names(session: Session, manifest: Manifest) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sfsync.errors import SfsyncError
+from sfsync.jobs.looking import Look, describe, look
 from sfsync.jobs.rights import Check, contract_check, rights
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.who import who
-from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
-from sfsync.state import contracts
+from sfsync.salesforce.describe import fetch_org, fetch_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +77,27 @@ def _state(checks: list[Check], session: Session) -> None:
         )
 
 
-class _NoState:
-    """Counts calls that no ledger keeps, so that they are at least told."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def reserve(self, kind: str, calls: int = 1, batches: int = 0) -> None:
-        self.calls += calls
-
-    def observe(self, used: int, maximum: int) -> None: ...
-
-
 def _org(checks: list[Check], session: Session) -> None:
-    uncounted = _NoState()
-    _look_at_org(checks, session, uncounted)
-    if uncounted.calls:
+    try:
+        way = look(session)
+    except SfsyncError as error:
+        checks.append(Check("org", False, str(error), error.fix))
+        return
+    _look_at_org(checks, session, way)
+    if not way.booked and way.calls:
         checks.append(
             Check(
                 "uncounted",
                 None,
-                f"{uncounted.calls:,} API calls of this check: without a state there is no account to book them in",
+                f"{way.calls:,} API calls of this check: without a state there is no account to book them in",
                 "make the state: sfsync state init --empty",
             )
         )
 
 
-def _look_at_org(checks: list[Check], session: Session, uncounted: _NoState) -> None:
+def _look_at_org(checks: list[Check], session: Session, way: Look) -> None:
+    door = way.door
     try:
-        has_state = session.state_path.exists()
-        if has_state or session.is_local:
-            door = session.door
-        else:
-            door = session.open_door()
-            door.use_ledger(uncounted)
         user, org = fetch_user(door), fetch_org(door)
         kind = "sandbox" if org.sandbox else "production"
         checks.append(
@@ -121,9 +108,7 @@ def _look_at_org(checks: list[Check], session: Session, uncounted: _NoState) -> 
         checks.append(
             Check("API version", True, f"{door.version} used; the org offers {versions[0]} to {versions[-1]}")
         )
-        contract = fetch_contract(door, session.facts.objects, session.clock)
-        if has_state or session.is_local:
-            contracts.save(session.open_store(write=True), contract)
+        contract = describe(session, way, session.facts.objects)
     except SfsyncError as error:
         checks.append(Check("org", False, str(error), error.fix))
         return

@@ -64,8 +64,12 @@ def compile_text(
     *,
     color: bool,
     width: int,
+    contract: str | None = None,
 ) -> str:
-    """What was compiled and where it lies. unchecked: syncs whose fields nobody has asked the org about."""
+    """What was compiled and where it lies.
+
+    unchecked: syncs whose fields nobody has asked the org about. contract: the file in git that they were checked against.
+    """
     page = Page(color=color, width=width)
     if unchecked:
         page.wrapped(
@@ -74,6 +78,8 @@ def compile_text(
             hang="  ",
             style=Style.WARN,
         )
+    if contract is not None:
+        page.wrapped(f"Checked against the org's contract, {safe(contract)}", hang="  ")
     page.wrapped(
         f"Compiled {plural(len(models), 'model')} and {plural(len(syncs), 'sync')} to {path}", hang="  "
     )

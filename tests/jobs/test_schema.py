@@ -167,8 +167,8 @@ def test_compile_and_plan_ask_nobody(team: Team) -> None:
     pull(team)
     team.accounts([("A1", "Acme", "1")])
     before = team.calls()
-    made = compile_command(team.options()).manifest
-    assert made.unchecked == ()
+    made = compile_command(team.options())
+    assert (made.manifest.unchecked, made.contract) == ((), FILE)
     assert not (team.folder / STATE).exists()
     team.init_state()
     asked = team.calls()
