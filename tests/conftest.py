@@ -42,6 +42,8 @@ NEWEST = (
     *("jobs/test_lying_org.py", "jobs/test_recovery.py", "jobs/test_signals.py", "jobs/test_state_check.py"),
     *("jobs/test_schema.py", "jobs/test_rights.py", "test_drift.py"),
     *("jobs/test_state_care.py", "jobs/test_state_lock.py", "jobs/test_state_rebuild.py"),
+    *("jobs/test_login_setup.py", "jobs/test_sign_in.py", "jobs/test_who.py", "salesforce/test_browser.py"),
+    *("salesforce/test_sf_cli.py", "salesforce/test_sign_in.py"),
 )
 """Files below tests/ about processes, words and crashes, whose SQL is that of other tests: CI runs them on one DuckDB."""
 

@@ -25,6 +25,7 @@ from sfsync.cli.shell import Command
         ("sfsync login", "sign in, if that is needed, and say as whom"),
         ("sfsync login --force", "as another user, or after a login was revoked"),
         ("sfsync login --no-browser", "print the page's address instead of opening it"),
+        ("sfsync login --setup --target prod", "the steps and metadata of the app to sign in by"),
     ],
 )
 @shared
@@ -37,8 +38,21 @@ from sfsync.cli.shell import Command
     default="5m",
     help="How long to wait for the browser. [default: 5m]",
 )
-def login(given: Given, force: bool, no_browser: bool, timeout: float) -> None:
+@click.option(
+    "--setup",
+    is_flag=True,
+    help="Do not sign in: print the steps and the metadata of the app that the target signs in by.",
+)
+@click.option("--run-as", metavar="USER", help="With --setup: the user that sfsync is to work as.")
+def login(
+    given: Given, force: bool, no_browser: bool, timeout: float, setup: bool, run_as: str | None
+) -> None:
     """Sign in to the target's org: with a browser where it says `auth: oauth`, else as it says."""
+    if setup:
+        _set_up(given, run_as)
+        return
+    if run_as is not None:
+        raise click.UsageError("--run-as goes with --setup")
     from sfsync.jobs.login import login_command
     from sfsync.report.login_text import login_text
 
@@ -69,6 +83,15 @@ def logout(given: Given) -> int:
             )
     write_report(logout_text(found))
     return 0 if found.revoked is not False else 1
+
+
+def _set_up(given: Given, run_as: str | None) -> None:
+    from sfsync.jobs.login_setup import login_setup_command
+    from sfsync.report.app_setup import setup_text
+
+    with given.opened() as (options, _):
+        made = login_setup_command(options, run_as=run_as)
+    write_report(setup_text(made.setup, os.path.relpath(made.folder)))
 
 
 def _shower(talker: Talker, *, opens: bool) -> Callable[[str], None]:

@@ -1,6 +1,6 @@
 """The signed JWT by which a program signs in without a password.
 
-Owns:      reading the private key, the claims, and the RS256 signature.
+Owns:      reading the private key, the claims, the RS256 signature, and a certificate for the key.
 Does not:  send it (auth).
 Invariant: the key never leaves this file; an error about it names where it comes from and shows none of it.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ LIFE_S = 180
 """How long an assertion may be used. Source: Salesforce Help, "OAuth 2.0 JWT Bearer Flow"."""
 
 MIN_BITS = 2048
-_MAKE = (
+MAKE_KEY = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 730 -subj /CN=sfsync -keyout server.key -out server.crt"
 )
 
@@ -50,6 +50,31 @@ def assertion(login: Login, now: datetime) -> str:
     return whole
 
 
+def certificate_of(login: Login, now: datetime) -> str:
+    """A certificate for the login's private key, which the app is to know: base64, good for two years.
+
+    Raises:
+        AuthError: the private key cannot be used.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    key = _key(login)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sfsync")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=730))
+        .sign(key, SHA256())
+    )
+    return base64.b64encode(made.public_bytes(Encoding.DER)).decode()
+
+
 def _part(body: dict[str, object]) -> str:
     return _text(json.dumps(body, separators=(",", ":")).encode())
 
@@ -69,7 +94,7 @@ def _key(login: Login) -> RSAPrivateKey:
         raise AuthError(
             f"{named} is {kind}",
             fix="give the private key (-----BEGIN PRIVATE KEY-----); the certificate belongs into the app. "
-            f"Both are made by: {_MAKE}",
+            f"Both are made by: {MAKE_KEY}",
         )
     try:
         key = load_pem_private_key(pem.encode(), password=None)
@@ -86,7 +111,8 @@ def _key(login: Login) -> RSAPrivateKey:
     if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
         found = f"RSA of {key.key_size} bits" if isinstance(key, RSAPrivateKey) else "of another kind"
         raise AuthError(
-            f"{named} must be an RSA key of {MIN_BITS} bits or more, and is {found}", fix=f"make one: {_MAKE}"
+            f"{named} must be an RSA key of {MIN_BITS} bits or more, and is {found}",
+            fix=f"make one: {MAKE_KEY}",
         )
     return key
 

@@ -152,7 +152,11 @@ def _answered(
     name = logins.name_of(login)
     with logins.alone(name):
         kept = Kept.of(login, token, refresh_token, desk.clock.now(), username)
-        return LoggedIn(kept, logins.keep(name, kept))
+        try:
+            return LoggedIn(kept, logins.keep(name, kept))
+        except AuthError:
+            _forget(login, desk, refresh_token)
+            raise
 
 
 def _forget(login: Login, desk: Desk, text: str) -> None:

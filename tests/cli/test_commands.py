@@ -85,6 +85,7 @@ def test_shared_options_stand_after_every_command_but_init(name):
 
 ENDS = {
     "sfsync plan --detailed-exitcode": 2,
+    "sfsync login --setup --target prod": 2,  # it is a comment in the demo's profile
     "sfsync state import state-backup": 2,
     "sfsync plan --undo latest": 3,  # a guard: it would delete all that the first run made
     "sfsync run --undo latest": 3,

@@ -202,3 +202,12 @@ def test_versions_of_any_org(desk):
         f"Org: {org.url}\nAPI version 67.0: the newest that both sides know\n"
         "Offered: 42.0 to 67.0; sfsync works with 46.0 to 67.0\n"
     )
+
+
+def test_the_app_is_set_up_before_there_is_one(desk):
+    desk.sign_in(auth="oauth", client_id="{{ env_var('SF_NOT_MADE_YET') }}")
+    said = desk.call("login", "--setup")
+    assert "1. Look through the files" in said
+    assert "<ExternalClientApplication" in said
+    assert (desk.team.folder / "target/setup/sfdx-project.json").exists()
+    assert "--run-as goes with --setup" in desk.call("login", "--run-as", "x", code=2)

@@ -193,6 +193,13 @@ def test_another_user_than_the_profile_asks_for(org, login, desk, logins):
     assert try_login(right, desk, logins, Browser(org)).username == org.username
 
 
+def test_a_login_that_cannot_be_kept_does_not_live_on_at_the_org(org, login, desk, logins, tmp_path):
+    (tmp_path / "config").write_text("no folder")
+    with pytest.raises(AuthError, match="which cannot be kept"):
+        try_login(login, desk, logins, Browser(org))
+    assert org.requests()[-1]["path"] == "/services/oauth2/revoke"
+
+
 def test_nobody_is_signed_in(login, desk):
     with pytest.raises(AuthError, match=r"nobody is signed in to 127\.0\.0\.1") as caught:
         sign_in(login, desk)
