@@ -134,20 +134,25 @@ def setup_text(setup: AppSetup, folder: str) -> str:
 
 def _steps(setup: AppSetup, folder: str) -> Sequence[str]:
     user = f" {safe(setup.user)}" if setup.user else ""
-    rights = f"Make a permission set {setup.name} that allows what the syncs write, and nothing else, with 'API Enabled'."
+    sets, target = f"{folder}/{_FOLDER}/permissionsets", safe(setup.target)
+    rights = (
+        f"Put the permission set of what the syncs write beside the app: mkdir -p {safe(quote(sets))} && sfsync permissions "
+        f"--target {target} > {safe(quote(f'{sets}/{setup.name}.permissionset-meta.xml'))}"
+    )
     machine = (
         f"Make the user{user} that sfsync works as: licence Salesforce Integration, profile 'Minimum Access - API Only "
-        f"Integrations'. Give it the permission set {setup.name}."
+        "Integrations'."
     )
     deploy = (
         f"Look through the files, above all contactEmail, and deploy them: cd {safe(quote(folder))} && "
         "sf project deploy start --source-dir force-app --target-org YOUR_ORG"
     )
+    give = f"Give the user the permission set {setup.name}."
     key = (
         "Copy the consumer key (Setup, External Client App Manager, the app, OAuth Settings) into `client_id`"
     )
     key += ", the consumer secret into `client_secret`." if setup.has_secret else "."
-    check = f"Wait some minutes, then: sfsync login --target {safe(setup.target)}"
+    check = f"Wait some minutes, then: sfsync login --target {target}"
     if setup.auth == "oauth":
         return (deploy, key, check)
     run_as = (
@@ -155,4 +160,4 @@ def _steps(setup: AppSetup, folder: str) -> Sequence[str]:
         if setup.auth == "jwt" or setup.user
         else ("In the app's policies, choose the user under 'Run As'.",)
     )
-    return (rights, machine, deploy, *run_as, key, check)
+    return (rights, machine, deploy, give, *run_as, key, check)

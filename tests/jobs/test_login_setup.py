@@ -90,6 +90,10 @@ def test_an_app_for_client_credentials(team: Team, org: Any) -> None:
     by(team, auth="client_credentials", client_id=FROM_ENV, client_secret="{{ env_var('SF_CLIENT_SECRET') }}")
     text = setup_text(login_setup_command(options(team)).setup, "target/setup")
     assert "choose the user under 'Run As'" in text
+    assert (
+        "sfsync permissions --target prod > target/setup/force-app/main/default/permissionsets/sfsync_team."
+        in text
+    )
     made = login_setup_command(options(team), run_as="bot@acme.example")
     text, files = setup_text(made.setup, "target/setup"), values(made)
     assert "'Run As'" not in text
