@@ -198,6 +198,8 @@ def _holdings(holds: Mapping[str, Any]) -> str:
     lines = [f"API calls: {calls['used']:,} of {calls['max']:,} used"] if calls else []
     lines.append("Records:" if any(counts.values()) else "Records: none")
     lines += [f"  {name}: {count:,}" for name, count in sorted(counts.items()) if count]
+    if holds.get("permission_set"):
+        lines.append(f"The user has the permission set '{holds['permission_set']}' and nothing else")
     if faults:
         lines.append(f"Faults in force: {len(faults):,}")
     return "\n".join(lines) + "\n"

@@ -46,6 +46,7 @@ def state(request: Request) -> Response:
             "counts": org.store.counts(),
             "api_calls": {"max": org.limits.calls.maximum, "used": org.limits.calls.used},
             "bulk_batches": {"max": org.limits.batches.maximum, "used": org.limits.batches.used},
+            "permission_set": org.rights.label,
             "faults": org.faults.left(),
         }
     )

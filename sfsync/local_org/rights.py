@@ -28,6 +28,7 @@ _READ_WITH = {"Contact": ("Account",), "Opportunity": ("Account",), "Case": ("Ac
 class PermissionSet:
     """Objects that may be read, by name in small letters, and fields of theirs, as ``contact.email``."""
 
+    label: str
     objects: Mapping[str, frozenset[str]]  # create | edit | delete
     fields: Mapping[str, bool]  # editable
 
@@ -74,6 +75,11 @@ class Rights:
                     f"the permission set of this org's user does not fit its objects: {error}",
                     fix=f"delete {self._path}: the user may then do everything",
                 ) from None
+
+    @property
+    def label(self) -> str | None:
+        """Of the set; None: there is none, and the user may do everything."""
+        return None if self._set is None else self._set.label
 
     def seen(self, contract: Contract) -> Contract:
         """The contract as the user sees it."""
@@ -123,7 +129,7 @@ def read(text: str, contract: Contract) -> PermissionSet:
         for needed in _READ_WITH.get(found.name, ()) if found is not None else ():
             if contract.object(needed) is not None and needed.lower() not in objects:
                 raise _depends(f"Read {found.name if found else name}", f"Read {needed}")
-    return PermissionSet(objects, fields)
+    return PermissionSet(_text(root, "label") or "without a label", objects, fields)
 
 
 def _objects(root: ET.Element, contract: Contract) -> Iterator[tuple[str, frozenset[str]]]:

@@ -152,7 +152,7 @@ def check_markdown(found: Checked) -> str:
     """The differences as a table, for a pull request or a ticket."""
     lines = [f"### sfsync schema check: {escaped(found.project)}, target {escaped(found.target)}", ""]
     lines += [f"{escaped(found.file)}: {escaped(_holds(found.contract))}", ""]
-    lines += [f"> {escaped(note)}" for note in found.notes] + ([""] if found.notes else [])
+    lines += [line for note in found.notes for line in (f"> {escaped(note)}", "")]
     if found.drifts:
         lines += ["| | field | difference | syncs |", "| --- | --- | --- | --- |"]
         words = {"stops": "**stops**", "rows": "rows", "none": ""}

@@ -15,9 +15,11 @@ from sfsync.drift import Effect
 from sfsync.errors import CompileError, OrgError, ProfileError, ProjectError, SpecError
 from sfsync.jobs.compile import compile_command
 from sfsync.jobs.plan import plan_command
+from sfsync.jobs.run import run_command
 from sfsync.jobs.schema_check import SchemaCheckResult, schema_check_command
 from sfsync.jobs.schema_pull import SchemaPullResult, schema_pull_command
 from sfsync.jobs.session import Options
+from sfsync.local_org import control
 from tests.jobs.conftest import STATE, Team, of, outcomes
 
 FILE = "schema/prod.json"
@@ -157,6 +159,26 @@ def test_a_local_org_made_from_the_file_is_no_contract_of_itself(ready: Team) ->
     )
     with pytest.raises(ProfileError, match=r"made from .*schema/prod\.json, where its contract would be"):
         pull(ready)
+
+
+def test_a_local_org_can_be_made_like_ones_own(ready: Team, tmp_path: Path) -> None:
+    """What was pulled with --all is a whole schema: the project runs against a local org that has it, and pulls it back."""
+    pull(ready, everything=True)
+    rewrite(ready, "Contact", "Title", length=7)
+    text = (ready.folder / "profiles.yml").read_text("utf-8")
+    local = "    dev: {warehouse: {type: duckdb, path: team.duckdb}, org: {type: local, schema: schema/prod.json}}\n"
+    ready.write("profiles.yml", text.replace("  outputs:\n", f"  outputs:\n{local}"))
+    options = replace(ready.options(), target="dev")
+    try:
+        result = run_command(options)
+        assert outcomes(result, "contacts") == {"created": 3}
+        made = schema_pull_command(options)
+        assert made.file == "schema/dev.json"
+        contact = from_json((ready.folder / made.file).read_text("utf-8")).object("Contact")
+        assert contact is not None
+        assert contact.field("Title") == contract(ready).object("Contact").field("Title")  # type: ignore[union-attr]
+    finally:
+        control.stop(ready.folder / ".sfsync" / "org")
 
 
 # ---------------------------------------------------------------- compile and plan

@@ -182,10 +182,12 @@ def test_the_set_outlives_the_process(tmp_path: Path) -> None:
     control.start(folder)
     try:
         assert control.assign(folder, file) == ["Account", "Group", "Organization", "User"]
+        assert control.show(folder)["permission_set"] == "t"
         control.stop(folder)
         control.start(folder)
         assert (folder / "permission_set.xml").stat().st_mode & 0o777 == 0o600
         assert "Lead" in control.assign(folder, None)
+        assert control.show(folder)["permission_set"] is None
         with pytest.raises(OrgError, match=r"none\.xml cannot be read"):
             control.assign(folder, tmp_path / "none.xml")
     finally:
