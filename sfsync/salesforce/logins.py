@@ -13,8 +13,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -114,12 +114,9 @@ class Logins:
         Raises:
             AuthError: it is damaged, of a newer sfsync, or readable by others.
         """
-        ring = self._keyring()
-        if ring is not None:
-            with suppress(ring.errors.KeyringError):
-                text = ring.get_password(SERVICE, name)
-                if text:
-                    return _read(text, f"the entry '{name}' of the keyring")
+        found = self._in_ring(lambda ring: ring.get_password(SERVICE, name))
+        if found:
+            return _read(found, f"the entry '{name}' of the keyring")
         path = self._path(name)
         try:
             mode = path.stat().st_mode
@@ -146,13 +143,10 @@ class Logins:
         """
         register_secret(kept.refresh_token)
         text = json.dumps({"form": FORM, **asdict(kept)}, indent=1)
-        ring = self._keyring()
-        if ring is not None:
-            with suppress(ring.errors.KeyringError):
-                ring.set_password(SERVICE, name, text)
-                self._path(name).unlink(missing_ok=True)
-                return "the system's keyring"
         path = self._path(name)
+        if self._in_ring(lambda ring: ring.set_password(SERVICE, name, text) or True):
+            path.unlink(missing_ok=True)
+            return "the system's keyring"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(path, text + "\n", durable=True)
@@ -165,32 +159,36 @@ class Logins:
         return str(path)
 
     def drop(self, name: str) -> bool:
-        """Remove a login; whether there was one."""
-        found = False
-        ring = self._keyring()
-        if ring is not None:
-            with suppress(ring.errors.KeyringError):
-                found = ring.get_password(SERVICE, name) is not None
-                ring.delete_password(SERVICE, name)
+        """Remove a login; whether there was one.
+
+        Raises:
+            AuthError: the keyring keeps it.
+        """
+        in_ring = self._in_ring(lambda ring: ring.get_password(SERVICE, name)) is not None
+        if in_ring:
+            self._in_ring(lambda ring: ring.delete_password(SERVICE, name))
+            if self._in_ring(lambda ring: ring.get_password(SERVICE, name)) is not None:
+                raise AuthError(
+                    f"the keyring does not let go of its entry '{name}'",
+                    fix=f"remove it by hand, service '{SERVICE}'",
+                )
         path = self._path(name)
-        found = found or path.exists()
+        found = in_ring or path.exists()
         path.unlink(missing_ok=True)
         return found
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
-    def _keyring(self) -> Any:
-        """The library `keyring`, if it is installed and has a place on this machine that is safe to use."""
+    def _in_ring(self, do: Callable[[Any], Any]) -> Any:
+        """What the library `keyring` answers; None where it is not installed, or has no place that is safe and open."""
         if not self._asks_keyring:
             return None
         try:
             import keyring
-        except ImportError:
-            return None
-        try:
-            return keyring if keyring.get_keyring().priority >= 1 else None
-        except Exception:  # backends of all kinds: one that cannot even say how good it is, is none
+
+            return do(keyring) if keyring.get_keyring().priority >= 1 else None
+        except Exception:  # backends fail in all ways of the systems below them; a file does instead
             return None
 
 

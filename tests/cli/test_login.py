@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,28 @@ def test_a_login_that_died_is_made_anew_without_force(desk):
     desk.org.session.post(f"{desk.org.url}/services/oauth2/revoke", data={"token": token[0]})
     said = desk.log_in()
     assert "Signed in as Local Admin" in said
+
+
+def test_a_login_outlives_a_kill_right_after_it_was_renewed(desk):
+    """The org has replaced the token, and the first request with the new session is under way."""
+    org = desk.org
+    org.local("PUT", "/_local/app", {"rotate_refresh_tokens": True})
+    desk.log_in()
+    desk.call("state", "init", "--empty")
+    renewals = [r for r in org.requests() if r["kind"] == "token"]
+    org.faults([{"fault": "slow", "match": "/composite", "seconds": 8, "before_work": True}])
+    process = desk.start("run")
+    until = time.monotonic() + 60
+    while len([r for r in org.requests() if r["kind"] == "token"]) == len(renewals):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1.5)  # it works with the session by now
+    process.kill()
+    process.communicate()
+    org.faults([])
+    desk.call("run")
+    assert len(org.records("Contact")) == 3
 
 
 def test_in_ci_nobody_is_asked(desk):

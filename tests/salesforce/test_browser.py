@@ -305,8 +305,9 @@ def test_a_keyring_is_used_before_any_file(ring):
     assert (ring("find"), ring("drop"), ring("find"), ring("drop")) == ("True", "True", "False", "False")
 
 
-def test_a_login_moves_from_a_file_into_the_keyring(ring):
-    ring.file.write_text("locked")
+@pytest.mark.parametrize("state", ["locked", "broken"])
+def test_a_login_moves_from_a_file_into_the_keyring(ring, state):
+    ring.file.write_text(state)
     assert ring("keep") == str(ring.folder / "config/logins/x-1.json")
     assert ring("find") == "True"
     ring.file.write_text("{}")

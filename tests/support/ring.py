@@ -11,7 +11,7 @@ from keyring.errors import KeyringLocked, PasswordDeleteError
 
 
 class FileRing(KeyringBackend):
-    """Named by PYTHON_KEYRING_BACKEND; its file by RING_FILE. A file that holds `locked` cannot be used."""
+    """Named by PYTHON_KEYRING_BACKEND; its file by RING_FILE. A file that holds `locked` or `broken` cannot be used."""
 
     priority = 5  # type: ignore[assignment]
 
@@ -20,6 +20,8 @@ class FileRing(KeyringBackend):
         text = path.read_text() if path.exists() else "{}"
         if text == "locked":
             raise KeyringLocked("the keyring is locked")
+        if text == "broken":
+            raise OSError("the bus is gone")
         found: dict[str, str] = json.loads(text)
         return found
 
