@@ -96,6 +96,7 @@ def log_in(
         show(asked.url)
         if waiting.done.wait(timeout_s):
             waiting.told.wait(_STALL_S)
+        waiting.close()
     if waiting.error is not None:
         raise waiting.error
     if waiting.found is None:
@@ -208,6 +209,11 @@ class _Waiting:
             return 200, "Signed in", f"sfsync is signed in as {who}. You can close this page."
         text = str(self.error) if isinstance(self.error, SfsyncError) else "See the terminal."
         return 400, "Sign-in failed", f"{text}. You can close this page; the terminal says what to do."
+
+    def close(self) -> None:
+        """Take no answer any more; one that is being taken is waited for."""
+        with self._lock:
+            self.done.set()
 
 
 @contextmanager

@@ -164,6 +164,12 @@ def test_nobody_answers(login, desk, logins):
         pass  # the port is free again
 
 
+def test_an_answer_at_the_last_moment_counts(org, login, desk, logins):
+    """The code is being exchanged when the time is up."""
+    org.faults([{"fault": "slow", "match": "/oauth2/token", "seconds": 2}])
+    assert try_login(login, desk, logins, Browser(org), 1.5).username == org.username
+
+
 def test_the_port_is_taken(login, desk, logins):
     for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
         try:
