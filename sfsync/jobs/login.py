@@ -122,14 +122,14 @@ def logout_command(options: Options) -> LogoutResult:
         login, logins = session.login(given), session.logins
         name = logins.name_of(login)
         with logins.alone(name):
-            kept = _kept(session, login, lenient=True)
-            revoked, problem = None, None
-            if kept is not None:
-                try:
+            kept, revoked, problem = None, None, None
+            try:
+                kept = logins.find(name)
+                if kept is not None:
                     revoke(login, session.desk(given), kept.refresh_token)
                     revoked = True
-                except SfsyncError as error:
-                    revoked, problem = False, str(error)
+            except SfsyncError as error:
+                revoked, problem = False, str(error)
             removed = logins.drop(name)
         username = kept.username if kept is not None else ""
         return LogoutResult(given.auth, login.host, username, removed, revoked, problem)

@@ -126,7 +126,7 @@ class Logins:
         except (OSError, UnicodeDecodeError) as error:
             raise AuthError(
                 f"the login in {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}",
-                fix="remove the file and sign in again: sfsync login",
+                fix="remove it, and sign in again: sfsync logout, sfsync login",
             ) from None
         if os.name == "posix" and mode & 0o077:
             raise AuthError(
@@ -202,12 +202,13 @@ def _read(text: str, place: str) -> Kept:
             raise TypeError
     except (ValueError, TypeError, KeyError, AttributeError):
         raise AuthError(
-            f"the login in {place} is damaged", fix="sign in again: sfsync login --force"
+            f"the login in {place} is damaged",
+            fix="remove it, and sign in again: sfsync logout, sfsync login",
         ) from None
     if kept is None:
         raise AuthError(
             f"the login in {place} was written by a newer sfsync",
-            fix="install that version, or sign in again: sfsync login --force",
+            fix="install that version; or remove it, and sign in again: sfsync logout, sfsync login",
         )
     register_secret(kept.refresh_token)
     return kept

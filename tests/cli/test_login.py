@@ -195,6 +195,17 @@ def test_a_login_leaves_the_machine_even_if_the_org_cannot_be_told(desk):
     assert desk.logins == []
 
 
+def test_a_login_that_cannot_be_read_can_be_removed(desk):
+    desk.log_in()
+    (path,) = desk.logins
+    path.write_text("{")
+    assert "Fix: remove it, and sign in again: sfsync logout, sfsync login" in desk.call("login", code=2)
+    said = desk.call("logout", code=1)
+    assert "is damaged. The login lives on there until it is revoked" in said
+    assert desk.logins == []
+    assert "Signed in as" in desk.log_in()
+
+
 def test_other_ways_to_sign_in_say_who_that_is(desk):
     org = desk.org
     desk.sign_in(auth="jwt", username=org.username, private_key_file=str(org.running.private_key_file))

@@ -332,7 +332,7 @@ def test_a_login_that_cannot_be_read(tmp_path, text, message):
     (tmp_path / "logins/x-1.json").write_text(text)
     with pytest.raises(AuthError, match=message) as caught:
         logins.find("x-1")
-    assert "sfsync login --force" in str(caught.value.fix)
+    assert "sfsync logout" in str(caught.value.fix)
 
 
 def test_a_login_that_others_can_read_is_not_used(tmp_path):
