@@ -32,6 +32,9 @@ from sfsync.local_org import control
 
 API = "/services/data/v67.0"
 
+# Of tests and all that they start: nothing goes into the keyring of whoever runs them.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+
 LONGEST = ("test_properties.py", "test_template.py", "bench/test_baseline.py")
 """Files whose single tests take longest: they begin first, so that none of them ends a run alone on one core."""
 
