@@ -19,7 +19,7 @@ from sfsync.errors import MASK as HIDDEN
 from sfsync.errors import registered
 from sfsync.ports import Journal
 from sfsync.records import Operation
-from sfsync.state import rejected, snapshots, undo
+from sfsync.state import doubts, rejected, snapshots, undo
 from sfsync.state.store import StateStore
 
 _DOUBT = (
@@ -69,6 +69,9 @@ class StateRecorder:
             if operation is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
                 doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
                 snapshots.record_unknown(self._store, sync, doubtful)
+            if operation is Operation.DELETE and found & {"submitted", "in_doubt", "failed"}:
+                doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
+                doubts.deleting(self._store, sync.name, doubtful)
             if found & {"rejected", "failed", "in_doubt"}:
                 refused = self._refused(sync, operation, part)
                 from sfsync.push.retry import NOT_THE_ROW  # late: most runs have nothing refused
@@ -76,16 +79,18 @@ class StateRecorder:
                 rejected.record_refusals(self._store, sync.name, refused, self._run_id, NOT_THE_ROW)
             self._journal.ended(ended)
 
+    def remember(self, sync: CompiledSync, rows: str, *, sent: bool) -> None:
+        doubts.read(self._store, sync, sync.name, rows, sent=sent)
+
     def _succeeded(self, sync: CompiledSync, operation: Operation, rows: str) -> None:
-        images = self._images(sync)
         match operation:
             case Operation.UPSERT:
-                snapshots.record_upserts(self._store, sync, rows, self._run_id, images)
+                snapshots.record_upserts(self._store, sync, rows, self._run_id)
             case Operation.UPDATE:
                 before = run_table("work", sync.name)
-                snapshots.record_updates(self._store, sync, rows, before, self._run_id, images)
+                snapshots.record_updates(self._store, sync, rows, before, self._run_id)
             case Operation.DELETE:
-                snapshots.record_deletes(self._store, sync, rows, self._run_id, images)
+                snapshots.record_deletes(self._store, sync, rows, self._run_id)
             case Operation.UNDELETE:
                 snapshots.record_undeletes(self._store, sync, rows, self._run_id)
         rejected.clear(self._store, sync.name, rows)
@@ -95,38 +100,12 @@ class StateRecorder:
     ) -> str:
         texts = "" if operation is Operation.DELETE else _texts(sync) + ", t._source_hash,"
         texts += " t._origin," if operation is Operation.UNDELETE else ""
-        images = self._images(sync) if operation is not Operation.UNDELETE else ()
-        texts += "".join(f" b.{ident(field)} AS {ident(field + '@')}," for field in images)
-        before = self._before(sync, operation, part) if images else ""
         mine = "(o.outcome = 'deleted' OR (o.outcome = 'already_deleted' AND o._created))"
         return (
             f"(SELECT {texts} t._key, o._record_id, o._created, {mine} AS _mine FROM {run_table(operation.value, sync.name)} AS t"
-            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid{before}"
+            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ({outcomes}) AND {more})"
         )
-
-    def _before(self, sync: CompiledSync, operation: Operation, part: int) -> str:
-        """A join with what was read before, of the rows of one part alone: all of it would be read for each part."""
-        first, last = self._store.db.execute(
-            f"SELECT min(_ord), max(_ord) FROM {run_table('outcome', sync.name)}"
-            f" WHERE _op = '{operation}' AND _part = {part}"
-        )[0]
-        return (
-            f" LEFT JOIN (SELECT * FROM {run_table('before', sync.name)} WHERE _op = '{operation}'"
-            f" AND _ord BETWEEN {first} AND {last}) AS b ON b._ord = o._ord"
-        )
-
-    def _images(self, sync: CompiledSync) -> tuple[str, ...]:
-        """Fields whose texts were read before they were overwritten; none in a run that only reads what another sent."""
-        if not sync.undo_exact:
-            return ()
-        made = "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?"
-        if not self._store.db.value(made, [f"before:{sync.name}"]):
-            return ()
-        from sfsync.diff.org_texts import unread  # only for those who take back exactly
-
-        left_out = unread(sync)
-        return tuple(rule.field for rule in sync.fields if not rule.pii and rule.field not in left_out)
 
     def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:
         digest = digest_sql(sync, "t", action=operation.value)

@@ -27,12 +27,12 @@ from sfsync.jobs.left import STILL_AT_WORK, is_away, way_out
 from sfsync.jobs.sending import push_context
 from sfsync.jobs.session import Session
 from sfsync.push.result_files import Known, discard, echoed_rows, read_file, rebuild, told_rows
-from sfsync.records import Operation
+from sfsync.records import Intent, Operation
 from sfsync.report.words import duration, plural
 from sfsync.salesforce import bulk
 from sfsync.salesforce.bulk import JobInfo, JobState, ResultFile
 from sfsync.salesforce.failures import SalesforceError
-from sfsync.state import snapshots
+from sfsync.state import doubts, snapshots
 from sfsync.state.journal import OpenIntent, StateJournal, sent_rows
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
@@ -282,7 +282,7 @@ class _Recovery:
         told_keys = f"SELECT _key FROM {run_table(intent.operation.value, sync.name)}"
         others = f" WHERE u._key NOT IN ({told_keys})" if told else ""
         with self._session.db.transaction():
-            snapshots.record_unknown(self._store, sync, f"(SELECT * FROM {rows} AS u{others})")
+            self._unknown(sync, f"(SELECT * FROM {rows} AS u{others})", deleting=_names_deletes(intent))
 
     def _are_all(self, item: OpenIntent, sync: CompiledSync, files: dict[ResultFile, Path]) -> bool:
         """Whether results and unprocessed rows together are what was sent."""
@@ -351,9 +351,18 @@ class _Recovery:
         """rows: those whose texts count as unknown from now on."""
         with self._session.db.transaction():
             if rows is not None:
-                snapshots.record_unknown(self._store, sync, rows)
+                self._unknown(sync, rows, deleting=_names_deletes(item.intent))
             self._journal.ended([item.number])
         return self._told(item, what)
+
+    def _unknown(self, sync: CompiledSync, rows: str, *, deleting: bool) -> None:
+        """Inside a transaction. deleting: these very rows may have been deleted."""
+        snapshots.record_unknown(self._store, sync, rows)
+        if deleting:
+            known = f"SELECT s._key, s._id AS _record_id FROM {snapshots.table_of(sync.name)} AS s"
+            doubts.deleting(
+                self._store, sync.name, f"({known} WHERE s._key IN (SELECT _key FROM {rows} AS u))"
+            )
 
     def _told(self, item: OpenIntent, what: str, counts: dict[str, int] | None = None) -> Recovered:
         intent = item.intent
@@ -362,3 +371,8 @@ class _Recovery:
         )
         self._session.events.log("info", f"{told.sync}: {told.rows:,} rows of run {told.run_id}: {what}")
         return told
+
+
+def _names_deletes(intent: Intent) -> bool:
+    """Whether it is known which records an intent was to delete."""
+    return intent.operation is Operation.DELETE and intent.keys is not None

@@ -1,11 +1,9 @@
 """What stands in records just before they are overwritten or deleted, read for syncs that say `undo: exact`.
 
-Owns:      the reading calls, in step with what is sent, and the table `before:<sync>` of the run's file.
-Does not:  say how many rows a call reads (plan/reading) or keep anything for long (state/undo).
-Invariant: no row of such a sync is sent whose record was not asked for; where asking fails, its call is not sent.
-
-`before:<sync>` has `_op, _ord` and a text per field that is read: '' is null, NULL not known. A row whose record the org does
-not show is not in it.
+Owns:      the reading calls, in step with what is sent.
+Does not:  say how many rows a call reads (plan/reading) or keep what was read (state/doubts, by way of the recorder).
+Invariant: no row of such a sync is sent whose record was not asked for; where asking fails, its call is not sent. What was
+           read is in the state before anything is sent: a run that is killed takes nothing of it along.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from sfsync.plan.cost import READING
 from sfsync.push import retry
 from sfsync.push.context import PushContext, settle
 from sfsync.push.lanes import LimitReachedError, Pause, StopPushError, Talk, call
-from sfsync.records import Batch, Outcome, Way
+from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce.failures import NOT_SENT, NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import BULK_BATCH_ROWS
 from sfsync.salesforce.query import several
@@ -125,22 +123,23 @@ def _statements(context: PushContext, batch: Batch, first: int) -> list[str]:
 
 
 def _keep(context: PushContext, batch: Batch, first: int, last: int) -> None:
-    """Put the texts of what was answered into the table, beside the rows [first, last) that they are about.
+    """Have the state keep what was answered about the rows [first, last); a record the org does not show has no line.
 
     All of a job at once: to plan the statement costs more than a thousand rows do.
     """
-    db, sync = context.db, reading.readable(context.syncs[batch.sync])
-    table, kept = run_table(batch.operation.value, batch.sync), run_table("before", batch.sync)
-    texts = [ident(rule.field) for rule in sync.rules]
-    columns = ", ".join(f"{text} VARCHAR" for text in texts)
-    db.execute(f"CREATE TABLE IF NOT EXISTS {kept} (_op VARCHAR, _ord BIGINT, {columns})")
-    answers = run_table("answer", batch.sync)
-    on = "b._key = t._key" if reading.by_key(batch.operation) else 'b._record_id = t."Id"'
-    db.execute(
-        f"INSERT INTO {kept} SELECT DISTINCT ON (t.rowid) '{batch.operation}', t.rowid,"
-        f" {', '.join('b.' + text for text in texts)} FROM {table} AS t"
-        f" JOIN ({org_texts.projected(sync, answers)}) AS b ON {on}"
-        f" WHERE t.rowid >= {first} AND t.rowid < {last}"
+    db, operation = context.db, batch.operation
+    sync = reading.readable(context.syncs[batch.sync])
+    table, answers = run_table(operation.value, batch.sync), run_table("answer", batch.sync)
+    sent = operation is not Operation.DELETE
+    texts = "".join(f", b.{ident(rule.field)} AS {ident(rule.field + '@')}" for rule in sync.fields)
+    if sent:
+        texts += "".join(f", t.{ident(rule.field)}" for rule in sync.fields)
+    on = "b._key = t._key" if reading.by_key(operation) else 'b._record_id = t."Id"'
+    context.recorder.remember(
+        sync,
+        f"(SELECT DISTINCT ON (t.rowid) t._key, b._record_id{texts} FROM {table} AS t"
+        f" JOIN ({org_texts.projected(sync, answers)}) AS b ON {on} WHERE t.rowid >= {first} AND t.rowid < {last})",
+        sent=sent,
     )
     db.execute(f"DROP TABLE {answers}")
 

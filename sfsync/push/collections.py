@@ -85,11 +85,14 @@ def retry_rows(context: PushContext, sync: str, operation: Operation, first: int
     yield from _isolate(context, sync, operation, within)
 
 
-def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Talk[bool]:
+def _send(
+    context: PushContext, pieces: list[Piece], allowance: list[int], *, repeated: bool = False
+) -> Talk[bool]:
     """Send one call; on failure do what retry decides, down to single rows. Returns whether every row went through.
 
     Args:
         allowance: how often the planned call may still be split, shared by its parts.
+        repeated: its rows were sent before without an answer.
     """
     attempt, intents, doubt = 1, _intend(context, pieces), False
 
@@ -119,7 +122,7 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
             )
         if decision.next is not retry.Next.AGAIN:
             try:
-                yield from _give_up(context, pieces, decision, allowance)
+                yield from _give_up(context, pieces, decision, allowance, repeated=repeated or doubt)
             except (LimitReachedError, StopPushError, ClosingError):
                 ended()
                 raise
@@ -127,7 +130,7 @@ def _send(context: PushContext, pieces: list[Piece], allowance: list[int]) -> Ta
             return False
         yield Pause(decision.pause_s)
         attempt += 1
-    return _record_answer(context, pieces, answer, intents, repeated=doubt)
+    return _record_answer(context, pieces, answer, intents, repeated=repeated or doubt)
 
 
 def _of(pieces: Sequence[Piece], sync: str, operation: Operation) -> list[tuple[int, Piece]]:
@@ -184,14 +187,19 @@ def _record_answer(
 
 
 def _give_up(
-    context: PushContext, pieces: list[Piece], decision: retry.Decision, allowance: list[int]
+    context: PushContext,
+    pieces: list[Piece],
+    decision: retry.Decision,
+    allowance: list[int],
+    *,
+    repeated: bool,
 ) -> Talk[None]:
     context.stale_contract |= decision.code in retry.ABOUT_THE_REQUEST
     match decision.next:
         case retry.Next.SMALLER if allowance[0] > 0:
             allowance[0] -= 1
             for half in halves(context, pieces):
-                yield from _send(context, half, allowance)
+                yield from _send(context, half, allowance, repeated=repeated)
         case retry.Next.DEFER:
             raise LimitReachedError
         case retry.Next.STOP:

@@ -50,6 +50,15 @@ class Recorder(Protocol):
         """Record the outcomes of one part of a sync's outcome table, and take out the intents that they answer."""
         ...
 
+    def remember(self, sync: CompiledSync, rows: str, *, sent: bool) -> None:
+        """Keep what stands in records that are about to be overwritten (sent) or deleted.
+
+        Args:
+            rows: a relation with `_key, _record_id`, per field what was read as "field@" (NULL: not known) and, where
+                `sent`, what is to be sent as "field" (NULL: it is not).
+        """
+        ...
+
 
 class Tally:
     """A `CallLedger` that also knows how many calls the asking thread has booked itself."""

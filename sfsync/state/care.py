@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError, StateError
-from sfsync.state import rejected, undo
+from sfsync.state import doubts, rejected, undo
 from sfsync.state.journal import TABLE as INTENTS
 from sfsync.state.journal import left_jobs
 from sfsync.state.snapshots import SyncShape, identity_of, table_of
@@ -23,6 +23,7 @@ from sfsync.state.store import CATALOG, CONTROL, StateStore
 
 SAMPLES = 3
 _REFUSED = rejected.TABLE
+_OF_A_SYNC = (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE, doubts.TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def move(store: StateStore, old: str, new: str) -> Registered:
     with store.db.transaction() as db:
         if _has_table(store, old):
             db.execute(f"ALTER TABLE {table_of(old)} RENAME TO {ident(new)}")
-        for table in (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE):
+        for table in _OF_A_SYNC:
             db.execute(f"UPDATE {table} SET sync = ? WHERE sync = ?", [new, old])
     return found
 
@@ -132,7 +133,7 @@ def forget(store: StateStore, sync: str) -> Registered:
     refuse_open(store, sync)
     with store.db.transaction() as db:
         db.execute(f"DROP TABLE IF EXISTS {table_of(sync)}")
-        for table in (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE):
+        for table in _OF_A_SYNC:
             db.execute(f"DELETE FROM {table} WHERE sync = ?", [sync])
     return found
 
@@ -173,6 +174,7 @@ def forget_keys(store: StateStore, sync: str, keys: Sequence[str]) -> tuple[int,
             fix="give the identity's text as it is in the org, or the record's Id of 18 characters",
         )
     with db.transaction():
+        doubts.drop(store, sync, "sfsync_dropped")
         records = 0
         if known:
             records = _dropped(
@@ -248,6 +250,7 @@ def rekey(store: StateStore, sync: SyncShape, key: str, *, shown: str, keep_gone
             f"UPDATE {CONTROL}.snapshots SET identity = ? WHERE sync = ?", [identity_of(sync), sync.name]
         )
         db.execute(f"DELETE FROM {_REFUSED} WHERE sync = ?", [sync.name])
+        doubts.drop(store, sync.name)
     return found
 
 

@@ -61,12 +61,20 @@ def _m5_left_jobs(db: DuckDB, schema: str) -> None:
     db.execute(f"ALTER TABLE {schema}.intents ADD COLUMN left_at TIMESTAMP")
 
 
+def _m6_doubts(db: DuckDB, schema: str) -> None:
+    """What stood in records before something was sent to them that was never answered."""
+    db.execute(
+        f"CREATE TABLE {schema}.doubts (sync VARCHAR, key VARCHAR, id VARCHAR, deleting BOOLEAN, texts VARCHAR)"
+    )
+
+
 MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
     _m1_control_tables,
     _m2_bulk_batches,
     _m3_intents,
     _m4_undo,
     _m5_left_jobs,
+    _m6_doubts,
 )
 VERSION = len(MIGRATIONS)
 

@@ -8,14 +8,13 @@ Invariant: recording merges: a field that was not sent keeps its text. A tombsto
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError
 from sfsync.records import FieldRule, Send
-from sfsync.state import undo
+from sfsync.state import doubts, undo
 from sfsync.state.store import CONTROL, SNAPSHOT, StateStore
 
 COLUMNS = {
@@ -125,14 +124,11 @@ def prepare(store: StateStore, sync: SyncShape) -> None:
                     db.execute(f"ALTER TABLE {info.table} ADD COLUMN {ident(field)} VARCHAR")
 
 
-def record_upserts(
-    store: StateStore, sync: SyncShape, rows: str, run_id: str, images: Collection[str] = ()
-) -> None:
+def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     """Record answered upserts. To be called inside a transaction.
 
     Args:
         rows: a relation with `_key, _record_id, _created BOOLEAN, _source_hash` and one sent text per field.
-        images: fields whose texts before, as read from the org, `rows` has as "field@".
 
     A created record has null wherever a null was left out; an adopted one keeps those fields absent and its hash
     empty, so that the next plan looks at it again.
@@ -157,11 +153,14 @@ def record_upserts(
         [run_id, store.clock.now()],
     )
     operation = "CASE WHEN _created THEN 'create' ELSE 'adopt' END"
-    texts_before = "NULL"
-    if images:
-        read = ((r, ident(r.field + "@"), ident(r.field)) for r in sync.fields if r.field in images or r.pii)
-        texts_before = f"CASE WHEN NOT _created THEN {undo.changed_texts(read)} END"
-    undo.note(store, run_id, sync.name, sync.object, rows, operation=operation, texts=texts_before)
+    texts_before, relation = "NULL", rows
+    if doubts.any_of(store, sync.name):
+        relation = doubts.joined(sync.name, rows)
+        told = ((rule, doubts.before(rule.field, "u"), ident(rule.field)) for rule in sync.fields)
+        texts_before = f"CASE WHEN NOT _created AND _doubt IS NOT NULL THEN {undo.changed_texts(told)} END"
+    undo.note(store, run_id, sync.name, sync.object, relation, operation=operation, texts=texts_before)
+    doubts.drop(store, sync.name, f"(SELECT _key FROM {rows} AS c WHERE _created)")
+    doubts.resolved(store, sync, sync.name, rows)
 
 
 def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
@@ -172,16 +171,13 @@ def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
     )
 
 
-def record_updates(
-    store: StateStore, sync: SyncShape, rows: str, before: str, run_id: str, images: Collection[str] = ()
-) -> None:
+def record_updates(store: StateStore, sync: SyncShape, rows: str, before: str, run_id: str) -> None:
     """Record answered updates by merging what was sent into what stood there. Inside a transaction.
 
     Args:
         rows: a relation with `_key, _source_hash` and one sent text per mapped field (NULL: not sent).
         before: a relation with `_key`, `_record_id`, `_origin` and, as "field@", each rule's text as the snapshot has
             it; a record that has left the snapshot since is not recorded.
-        images: fields whose texts before are taken from `rows`, as "field@", for the way back.
     """
     table = table_of(sync.name)
     db = store.db
@@ -194,50 +190,60 @@ def record_updates(
         known = f"w.{ident(name + '@')}" if name in ours else f"s.{ident(name)}"
         text = f"coalesce(r.{ident(name)}, {known})" if name in sent else known
         merged.append(f"{text} AS {ident(name)}")
-    texts = undo.changed_texts(
-        (rule, f"{'r' if rule.field in images else 'w'}.{ident(rule.field + '@')}", f"r.{ident(rule.field)}")
-        for rule in sync.fields
-    )
+    doubted = doubts.any_of(store, sync.name)
+    pairs = []
+    for rule in sync.fields:
+        stood = f"w.{ident(rule.field + '@')}"
+        if doubted:
+            stood = f"coalesce({doubts.before(rule.field, 'r')}, {stood})"
+        pairs.append((rule, stood, f"r.{ident(rule.field)}"))
+    texts = undo.changed_texts(pairs)
+    relation = doubts.joined(sync.name, rows) if doubted else rows
     db.execute(
         f"CREATE OR REPLACE TEMP TABLE sfsync_merged AS SELECT s.rowid AS _row, w._record_id, {texts} AS _texts, w._key,"
         f" w._record_id AS _id, w._origin, r._source_hash, ? AS _run_id, ?::TIMESTAMP AS _at,"
         f" NULL::TIMESTAMP AS _gone_at, {', '.join(merged)}"
-        f" FROM {table} AS s JOIN {rows} AS r ON r._key = s._key JOIN {before} AS w ON w._key = s._key",
+        f" FROM {table} AS s JOIN {relation} AS r ON r._key = s._key JOIN {before} AS w ON w._key = s._key",
         [run_id, store.clock.now()],
     )
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_merged)")
     names = ", ".join(ident(name) for name in [*COLUMNS, *columns])
     db.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM sfsync_merged")
     undo.note(*(store, run_id, sync.name, sync.object, "sfsync_merged"), operation="'update'", texts="_texts")
+    doubts.resolved(store, sync, sync.name, rows)
     db.execute("DROP TABLE sfsync_merged")
 
 
-def record_deletes(
-    store: StateStore, sync: SyncShape, rows: str, run_id: str, images: Collection[str] = ()
-) -> None:
+def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     """Forget records that are deleted.
 
     Args:
         rows: a relation with `_key, _mine`: whether it was us who deleted it.
-        images: fields whose texts are taken from `rows`, as "field@", where these are known.
     """
     db, table = store.db, table_of(sync.name)
+    doubted = doubts.any_of(store, sync.name)
+    told = ", r._doubt, coalesce(r._deleting, FALSE) AS _deleting" if doubted else ", FALSE AS _deleting"
     # Found by key once, then fetched and deleted by row.
     db.execute(
-        "CREATE OR REPLACE TEMP TABLE sfsync_leaving AS SELECT k.rowid AS _row, r._mine"
-        f" FROM {table} AS k JOIN {rows} AS r ON r._key = k._key"
+        f"CREATE OR REPLACE TEMP TABLE sfsync_leaving AS SELECT k.rowid AS _row, r._mine{told}"
+        f" FROM {table} AS k JOIN {doubts.joined(sync.name, rows) if doubted else rows} AS r ON r._key = k._key"
     )
-    mine = "SELECT _row FROM sfsync_leaving WHERE _mine"
+    mine = "SELECT _row FROM sfsync_leaving WHERE _mine OR _deleting"
     gone = f"(SELECT *, _id AS _record_id FROM {table} WHERE rowid IN ({mine}))"
-    if images:
-        read = ", ".join(f"coalesce(r.{ident(f + '@')}, s.{ident(f)}) AS {ident(f)}" for f in images)
+    if doubted:
+        stood = ", ".join(
+            f"coalesce({doubts.before(rule.field, 'r')}, s.{ident(rule.field)}) AS {ident(rule.field)}"
+            for rule in sync.fields
+            if not rule.pii
+        )
         gone = (
-            f"(SELECT s.* REPLACE ({read}), s._id AS _record_id FROM {table} AS s JOIN {rows} AS r ON r._key = s._key"
-            f" WHERE s.rowid IN ({mine}))"
+            f"(SELECT s.*{f' REPLACE ({stood})' if stood else ''}, s._id AS _record_id FROM {table} AS s"
+            f" JOIN sfsync_leaving AS r ON r._row = s.rowid WHERE r._mine OR r._deleting)"
         )
     texts = undo.known_texts(sync)
     undo.note(store, run_id, sync.name, sync.object, gone, operation="'delete'", texts=texts)
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_leaving)")
+    doubts.drop(store, sync.name, rows)
     db.execute("DROP TABLE sfsync_leaving")
 
 
@@ -256,6 +262,7 @@ def record_undeletes(store: StateStore, sync: SyncShape, rows: str, run_id: str)
         [run_id, store.clock.now()],
     )
     undo.note(store, run_id, sync.name, sync.object, rows, operation="'undelete'")
+    doubts.drop(store, sync.name, rows)
 
 
 def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
@@ -266,14 +273,18 @@ def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> N
         f" SELECT _key, _record_id, 'adopted', ?, ?, ? FROM {rows}",
         [run_id, store.clock.now(), store.clock.now()],
     )
+    doubts.drop(store, sync.name, rows)
 
 
 def record_unknown(store: StateStore, sync: SyncShape, rows: str) -> None:
     """Forget what stands in fields whose update may or may not have arrived, so that the next plan sends them again.
 
+    What stood there is kept for the way back (`doubts`). Inside a transaction.
+
     Args:
         rows: a relation with `_key` and one sent text per mapped field (NULL: not sent).
     """
+    doubts.forgotten(store, sync, sync.name, rows, table_of(sync.name))
     open_fields = ", ".join(
         f"{ident(rule.field)} = CASE WHEN r.{ident(rule.field)} IS NULL THEN s.{ident(rule.field)} END"
         for rule in sync.fields
@@ -318,6 +329,7 @@ def replace_by(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> Re
             f" FROM {table}"
         )
         db.execute(f"DELETE FROM {table}")
+        doubts.drop(store, sync.name)
         db.execute(
             f"INSERT INTO {table} ({', '.join([*COLUMNS, *fields])}) SELECT r._key, r._record_id,"
             " CASE WHEN b._origin = 'created' AND b._gone_at IS NULL THEN 'created' ELSE 'adopted' END,"

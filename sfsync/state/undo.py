@@ -45,22 +45,25 @@ def changed_texts(pairs: Iterable[tuple[FieldRule, str, str]]) -> str:
     parts = []
     for rule, before, after in pairs:
         texts = "'null'" if rule.pii else f"to_json([{before}, {after}])"
-        parts.append(f"CASE WHEN {after} IS NOT NULL THEN {_member(rule.field)} || {texts} END")
-    return _object(parts)
+        parts.append(f"CASE WHEN {after} IS NOT NULL THEN {member(rule.field)} || {texts} END")
+    return json_object(parts)
 
 
 def known_texts(sync: Mapped) -> str:
     """SQL of what is kept of a record of a snapshot. The identity is, masked or not: without it nothing could be found."""
     kept = [rule.field for rule in (*sync.identity, *sync.fields) if rule in sync.identity or not rule.pii]
-    members = [f"{_member(field)} || to_json({ident(field)})" for field in kept]
-    return _object([f"{_member(ORIGIN)} || to_json(_origin)", *members])
+    members = [f"{member(field)} || to_json({ident(field)})" for field in kept]
+    return json_object([f"{member(ORIGIN)} || to_json(_origin)", *members])
 
 
-def _member(field: str) -> str:
+def member(field: str) -> str:
+    """SQL of a field's name in a JSON object, up to its value."""
     return literal(f'"{field}":')
 
 
-def _object(members: list[str]) -> str:
+def json_object(members: Iterable[str]) -> str:
+    """SQL of a JSON object. members: SQL of name and value, NULL where there is none."""
+    members = list(members)
     # concat_ws leaves out what is NULL: fields that were not sent, or have no text.
     return f"'{{' || concat_ws({', '.join([literal(','), *members])}) || '}}'" if members else literal("{}")
 
