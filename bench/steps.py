@@ -16,7 +16,8 @@ from pathlib import Path
 
 def sfsync(project: str) -> dict[str, int]:
     """Stage and diff as `sfsync plan` does, in a session of its own after everything is imported and compiled."""
-    from sfsync.diff.diff import DiffContext, diff_sync
+    from sfsync.diff.changes import DiffContext
+    from sfsync.diff.diff import diff_sync
     from sfsync.diff.stage import stage_rows
     from sfsync.jobs.compile import compile_session, known_contract
     from sfsync.jobs.session import Options, Session

@@ -35,21 +35,23 @@ def identity_sql(sync: CompiledSync) -> str:
     return f"CAST(json_object({literal(name)}, t._shown) AS VARCHAR)"
 
 
-def find_doubles(sync: CompiledSync, db: DuckDB) -> None:
-    """Leave `double:` with every key that more than one staged row has. A bad row's key counts too."""
-    db.execute(
-        f"CREATE TABLE {run_table('double', sync.name)} AS SELECT _key, count(*) AS _copies"
-        f" FROM {run_table('work', sync.name)} WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
+def find_doubles(sync: CompiledSync, db: DuckDB) -> int:
+    """Leave `double:` with every key that more than one staged row has, a bad row's key, too; how many."""
+    return int(
+        db.value(
+            f"CREATE TABLE {run_table('double', sync.name)} AS SELECT _key, count(*) AS _copies"
+            f" FROM {run_table('work', sync.name)} WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
+        )
     )
 
 
-def refuse(sync: CompiledSync, db: DuckDB, store: StateStore) -> None:
-    """Leave `refused:`; `known` says that the last run refused the row in the same form."""
+def refuse(sync: CompiledSync, db: DuckDB, store: StateStore, *, any_at_all: bool) -> None:
+    """Leave `refused:`; `known` says that the last run refused the row in the same form.
+
+    any_at_all: there are bad rows, or keys that stand twice.
+    """
     work, double = run_table("work", sync.name), run_table("double", sync.name)
-    any_at_all = (
-        f"SELECT EXISTS (SELECT 1 FROM {work} WHERE _code IS NOT NULL) OR EXISTS (SELECT 1 FROM {double})"
-    )
-    if not db.value(any_at_all):  # to plan the statement below costs more than to run it
+    if not any_at_all:  # to plan the statement below costs more than to run it
         db.execute(
             f"CREATE TABLE {run_table('refused', sync.name)} ({INCOMING}, _key VARCHAR, known BOOLEAN)"
         )
@@ -97,6 +99,16 @@ def _shown_identity(sync: CompiledSync, secret: str) -> str:
             )
         parts.append(f"{literal(rule.field)}, {text}")
     return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"
+
+
+def shown_identity(sync: CompiledSync, secret: str, mark: str, alias: str = "") -> str:
+    """The identity as people know it, before folding: the text of one field, else the key; a digest when it is pii."""
+    text = f"{alias}_key"
+    if len(sync.identity) == 1:
+        text = f"{alias}{ident(sync.identity[0].field + mark)}"
+    if any(rule.pii for rule in sync.identity):
+        return keyed_digest(secret, f"{alias}_key")
+    return text
 
 
 def secret_of(sync: CompiledSync, store: StateStore) -> str:

@@ -14,8 +14,9 @@ from datetime import timedelta
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnRemoved
 from sfsync.diff import sql
-from sfsync.diff.diff import Changes, DiffContext, judged_to_changes, shown_identity
-from sfsync.diff.refusals import secret_of
+from sfsync.diff.changes import Changes, DiffContext
+from sfsync.diff.diff import judged_to_changes
+from sfsync.diff.refusals import secret_of, shown_identity
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sfsync.artifacts import JobAtWork
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.aside import LeftJob, left_job
-from sfsync.diff.diff import Changes
+from sfsync.diff.changes import Changes
 from sfsync.jobs.session import Session
 from sfsync.report.words import duration, plural
 from sfsync.state.journal import OpenIntent, open_intents

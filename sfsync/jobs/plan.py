@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.diff.aside import LeftJob
-from sfsync.diff.diff import Changes, DiffContext, block_creates, diff_sync
+from sfsync.diff.changes import Changes, DiffContext
+from sfsync.diff.diff import diff_sync
+from sfsync.diff.split import block_creates
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.jobs.compile import compile_for_sending, selected_names

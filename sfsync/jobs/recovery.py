@@ -15,8 +15,7 @@ from pathlib import Path
 
 from sfsync.artifacts import Recovered
 from sfsync.compiler.manifest import CompiledSync, Manifest
-from sfsync.diff.diff import shown_identity
-from sfsync.diff.refusals import secret_of
+from sfsync.diff.refusals import secret_of, shown_identity
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, WaitingSample, status_of
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.changes import Changes
 from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
@@ -28,7 +29,7 @@ def finish_sync(
         result = _result(session, item, Status.REFUSED, {}, {}, context)
     else:
         if plan.undo is None:  # else nothing was compared, and what is refused still stands
-            _record_local(session, sync)
+            _record_local(session, changes)
         model, removals = _outcomes(session, item)
         status = status_of(model, removals, skipped_gone=changes.gone, strict=strict)
         if interrupted and model.get(Outcome.STOPPED, 0) + removals.get(Outcome.STOPPED, 0):
@@ -52,20 +53,25 @@ def finish_sync(
     return result
 
 
-def _record_local(session: Session, sync: CompiledSync) -> None:
+def _record_local(session: Session, changes: Changes) -> None:
     """Fresh hashes of unchanged rows, sfsync's own refusals, and an end to refusals that no longer stand."""
-    store, db = session.store, session.db
-    fresh, refused = run_table("fresh", sync.name), run_table("refused", sync.name)
-    with db.transaction():
-        if db.value(f"SELECT count(*) FROM {fresh}"):
-            snapshots.refresh_hashes(store, sync, fresh)
-        rejected.keep_only(store, sync.name, f"(SELECT key, digest FROM {refused})")
-        if db.value(f"SELECT count(*) FROM {refused}"):
+    store, sync = session.store, changes.sync
+    refused = run_table("refused", sync.name)
+    known = rejected.any_of(store, sync.name)
+    with session.db.transaction():
+        if changes.fresh:
+            snapshots.refresh_hashes(store, sync, run_table("fresh", sync.name))
+        if known:
+            rejected.keep_only(store, sync.name, f"(SELECT key, digest FROM {refused})")
+        if changes.refused or changes.refused_again:
             columns = "key, digest, decided_by, action, code, field, message, identity, transient"
             rejected.record_refusals(store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id)
-        pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op <> 'none' AND _key IS NOT NULL"
-        removed = f"SELECT _key FROM {run_table('removed', sync.name)}"
-        rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
+        if known:
+            pending = (
+                f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op <> 'none' AND _key IS NOT NULL"
+            )
+            removed = f"SELECT _key FROM {run_table('removed', sync.name)}"
+            rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
 
 
 def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dict[Outcome, int]]:
@@ -108,7 +114,9 @@ def _result(
     if not refused:
         why = [left_text(item.sync, job) for job in changes.aside.jobs]
     times = context.times.get(name, (now, now))
-    samples = rejected.samples_of_run(session.store, name, session.run_id, SAMPLES)
+    any_refused = rejected.any_of(session.store, name)
+    samples = rejected.samples_of_run(session.store, name, session.run_id, SAMPLES) if any_refused else []
+    codes = rejected.codes_of_run(session.store, name, session.run_id) if any_refused else []
     return SyncResult(
         name=name,
         object=item.sync.object,
@@ -128,12 +136,8 @@ def _result(
             for row in samples
         ),
         waiting=() if refused else _waiting(session, item, context),
-        rejected_file=f"{session.facts.target_path}/rejected/{name}.csv"
-        if rejected.counts(session.store).get(name)
-        else None,
-        rejected_codes=tuple(
-            RejectedCode(*found) for found in rejected.codes_of_run(session.store, name, session.run_id)
-        ),
+        rejected_file=f"{session.facts.target_path}/rejected/{name}.csv" if any_refused else None,
+        rejected_codes=tuple(RejectedCode(*found) for found in codes),
     )
 
 
@@ -159,6 +163,9 @@ def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[Wa
 def write_rejected(session: Session, sync: CompiledSync) -> None:
     """Leave target/rejected/<sync>.csv with every row that is refused at the moment; remove it when there is none."""
     path = session.workspace.target / "rejected" / f"{sync.name}.csv"
+    if not rejected.any_of(session.store, sync.name):
+        path.unlink(missing_ok=True)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     identity = ", ".join(
         f"identity->>{literal('$.' + rule.field)} AS {ident(rule.field)}" for rule in sync.identity
@@ -168,8 +175,7 @@ def write_rejected(session: Session, sync: CompiledSync) -> None:
         f" {identity}, action, code, field, run_id, attempts FROM {rejected.TABLE}"
         f" WHERE sync = {literal(sync.name)} ORDER BY last_at, key, digest"
     )
-    if session.db.copy_csv(select, path) == 0:
-        path.unlink()
+    session.db.copy_csv(select, path)
 
 
 def write_successes(session: Session, item: SyncPlan) -> None:

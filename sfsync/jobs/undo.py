@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.aside import LeftJob
-from sfsync.diff.diff import Changes, DiffContext
+from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.undo import Leftover, undo_sync
 from sfsync.engine.dialect import DUCKDB
 from sfsync.errors import StateError

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sfsync.diff.diff import Changes
+from sfsync.diff.changes import Changes
 
 SHARE_FLOOR = 20
 """Share guards say nothing below this many affected rows: 3 of 5 records is no disaster."""

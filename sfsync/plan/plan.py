@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff.diff import Changes
+from sfsync.diff.changes import Changes
 from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident

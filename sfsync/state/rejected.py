@@ -82,10 +82,15 @@ def record_refusals(
     db.execute("DROP TABLE sfsync_refused")
 
 
+def any_of(store: StateStore, sync: str) -> bool:
+    """Whether any row of a sync is refused: most have none, and to plan the other statements costs more."""
+    return bool(store.db.value(f"SELECT EXISTS (FROM {TABLE} WHERE sync = ?)", [sync]))
+
+
 def clear(store: StateStore, sync: str, keys: str) -> None:
     """Take out the keys that went through. keys: a relation with `_key`."""
-    if not store.db.value(f"SELECT EXISTS (SELECT 1 FROM {TABLE} WHERE sync = ?)", [sync]):
-        return  # the usual case, and the relation below costs more
+    if not any_of(store, sync):
+        return
     store.db.execute(f"DELETE FROM {TABLE} WHERE sync = ? AND key IN ({_among(keys)})", [sync, sync])
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from sfsync.compiler.manifest import CompiledSync, Guards, OnRemoved
 from sfsync.diff import sql
-from sfsync.diff.diff import FEW_CANDIDATES, KNOWN_ROW_BYTES, Changes, DiffContext, diff_sync, fits, too_many
+from sfsync.diff.changes import Changes, DiffContext
+from sfsync.diff.diff import FEW_CANDIDATES, KNOWN_ROW_BYTES, diff_sync, fits, too_many
 from sfsync.diff.stage import RUN, Staged, run_table
 from sfsync.engine.dialect import DUCKDB, quote_ident, quote_literal
 from sfsync.engine.duckdb import DuckDB

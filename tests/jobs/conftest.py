@@ -135,7 +135,11 @@ class Team:
             "client_id": self.org.client_id,
             "client_secret": self.org.client_secret,
         } | org
-        output = {"warehouse": {"type": "duckdb", "path": "team.duckdb"}, "org": settings, "memory_limit": "120MB"}
+        output = {
+            "warehouse": {"type": "duckdb", "path": "team.duckdb"},
+            "org": settings,
+            "memory_limit": "120MB",
+        }
         self.write("profiles.yml", yaml.safe_dump({"team": {"target": "prod", "outputs": {"prod": output}}}))
 
     def sync(self, name: str, *, fields: Mapping[str, Any] | None = None, **keys: Any) -> None:

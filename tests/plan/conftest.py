@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sfsync.compiler.manifest import Api, CompiledSync, Guards, OnGone, OnLimit, OnRemoved
-from sfsync.diff.diff import Changes
+from sfsync.diff.changes import Changes
 from sfsync.diff.stage import RUN, run_table
 from sfsync.engine.dialect import quote_ident
 from sfsync.engine.duckdb import DuckDB

@@ -82,7 +82,7 @@ def compiled(name: str, object_: str, **changes):
 def sync_plan(name: str, object_: str, *, counts=None, sync=None, **parts):
     from dataclasses import fields as fields_of
 
-    from sfsync.diff.diff import Changes
+    from sfsync.diff.changes import Changes
     from sfsync.plan.plan import SyncPlan
 
     made = compiled(name, object_, **(sync or {}))

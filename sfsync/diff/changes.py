@@ -1,0 +1,57 @@
+"""What the diff of one sync found, and what it was handed.
+
+Owns:      the values alone; rows stand in the run's file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfsync.compiler.manifest import CompiledSync
+from sfsync.diff.aside import NOTHING, KeptBack, LeftJob
+from sfsync.engine.dialect import Dialect
+from sfsync.engine.duckdb import DuckDB
+from sfsync.state.store import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the diff of one sync found; rows stand in the run's file."""
+
+    sync: CompiledSync
+    staged: int
+    snapshot_rows: int
+    null_keys: int
+    upserts: int  # new to sfsync: create or adopt
+    recreated: int  # of them: records that were gone
+    updates: int
+    updated_fields: int  # cells
+    deletes: int
+    adopted_deletes: int  # of them: records sfsync did not create
+    removed_kept: int  # rows that left the model and stay in the org
+    removals_held_back: int  # because of null keys
+    held_deletes: int  # the org refused them before, and nothing changed since
+    completing: int  # of the updates: they only send what is not known of adopted or recovered records
+    unchanged: int
+    refused: int  # by sfsync, newly
+    refused_again: int  # by sfsync, as before: of the held
+    held: int
+    worn: int  # of the held: failed for passing reasons in too many runs in a row
+    waiting: int
+    gone: int  # known to be gone and skipped
+    gone_stops: int  # known to be gone where the sync stops
+    fresh: int  # of the unchanged: their hashes are new
+    undeletes: int = 0  # that taking a run back brings out of the recycle bin
+    aside: KeptBack = NOTHING  # for jobs of earlier runs
+
+
+@dataclass(frozen=True, slots=True)
+class DiffContext:
+    """What every sync's diff is handed."""
+
+    db: DuckDB
+    store: StateStore
+    dialect: Dialect  # of the engine that runs the diff
+    upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
+    memory: int  # bytes that the join of step one may hold before it spills
+    away: tuple[LeftJob, ...] = ()  # of syncs that are not in the project
