@@ -44,6 +44,11 @@ class Changes:
     undeletes: int = 0  # that taking a run back brings out of the recycle bin
     aside: KeptBack = NOTHING  # for jobs of earlier runs
 
+    @property
+    def to_send(self) -> int:
+        """Rows and removed records that go to the org."""
+        return self.upserts + self.updates + self.deletes + self.undeletes
+
 
 @dataclass(frozen=True, slots=True)
 class DiffContext:

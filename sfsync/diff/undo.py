@@ -49,6 +49,7 @@ class Leftover:
     unknown: int  # cells of which nobody knows what stood there before
     unmapped: tuple[str, ...]  # fields the sync no longer writes
     remade: int  # deleted by the run, and made anew by taking it back
+    taken: int  # deleted by the run, and another record has the key by now
     masked: int  # cells of masked fields that the run wrote
     masked_fields: tuple[str, ...]  # what of them the sync has
 
@@ -270,9 +271,18 @@ def _leftover(
         unknown=int(cells_unknown),
         unmapped=unmapped,
         remade=int(deleted),
+        taken=_taken(sync, lines, info.table, context),
         masked=_masked(masked, lines, context),
         masked_fields=masked,
     )
+
+
+def _taken(sync: CompiledSync, lines: str, snapshot: str, context: DiffContext) -> int:
+    """How many deleted records cannot come back, since another has their key."""
+    if not context.db.value(f"SELECT EXISTS (FROM {lines} WHERE operation IN ('delete', 'lost'))"):
+        return 0
+    rows = deleted_rows(sync, lines)
+    return int(context.db.value(f"SELECT count(*) FROM ({rows}) AS d WHERE NOT ({_free(snapshot)})"))
 
 
 def _masked(masked: tuple[str, ...], lines: str, context: DiffContext) -> int:

@@ -81,6 +81,11 @@ def _told(left: Leftover, found: Changes, run_id: str) -> list[str]:
             f"{plural(left.remade, 'deleted record')} would be made anew, with a new Id: children and fields that this"
             " sync does not write are not restored"
         )
+    if left.taken:
+        out.append(
+            f"{plural(left.taken, 'deleted record')} cannot come back: other records have their keys by now. If this plan deletes"
+            f" those, run it, and `--undo {run_id}` once more"
+        )
     if left.adopted:
         out.append(
             f"{plural(left.adopted, 'adopted record')} stay: what stood there before is not known (undo: exact)"

@@ -7,7 +7,7 @@ Invariant: a refusal names the value, the limit, and how to allow it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sfsync.diff.changes import Changes
@@ -18,10 +18,13 @@ SHARE_FLOOR = 20
 CHANGED = "identity"
 """The object or the identity is not that of the snapshot."""
 
+TOGETHER = "undo"
+"""Another sync of the run that would be taken back is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What refuses a sync: a guard, by its name as in `--allow <sync>.<name>`, or CHANGED, which nothing allows."""
+    """What refuses a sync: a guard, by its name as in `--allow <sync>.<name>`; nothing allows CHANGED and TOGETHER."""
 
     sync: str
     name: str
@@ -31,7 +34,7 @@ class Refusal:
     @property
     def allow(self) -> str | None:
         """What `--allow` takes to let it pass once."""
-        return None if self.name == CHANGED else f"{self.sync}.{self.name}"
+        return None if self.name in (CHANGED, TOGETHER) else f"{self.sync}.{self.name}"
 
 
 def check(changes: Changes, allowed: frozenset[str]) -> tuple[Refusal, ...]:
@@ -46,6 +49,17 @@ def check(changes: Changes, allowed: frozenset[str]) -> tuple[Refusal, ...]:
         )
         for name, what, setting in _findings(changes)
         if f"{sync}.{name}" not in allowed
+    )
+
+
+def together(sync: str, refused: Sequence[str]) -> Refusal:
+    """A run is taken back whole or not at all: half of it may delete a parent whose children were to stay."""
+    names = ", ".join(f"'{name}'" for name in refused)
+    return Refusal(
+        sync,
+        TOGETHER,
+        f"sync '{sync}' is not taken back without {names}",
+        f"see what refuses {names}; or leave it out on purpose: --exclude {' '.join(refused)}",
     )
 
 

@@ -16,6 +16,7 @@ from sfsync.diff import org_texts
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
+from sfsync.errors import CompileError, Where
 from sfsync.records import Operation
 from sfsync.salesforce.encode import NUMBERS
 
@@ -51,7 +52,11 @@ def _char(text: str) -> str:
 
 
 def rows_a_call(sync: CompiledSync, operation: Operation, db: DuckDB) -> int:
-    """How many records one call reads: as many as the longest of their names lets fit into its URLs."""
+    """How many records one call reads: as many as the longest of their names lets fit into its URLs.
+
+    Raises:
+        CompileError: not even one fits.
+    """
     if not by_key(operation):
         longest = 18 + len(quote("'',"))
     else:
@@ -61,4 +66,11 @@ def rows_a_call(sync: CompiledSync, operation: Operation, db: DuckDB) -> int:
             quote(",")
         )
     room = _URL - len(quote(select(sync, operation)[0]))
-    return QUERIES_A_CALL * max(1, min(MOST_A_QUERY, room // longest))
+    if room < longest:
+        raise CompileError(
+            f"sync '{sync.name}' says undo: exact, and the query for its {len(sync.fields):,} fields has"
+            f" {_URL - room:,} characters; with the identity of a record {_URL:,} are allowed",
+            where=Where(sync.path),
+            fix="spread the fields over several syncs, or leave `undo: exact` out",
+        )
+    return QUERIES_A_CALL * min(MOST_A_QUERY, room // longest)

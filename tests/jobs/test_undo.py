@@ -210,3 +210,40 @@ def test_the_undo_of_a_forgotten_sync_has_nothing_to_go_by(loaded: Team) -> None
     state_forget_command(loaded.options(), "contacts", ())
     with pytest.raises(StateError, match="can be taken back"):
         loaded.plan(undo=run_id)
+
+
+def test_a_run_is_taken_back_whole_or_not_at_all(ready: Team) -> None:
+    """Else parents would be deleted, and the org would delete with them the children that a guard was to keep."""
+    ready.sql("INSERT INTO raw.contacts (id, last) SELECT 'N' || n, 'New' FROM range(50) AS r(n)")
+    run_id = ready.run().run_id
+    before = ready.org.records("Contact"), ready.org.records("Account")
+    result = ready.run(undo=run_id)
+    assert result.exit_code == 3
+    assert [item.status for item in result.syncs] == ["refused", "refused"]
+    plan = ready.plan(undo=run_id)
+    assert [(r.sync, r.name, r.allow) for r in plan.refusals] == [
+        ("accounts", "undo", None),
+        ("contacts", "max_delete_share", "contacts.max_delete_share"),
+    ]
+    assert (ready.org.records("Contact"), ready.org.records("Account")) == before
+    assert ready.run("accounts", undo=run_id).exit_code == 0, "but on purpose"
+    assert ready.run(undo=run_id, allow=["contacts.max_delete_share"]).exit_code == 0
+
+
+def test_what_was_made_anew_under_a_deleted_key_is_told_and_taken_back_in_two_steps(loaded: Team) -> None:
+    loaded.sync("contacts", on_removed="delete")
+    loaded.sql(
+        "CREATE TABLE raw.kept AS SELECT * FROM raw.contacts", "DELETE FROM raw.contacts WHERE id = 'C1'"
+    )
+    mine = loaded.org.by("Contact", "Customer_Id__c")["C1"]["Id"]
+    run_id = loaded.run().run_id
+    loaded.sql("DELETE FROM raw.contacts", "INSERT INTO raw.contacts SELECT * FROM raw.kept")
+    loaded.run()
+    plan = loaded.plan(undo=run_id)
+    assert any(
+        "1 deleted record cannot come back: other records have their keys" in w for w in plan.warnings
+    ), plan.warnings
+    loaded.run(undo="latest")
+    assert not any("cannot come back" in w for w in loaded.plan(undo=run_id).warnings)
+    loaded.run(undo=run_id)
+    assert loaded.org.by("Contact", "Customer_Id__c")["C1"]["Id"] == mine

@@ -10,6 +10,7 @@ from simple_salesforce.format import format_soql
 
 from sfsync.compiler.manifest import Api
 from sfsync.engine.duckdb import DuckDB
+from sfsync.errors import CompileError
 from sfsync.plan import reading
 from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import READING, calls_by_kind
@@ -58,6 +59,18 @@ def test_long_keys_and_long_lists_of_fields_let_fewer_records_fit(db: DuckDB) ->
     assert reading.rows_a_call(run.sync, UP, db) == 5 * each
     wide = sync_of(fields=tuple(rule(f"Field_number_{n}__c") for n in range(500)))
     assert 5 <= reading.rows_a_call(wide, CHANGE, db) < 5 * reading.MOST_A_QUERY
+
+
+def test_more_fields_than_a_query_can_name_are_an_error(db: DuckDB) -> None:
+    run = RunFile(
+        db, sync_of(fields=tuple(rule(f"Field_number_{n}__c") for n in range(800)), undo_exact=True)
+    )
+    run.fill(CHANGE, 1)
+    with pytest.raises(
+        CompileError, match=r"undo: exact, and the query for its 800 fields has 1\d,\d+ characters"
+    ) as found:
+        pack_sync(run.sync, db, chunk=200, first_call=0)
+    assert "several syncs" in (found.value.fix or "")
 
 
 @pytest.mark.parametrize("api", list(Api))
