@@ -86,6 +86,26 @@ def read_state(world: World) -> State:
     return State(snapshots, intents, int(booked))
 
 
+def undoable(world: World) -> list[str]:
+    """Runs that can be taken back, the last one first."""
+    if not world.state.exists():
+        return []
+    with duckdb.connect(str(world.state), read_only=True) as db:
+        found = db.execute("SELECT run_id FROM undo GROUP BY run_id ORDER BY max(rowid) DESC").fetchall()
+    return [run for (run,) in found]
+
+
+def texts(seen: Seen) -> dict[str, dict[str, dict[str, str]]]:
+    """The mapped texts of each record, by sync and Id."""
+    return {
+        sync: {
+            record: {name: _text(seen, fields, name) for name in (KEYS[sobject], *MAPPED[sync])}
+            for record, fields in seen.records[sobject].items()
+        }
+        for sync, sobject in OBJECTS.items()
+    }
+
+
 def _is_data(request: dict[str, Any]) -> bool:
     return str(request["path"]).startswith("/services/data/v")
 
@@ -231,6 +251,27 @@ def _left_behind(world: World, seen: Seen, state: State) -> Iterator[str]:
             yield f"subscription {key}, which we made, left the model and is forgotten in the org"
         elif known is not None and known["_origin"] == "created":
             yield f"subscription {key}, which we made, left the model and still stands in the org"
+
+
+def taken_back(
+    world: World, before: dict[str, dict[str, dict[str, str]]], seen: Seen, state: State
+) -> Iterator[str]:
+    """Every record is there under its Id and as it was, and all others are such as count as somebody else's."""
+    after = texts(seen)
+    for sync, records in before.items():
+        for record, stood in records.items():
+            now = after[sync].get(record)
+            if now is None:
+                if not world.forgetful:
+                    yield f"{sync} {stood}: the record did not come back"
+                continue
+            for name, text in stood.items():
+                if not _same(text, now[name]):
+                    yield f"{sync} {record}.{name}: before it was {text[:40]!r}, and now it is {now[name][:40]!r}"
+        origins = {row["_id"]: row["_origin"] for row in state.snapshots[sync].values()}
+        for record in after[sync].keys() - records.keys():
+            if origins.get(record) != "adopted":
+                yield f"{sync} {after[sync][record]}: made since, and still there"
 
 
 def first(found: Iterable[str], most: int = 6) -> str:

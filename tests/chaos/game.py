@@ -19,6 +19,7 @@ from sfsync.artifacts import Result
 from sfsync.errors import SfsyncError
 from sfsync.jobs.run import RunOptions, run_command
 from sfsync.jobs.session import Options
+from sfsync.jobs.undo import LATEST
 from sfsync.local_org.fault_rules import KINDS
 from tests.chaos import checks, faults
 from tests.chaos.world import World
@@ -59,11 +60,12 @@ class Game:
                 self._step()
             self._settle()
         except Exception as error:
-            story = "\n".join(self.log)
-            again = f"pytest tests/chaos --chaos-seed {self.seed}"
-            raise ViolationError(
-                f"seed {self.seed}, run {self.runs}: {error}\n\n{story}\n\nreplay: {again}"
-            ) from error
+            raise self._violation(error) from error
+
+    def _violation(self, error: Exception) -> ViolationError:
+        story = "\n".join(self.log)
+        again = f"pytest tests/chaos --chaos-seed {self.seed}"
+        return ViolationError(f"seed {self.seed}, run {self.runs}: {error}\n\n{story}\n\nreplay: {again}")
 
     def _say(self, line: str) -> None:
         self.log.append(f"{self.runs:3}  {line}")
@@ -80,14 +82,22 @@ class Game:
         self._misbehave()
         if rng.random() < 0.12:
             self._another_machine()
-        how = rng.random()
+        self._go()
+
+    def _go(self) -> None:
+        """A run: forward or back, here or in a process that dies, alone or not."""
+        rng = self.rng
+        how, undo = rng.random(), None
+        if rng.random() < 0.1 and checks.undoable(self.world):
+            undo = LATEST
+            self.told["undo"] += 1
         if how < 0.3:
-            self._run_doomed()
+            self._run_doomed(undo)
         elif how < 0.4:
             self._two_runners()
         else:
             stop_after = rng.randint(1, 12) if rng.random() < 0.1 else None
-            self._run(stop_after=stop_after)
+            self._run(stop_after=stop_after, undo=undo)
 
     def _choose_ways(self) -> None:
         rng, team = self.rng, self.world.team
@@ -138,7 +148,9 @@ class Game:
 
     # ------------------------------------------------------------ runs
 
-    def _run(self, *, stop_after: int | None = None, retry: bool = False) -> Result | None:
+    def _run(
+        self, *, stop_after: int | None = None, retry: bool = False, undo: str | None = None
+    ) -> Result | None:
         """A run in this process, and what must hold after it."""
         asked = 0
 
@@ -149,7 +161,7 @@ class Game:
 
         from sfsync.jobs.retry import retry_command
 
-        team, result, how = self.world.team, None, RunOptions(stop_requested=stop)
+        team, result, how = self.world.team, None, RunOptions(stop_requested=stop, undo=undo)
         options = Options(project_dir=team.folder, env={}, clock=QuickClock(team.clock.offset), events=team)
         self.runs += 1
         try:
@@ -158,7 +170,8 @@ class Game:
                 item.name: {str(o): item.count(o) for o in checks.Outcome if item.count(o)}
                 for item in result.syncs
             }
-            self._say(f"run {result.exit_code}: {ends}" + (f" ({result.reason})" if result.reason else ""))
+            verb = f"undo of {result.undo}" if result.undo else "run"
+            self._say(f"{verb} {result.exit_code}: {ends}" + (f" ({result.reason})" if result.reason else ""))
             for item in result.recovered:
                 self._say(
                     f"  recovered {item.sync} {item.operation} {item.rows}: {item.what} {dict(item.counts)}"
@@ -170,11 +183,11 @@ class Game:
         self._check(result)
         return result
 
-    def _run_doomed(self) -> None:
+    def _run_doomed(self, undo: str | None = None) -> None:
         """A run in a process that is killed at some moment, if it lives that long."""
         moment = self.rng.randint(1, MOMENTS)
-        code = self._end(doomed.start(self._order(moment)))
-        self._say(f"run to be killed at moment {moment}: ended with {code}")
+        code = self._end(doomed.start(self._order(moment, undo)))
+        self._say(f"{'undo' if undo else 'run'} to be killed at moment {moment}: ended with {code}")
         self._check(None)
 
     def _two_runners(self) -> None:
@@ -199,8 +212,8 @@ class Game:
             code = error.exit_code
         self._say(f"  this one ended with {code}")
 
-    def _order(self, moment: int | None) -> doomed.Order:
-        return doomed.Order(self.world.team.folder, self.world.team.clock.offset, die_at=moment)
+    def _order(self, moment: int | None, undo: str | None = None) -> doomed.Order:
+        return doomed.Order(self.world.team.folder, self.world.team.clock.offset, die_at=moment, undo=undo)
 
     def _end(self, process: object) -> int:
         self.runs += 1
@@ -210,6 +223,43 @@ class Game:
         if code not in (0, 1, 2, 3, 130, -9):
             raise ViolationError(f"a run ended with {code}")
         return code
+
+    # ------------------------------------------------------------ there and back
+
+    def play_back(self, steps: int) -> None:
+        """Steps without people after which all is taken back, run by run: the org is as it was before them."""
+        try:
+            for _ in range(2):
+                self._step()
+            self._settle()
+            self._there_and_back(steps)
+        except Exception as error:
+            raise self._violation(error) from error
+
+    def _there_and_back(self, steps: int) -> None:
+        world, rng = self.world, self.rng
+        known = set(checks.undoable(world))
+        before = checks.texts(checks.look(world))
+        self._say("from here on, all is to be taken back")
+        for _ in range(steps):
+            self._time_passes(1)
+            self._say(world.edit())
+            self._choose_ways()
+            world.save()
+            self._misbehave()
+            if rng.random() < 0.2:
+                self._another_machine()
+            self._run_doomed() if rng.random() < 0.5 else self._run()
+        self._settle()
+        runs = [run for run in checks.undoable(world) if run not in known]
+        for run_id in runs:
+            result = self._run(undo=run_id)
+            if result is None or result.exit_code:
+                raise ViolationError(f"the undo of {run_id} did not go through")
+        self.told["taken back"] += len(runs)
+        found = checks.taken_back(world, before, checks.look(world), checks.read_state(world))
+        if text := checks.first(found):
+            raise ViolationError(text)
 
     # ------------------------------------------------------------ what must hold
 

@@ -18,11 +18,18 @@ from tests.conftest import OrgForTests
 
 RUNS = 25  # of one story
 FEWER = 15  # of the one in every test run
+BACK = 3  # steps that are taken back
 
 
 def test_what_must_hold_holds_in_short(chaos_seed: int, tmp_path: Path, org: OrgForTests) -> None:
     game = new_game(chaos_seed, tmp_path / "team", org)
     game.play(FEWER)
+    print(f"seed {chaos_seed}: {game.runs} runs, {dict(sorted(game.told.items()))}")
+
+
+def test_what_runs_did_is_taken_back(chaos_seed: int, tmp_path: Path, org: OrgForTests) -> None:
+    game = new_game(chaos_seed, tmp_path / "team", org)
+    game.play_back(BACK)
     print(f"seed {chaos_seed}: {game.runs} runs, {dict(sorted(game.told.items()))}")
 
 

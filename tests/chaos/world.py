@@ -75,6 +75,8 @@ class World:
         }
         for name in OBJECTS:
             team._syncs[name]["guards"] = NO_GUARDS
+        if self.rng.random() < 0.4:
+            team._syncs["contacts"]["undo"] = "exact"
         team.write("models/dim_subscriptions.sql", "select * from raw.subscriptions")
         team.save()
 
