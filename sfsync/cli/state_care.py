@@ -113,6 +113,10 @@ def rekey(given: Given, sync: str) -> None:
         ("sfsync state forget accounts A-10001", "one record, by its key or its Id"),
         ("sfsync state forget accounts --gone", "records known to be gone"),
         ("sfsync state forget subscriptions", "all of a sync"),
+        (
+            "sfsync state forget subscriptions --unanswered",
+            "and its requests that no run can settle any more",
+        ),
     ],
 )
 @shared
@@ -120,14 +124,17 @@ def rekey(given: Given, sync: str) -> None:
 @click.argument("sync")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option("--gone", is_flag=True, help="Only what is known of records that are gone.")
-def forget(given: Given, sync: str, keys: tuple[str, ...], gone: bool) -> None:
+@click.option(
+    "--unanswered", is_flag=True, help="With all else, requests without an answer: nobody will ask for it."
+)
+def forget(given: Given, sync: str, keys: tuple[str, ...], gone: bool, unanswered: bool) -> None:
     """Drop SYNC's snapshot and refused rows, or those of single KEYs, as `terraform state rm` does. The org is not touched."""
     from sfsync.jobs.state_forget import state_forget_command
 
-    if keys and gone:
-        raise click.UsageError("give keys or --gone, not both", click.get_current_context())
+    if sum(map(bool, (keys, gone, unanswered))) > 1:
+        raise click.UsageError("give keys, --gone or --unanswered, not several", click.get_current_context())
     with given.opened() as (options, _):
-        done = state_forget_command(options, sync, keys, gone=gone)
+        done = state_forget_command(options, sync, keys, gone=gone, unanswered=unanswered)
     what = "everything of" if done.whole else "of"
     write_report(
         f"Forgot {what} {sync}: {_held(done.records, done.tombstones, done.refused)}.\n{done.then}\n"

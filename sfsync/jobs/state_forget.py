@@ -22,12 +22,13 @@ class StateForgetResult:
 
 
 def state_forget_command(
-    options: Options, sync: str, keys: Sequence[str] = (), *, gone: bool = False
+    options: Options, sync: str, keys: Sequence[str] = (), *, gone: bool = False, unanswered: bool = False
 ) -> StateForgetResult:
     """Drop a sync's snapshot and refused rows, or single records; the org is not touched.
 
     Args:
         gone: only what is known of records that are gone.
+        unanswered: with all of a sync, its requests that have no answer.
 
     Raises:
         StateError: nothing stands under this name, or a key is not there.
@@ -44,7 +45,7 @@ def state_forget_command(
         if keys:
             records, refused = care.forget_keys(store, sync, keys)
             return StateForgetResult(sync, False, records, 0, refused, _then(there, "them"))
-        found = care.forget(store, sync)
+        found = care.forget(store, sync, unanswered=unanswered)
         then = _then(there, "every row of the model")
         return StateForgetResult(sync, True, found.records, found.tombstones, found.refused, then)
 

@@ -72,8 +72,11 @@ def must_find(store: StateStore, sync: str) -> Registered:
     return found
 
 
-def refuse_open(store: StateStore, *syncs: str) -> None:
+def refuse_open(store: StateStore, *syncs: str, ended: bool = False) -> None:
     """Stop where a request of one of these syncs was never answered: its rows are found by name and key.
+
+    Args:
+        ended: let pass those that write no more.
 
     Raises:
         RefusedError: there is one.
@@ -87,7 +90,7 @@ def refuse_open(store: StateStore, *syncs: str) -> None:
                 " Jobs, and run then",
             )
         count = int(store.db.value(f"SELECT count(*) FROM {INTENTS} WHERE sync = ?", [sync]))
-        if count:
+        if count and not ended:
             what = (
                 "a request of an earlier run has"
                 if count == 1
@@ -95,7 +98,8 @@ def refuse_open(store: StateStore, *syncs: str) -> None:
             )
             raise RefusedError(
                 f"sync '{sync}': {what} no answer yet, and its rows are found again by this sync's name and keys",
-                fix="`sfsync run` first, with this sync in the project: it asks the org what became of them",
+                fix="`sfsync run` first, with this sync in the project: it asks the org what became of them. If nobody is to know:"
+                f" `sfsync state forget {sync} --unanswered` drops them with all else",
             )
 
 
@@ -122,18 +126,21 @@ def move(store: StateStore, old: str, new: str) -> Registered:
     return found
 
 
-def forget(store: StateStore, sync: str) -> Registered:
+def forget(store: StateStore, sync: str, *, unanswered: bool = False) -> Registered:
     """Drop all that the state has of a sync; what it was.
+
+    Args:
+        unanswered: its requests that have no answer, too. What they wrote stays in the org, and nobody asks for it.
 
     Raises:
         StateError: nothing stands under this name.
-        RefusedError: a request of the sync is open.
+        RefusedError: a request of the sync is open, or, where these are to go, its job is at work.
     """
     found = must_find(store, sync)
-    refuse_open(store, sync)
+    refuse_open(store, sync, ended=unanswered)
     with store.db.transaction() as db:
         db.execute(f"DROP TABLE IF EXISTS {table_of(sync)}")
-        for table in _OF_A_SYNC:
+        for table in (*_OF_A_SYNC, INTENTS):
             db.execute(f"DELETE FROM {table} WHERE sync = ?", [sync])
     return found
 

@@ -58,6 +58,9 @@ def test_a_run_killed_anywhere_is_mended_by_the_next(
         results.add(way.name, operation, point.name, told, elsewhere=elsewhere)
         if folder is not None:
             results.write(Path(folder))
+        else:
+            page = matrix.on_page(way.name, operation, point.name, elsewhere=elsewhere)
+            assert told == page, f"{point.name}: docs/reliability.md is not what happens"
     assert not ready.plan().has_changes
     assert _made_twice(ready) == []
 

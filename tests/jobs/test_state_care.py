@@ -307,6 +307,17 @@ def test_an_open_request_comes_first(ready: Team, name: str) -> None:
     assert mv(ready, "accounts", "firms").records == 2, "other syncs are free"
 
 
+def test_what_nobody_will_ask_for_is_forgotten_on_purpose(ready: Team) -> None:
+    ready.sync("contacts", push={"api": "collections"})
+    ready.run()
+    ready.sql("UPDATE raw.contacts SET title = 'x'")
+    crash(ready, "after write")
+    assert forget(ready, "contacts", unanswered=True).records == 3
+    assert not any("had no answer" in warning for warning in ready.plan().warnings)
+    result = ready.run()
+    assert (result.recovered, outcomes(result, "contacts")) == ((), {"adopted": 3})
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_of_them_takes_the_lease(ran: Team, name: str) -> None:
     lock = StateLock(ran.folder / STATE, SystemClock())

@@ -173,6 +173,18 @@ def rows() -> list[tuple[str, str]]:
     ]
 
 
+def on_page(way: str, operation: str, point: str, *, elsewhere: bool) -> str:
+    """What the page says of a cell."""
+    found = BLOCK.search(PAGE.read_text("utf-8"))
+    assert found is not None
+    for line in found[2].splitlines()[2:]:
+        name, by, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if (name, by) == (point, way):
+            here, _, there = cells[OPERATIONS.index(operation)].partition(ELSEWHERE)
+            return there if there and elsewhere else here
+    return UNPLAYED
+
+
 def render(folder: Path) -> str:
     """The table of all results."""
     found: dict[tuple[str, str, str], dict[bool, str]] = {}
