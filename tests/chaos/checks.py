@@ -106,6 +106,16 @@ def texts(seen: Seen) -> dict[str, dict[str, dict[str, str]]]:
     }
 
 
+def known_texts(world: World, seen: Seen, state: State) -> dict[str, dict[str, dict[str, str]]]:
+    """Of records that can be taken back: what is adopted later is read only where its sync says `undo: exact`."""
+    found = texts(seen)
+    for sync, records in found.items():
+        known = {row["_id"] for row in state.snapshots.get(sync, {}).values()}
+        if world.team._syncs[sync].get("undo") != "exact":
+            found[sync] = {record: fields for record, fields in records.items() if record in known}
+    return found
+
+
 def _is_data(request: dict[str, Any]) -> bool:
     return str(request["path"]).startswith("/services/data/v")
 
@@ -270,7 +280,7 @@ def taken_back(
                     yield f"{sync} {record}.{name}: before it was {text[:40]!r}, and now it is {now[name][:40]!r}"
         origins = {row["_id"]: row["_origin"] for row in state.snapshots[sync].values()}
         for record in after[sync].keys() - records.keys():
-            if origins.get(record) != "adopted":
+            if origins.get(record, "adopted") != "adopted":
                 yield f"{sync} {after[sync][record]}: made since, and still there"
 
 

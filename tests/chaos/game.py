@@ -239,7 +239,7 @@ class Game:
     def _there_and_back(self, steps: int) -> None:
         world, rng = self.world, self.rng
         known = set(checks.undoable(world))
-        before = checks.texts(checks.look(world))
+        before = checks.known_texts(world, checks.look(world), checks.read_state(world))
         self._say("from here on, all is to be taken back")
         for _ in range(steps):
             self._time_passes(1)
