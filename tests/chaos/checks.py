@@ -95,7 +95,7 @@ def undoable(world: World) -> list[str]:
     return [run for (run,) in found]
 
 
-def texts(seen: Seen) -> dict[str, dict[str, dict[str, str]]]:
+def texts(seen: Seen) -> Texts:
     """The mapped texts of each record, by sync and Id."""
     return {
         sync: {
@@ -106,7 +106,7 @@ def texts(seen: Seen) -> dict[str, dict[str, dict[str, str]]]:
     }
 
 
-def known_texts(world: World, seen: Seen, state: State) -> dict[str, dict[str, dict[str, str]]]:
+def known_texts(world: World, seen: Seen, state: State) -> Texts:
     """Of records that can be taken back: what is adopted later is read only where its sync says `undo: exact`."""
     found = texts(seen)
     for sync, records in found.items():
@@ -263,10 +263,14 @@ def _left_behind(world: World, seen: Seen, state: State) -> Iterator[str]:
             yield f"subscription {key}, which we made, left the model and still stands in the org"
 
 
-def taken_back(
-    world: World, before: dict[str, dict[str, dict[str, str]]], seen: Seen, state: State
-) -> Iterator[str]:
-    """Every record is there under its Id and as it was, and all others are such as count as somebody else's."""
+Texts = dict[str, dict[str, dict[str, str]]]
+
+
+def taken_back(world: World, before: Texts, there: Texts, seen: Seen, state: State) -> Iterator[str]:
+    """Every record is there under its Id and as it was, and all others are such as count as somebody else's.
+
+    before: the records that can be taken back; there: all that there were.
+    """
     after = texts(seen)
     for sync, records in before.items():
         for record, stood in records.items():
@@ -279,8 +283,8 @@ def taken_back(
                 if not _same(text, now[name]):
                     yield f"{sync} {record}.{name}: before it was {text[:40]!r}, and now it is {now[name][:40]!r}"
         origins = {row["_id"]: row["_origin"] for row in state.snapshots[sync].values()}
-        for record in after[sync].keys() - records.keys():
-            if origins.get(record, "adopted") != "adopted":
+        for record in after[sync].keys() - there[sync].keys():
+            if origins.get(record) != "adopted":
                 yield f"{sync} {after[sync][record]}: made since, and still there"
 
 

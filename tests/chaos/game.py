@@ -239,7 +239,8 @@ class Game:
     def _there_and_back(self, steps: int) -> None:
         world, rng = self.world, self.rng
         known = set(checks.undoable(world))
-        before = checks.known_texts(world, checks.look(world), checks.read_state(world))
+        seen = checks.look(world)
+        before, there = checks.known_texts(world, seen, checks.read_state(world)), checks.texts(seen)
         self._say("from here on, all is to be taken back")
         for _ in range(steps):
             self._time_passes(1)
@@ -257,7 +258,7 @@ class Game:
             if result is None or result.exit_code:
                 raise ViolationError(f"the undo of {run_id} did not go through")
         self.told["taken back"] += len(runs)
-        found = checks.taken_back(world, before, checks.look(world), checks.read_state(world))
+        found = checks.taken_back(world, before, there, checks.look(world), checks.read_state(world))
         if text := checks.first(found):
             raise ViolationError(text)
 
