@@ -43,10 +43,11 @@ NEWEST = (
     *("bench/", "chaos/", "cli/", "local_org/", "test_bad_input.py", "test_secrets.py", "test_docs.py"),
     *("jobs/test_attempts.py", "jobs/test_canary.py", "jobs/test_compiled.py", "jobs/test_crash_matrix.py"),
     *("jobs/test_lying_org.py", "jobs/test_recovery.py", "jobs/test_signals.py", "jobs/test_state_check.py"),
-    *("jobs/test_schema.py", "jobs/test_rights.py", "test_drift.py"),
+    *("jobs/test_schema.py", "jobs/test_rights.py", "test_drift.py", "test_template.py", "salesforce/"),
     *("jobs/test_state_care.py", "jobs/test_state_lock.py", "jobs/test_state_rebuild.py"),
-    *("jobs/test_login_setup.py", "jobs/test_sign_in.py", "jobs/test_who.py", "salesforce/test_browser.py"),
-    *("salesforce/test_sf_cli.py", "salesforce/test_sign_in.py"),
+    *("jobs/test_login_setup.py", "jobs/test_sign_in.py", "jobs/test_who.py", "jobs/test_bulk_limit.py"),
+    *("jobs/test_state_refused.py", "jobs/test_undo_in_steps.py", "jobs/test_undo_after_crash.py"),
+    "jobs/test_time.py",
 )
 """Files below tests/ about processes, words and crashes, whose SQL is that of other tests: CI runs them on one DuckDB."""
 
