@@ -216,6 +216,58 @@ class StatusResult:
     jobs: tuple[JobAtWork, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FieldTexts:
+    """One field of a record. None: not known, or not to be sent; '' is null; masked fields are masked."""
+
+    field: str
+    acknowledged: str | None
+    model: str | None
+    to_send: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a row is refused at the moment, and since when."""
+
+    code: str
+    field: str | None
+    message: str
+    attempts: int
+    first_at: datetime
+    last_at: datetime
+    decided_by: str  # org | sfsync
+
+
+@dataclass(frozen=True, slots=True)
+class PastChange:
+    """What one run did to a record. changed: (field, text before, text sent), None where it was not known."""
+
+    run_id: str
+    at: datetime | None
+    operation: str  # create | adopt | update | delete | undelete
+    changed: tuple[tuple[str, str | None, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainResult:
+    """What `sfsync explain` tells of one record."""
+
+    sync: str
+    object: str
+    key: str
+    record_id: str | None
+    origin: str | None  # created | adopted
+    run_id: str | None  # that last wrote it
+    at: datetime | None
+    gone_at: datetime | None
+    verdict: str  # create | update | delete | unchanged | rejected | held | waiting | submitted | stopped | kept | gone
+    why: tuple[str, ...]
+    fields: tuple[FieldTexts, ...]
+    refused: Refused | None
+    past: tuple[PastChange, ...]
+
+
 def metadata(run_id: str, kind: str, version: int, at: datetime) -> dict[str, object]:
     """The head of every artifact, in dbt's shape."""
     return {

@@ -30,6 +30,7 @@ cli = Shell(
         "retry": "sfsync.cli.run:retry",
         "status": "sfsync.cli.state:status",
         "history": "sfsync.cli.state:history",
+        "explain": "sfsync.cli.explain:explain",
         "state": "sfsync.cli.state:state",
         "schema": "sfsync.cli.schema:schema",
         "permissions": "sfsync.cli.schema:permissions",

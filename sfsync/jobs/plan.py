@@ -67,7 +67,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
             block_creates(sync, session.db)
         found.append((changes, refusals))
     if undo is not None:
-        found = _whole(found)
+        found = back.whole(found)
     session.warehouse.release()
     items = _packed(session, found)
     return Plan(
@@ -83,17 +83,6 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         + tuple(warnings),
         undo=undo,
     )
-
-
-def _whole(
-    found: Sequence[tuple[Changes, tuple[guards.Refusal, ...]]],
-) -> list[tuple[Changes, tuple[guards.Refusal, ...]]]:
-    """Of a run that is taken back: where one sync is refused, all that would be sent are."""
-    refused = [changes.sync.name for changes, refusals in found if refusals]
-    return [
-        (c, refusals or ((guards.together(c.sync.name, refused),) if refused and c.to_send else ()))
-        for c, refusals in found
-    ]
 
 
 def _packed(

@@ -11,6 +11,7 @@ from sfsync.diff.undo import Leftover, undo_sync
 from sfsync.engine.dialect import DUCKDB
 from sfsync.errors import StateError
 from sfsync.jobs.session import Session
+from sfsync.plan import guards
 from sfsync.report.words import plural
 from sfsync.state import undo
 from sfsync.state.snapshots import SnapshotInfo
@@ -56,6 +57,16 @@ class Undoing:
                 " of a master), whoever made that"
             )
         return found
+
+    def whole(
+        self, found: Sequence[tuple[Changes, tuple[guards.Refusal, ...]]]
+    ) -> list[tuple[Changes, tuple[guards.Refusal, ...]]]:
+        """Where one sync is refused, all that would be sent are: half a run taken back is a state that no run left."""
+        refused = [changes.sync.name for changes, refusals in found if refusals]
+        return [
+            (c, refusals or ((guards.together(c.sync.name, refused),) if refused and c.to_send else ()))
+            for c, refusals in found
+        ]
 
 
 def _run_meant(session: Session, asked: str) -> str:

@@ -141,6 +141,16 @@ def samples_of_run(store: StateStore, sync: str, run_id: str, each: int) -> list
     return [_refused(row) for row in rows]
 
 
+def of_key(store: StateStore, sync: str, key: str) -> tuple[str, datetime, Refused] | None:
+    """(who decided, since when, the line) of one key; None if it is not refused."""
+    rows = store.db.execute(
+        "SELECT decided_by, first_at, key, identity, action, code, field, message, attempts, run_id, last_at"
+        f" FROM {TABLE} WHERE sync = ? AND key = ?",
+        [sync, key],
+    )
+    return (rows[0][0], utc(rows[0][1]), _refused(rows[0][2:])) if rows else None
+
+
 def counts(store: StateStore) -> dict[str, int]:
     """How many rows each sync has refused at the moment."""
     return dict(store.db.execute(f"SELECT sync, count(*) FROM {TABLE} GROUP BY sync"))

@@ -13,6 +13,7 @@ A `lost` line was a delete, and its record is no longer in the org's recycle bin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
@@ -106,6 +107,26 @@ def syncs_of(store: StateStore, run_id: str) -> frozenset[str]:
     """Names of the syncs whose records a run changed."""
     found = store.db.execute(f"SELECT DISTINCT sync FROM {TABLE} WHERE run_id = ?", [run_id])
     return frozenset(name for (name,) in found)
+
+
+def of_record(
+    store: StateStore, sync: str, key: str, record: str | None
+) -> list[tuple[str, datetime | None, str, dict[str, list[str | None] | None]]]:
+    """(run, when it began, what it did, of an update [before, after] by field) for one record, the newest first."""
+    rows = store.db.execute(
+        f"SELECT u.run_id, r.started_at, u.operation, u.texts FROM {TABLE} AS u LEFT JOIN {CONTROL}.runs AS r"
+        " ON r.run_id = u.run_id WHERE u.sync = ? AND (u.key = ? OR u.id = ?) ORDER BY u.rowid DESC",
+        [sync, key, record],
+    )
+    return [
+        (
+            run_id,
+            utc(at) if at else None,
+            "delete" if operation == "lost" else operation,
+            json.loads(texts or "{}") if operation in ("update", "adopt") else {},
+        )
+        for run_id, at, operation, texts in rows
+    ]
 
 
 def lose(store: StateStore, rows: str) -> None:

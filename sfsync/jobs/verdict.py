@@ -1,0 +1,65 @@
+"""What the next run does with one row, and why: read off the tables of the run's file that a plan leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sfsync.compiler.manifest import OnRemoved
+from sfsync.diff.messages import MASK
+from sfsync.diff.stage import run_table
+from sfsync.engine.duckdb import DuckDB
+from sfsync.jobs.left import left_text
+from sfsync.plan.plan import SyncPlan
+
+
+def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """What the next run does with the row, in one word, and why."""
+    sync = item.sync
+
+    def among(table: str, more: str = "") -> bool:
+        return bool(
+            db.value(f"SELECT EXISTS (FROM {run_table(table, sync.name)} WHERE _key = ?{more})", [key])
+        )
+
+    for code, field, message, again in db.execute(
+        f"SELECT code, field, message, known FROM {run_table('refused', sync.name)} WHERE _key = ? LIMIT 1",
+        [key],
+    ):
+        return ("held" if again else "rejected"), (f"{code}{f' {field}' if field else ''}: {message}",)
+    for field, parent, parent_key in db.execute(
+        f"SELECT field, parent, parent_key FROM {run_table('waiting', sync.name)} WHERE _key = ? LIMIT 1",
+        [key],
+    ):
+        masked = any(rule.pii and rule.field == field for rule in sync.fields)
+        return "waiting", (
+            f"{field} refers to {MASK if masked else parent_key} of sync '{parent}', which is not in the org",
+        )
+    for word in ("submitted", "stopped"):
+        if among("judged", f" AND _op = '{word}'"):
+            return word, tuple(left_text(sync, job) for job in item.changes.aside.jobs)
+    if among("held"):
+        return "held", (
+            "the org refused it in this form before; a change of it, or `sfsync retry`, tries it again",
+        )
+    for table, word in (("upsert", "create"), ("update", "update"), ("delete", "delete")):
+        if among(table):
+            return word, ()
+    if among("removed"):
+        return "kept", (_why_kept(item, known),)
+    if known.get("_gone_at") is not None:
+        in_model = among("work")
+        return "gone", (
+            "on_gone: skip" if in_model else "it is not in the model, and its record is gone from the org",
+        )
+    return "unchanged", ()
+
+
+def _why_kept(item: SyncPlan, known: dict[str, Any]) -> str:
+    sync = item.sync
+    if sync.on_removed is not OnRemoved.DELETE:
+        return "it left the model, and the sync says on_removed: keep"
+    if item.changes.removals_held_back:
+        return "it left the model, but nothing is deleted while rows have no key (guards.max_null_keys)"
+    if known.get("_origin") != "created" and not sync.delete_adopted:
+        return "it left the model, but sfsync did not make the record (delete_adopted)"
+    return "it left the model, and its delete is held or waits for a job"

@@ -1,0 +1,164 @@
+"""`sfsync explain`: what becomes of one record and why, and what became of it before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sfsync.artifacts import ExplainResult
+from sfsync.errors import ProjectError, SfsyncError, StateError
+from sfsync.jobs.explain import explain_command
+from sfsync.report.explain_text import explain_text
+from tests.jobs.conftest import Team
+
+KEY = "Customer_Id__c"
+LOCKED = [{"fault": "rights_lost", "object": "Contact", "rights": ["update"]}]
+
+
+def explain(team: Team, key: str, sync: str = "contacts") -> ExplainResult:
+    return explain_command(team.options(), sync, key)
+
+
+def texts(result: ExplainResult, field: str) -> tuple[str | None, str | None, str | None]:
+    (found,) = [item for item in result.fields if item.field == field]
+    return found.acknowledged, found.model, found.to_send
+
+
+@pytest.fixture
+def ran(ready: Team) -> Team:
+    ready.run()
+    return ready
+
+
+def test_a_row_that_is_new(ready: Team) -> None:
+    result = explain(ready, "C2")
+    assert (result.verdict, result.record_id, result.key) == ("create", None, "C2")
+    assert texts(result, "Title") == (None, "CTO", "CTO")
+    assert result.past == ()
+
+
+@pytest.mark.parametrize("asked", ["C2", "c2", "Id"])
+def test_what_changed_and_what_earlier_runs_did(ran: Team, asked: str) -> None:
+    record = ran.org.by("Contact", KEY)["C2"]["Id"]
+    ran.sql("UPDATE raw.contacts SET title = 'CEO' WHERE id = 'C2'")
+    second = ran.run().run_id
+    ran.sql("UPDATE raw.contacts SET title = 'Chair', last = NULL WHERE id = 'C2'")
+    ran.sql("UPDATE raw.contacts SET last = 'Møller' WHERE id = 'C2'")
+    calls = ran.calls()
+    result = explain(ran, record if asked == "Id" else asked)
+    assert ran.calls() == calls, "nothing is asked of the org"
+    assert (result.verdict, result.record_id, result.origin, result.run_id) == (
+        "update",
+        record,
+        "created",
+        second,
+    )
+    assert texts(result, "Title") == ("CEO", "Chair", "Chair")
+    assert texts(result, "FirstName")[2] is None
+    assert [(past.operation, past.changed) for past in result.past] == [
+        ("update", (("Title", "CTO", "CEO"),)),
+        ("create", ()),
+    ]
+
+
+def test_a_row_that_is_as_it_was(ran: Team) -> None:
+    result = explain(ran, "C2")
+    assert (result.verdict, texts(result, "Title")) == ("unchanged", ("CTO", "CTO", None))
+
+
+def test_a_row_that_sfsync_refuses_and_then_holds(ran: Team) -> None:
+    ran.sql("UPDATE raw.contacts SET email = 'nobody' WHERE id = 'C1'")
+    first = explain(ran, "C1")
+    assert (first.verdict, first.refused) == ("rejected", None)
+    assert first.why[0].startswith("INVALID_EMAIL_ADDRESS Email: ")
+    ran.run()
+    again = explain(ran, "C1")
+    assert again.verdict == "held"
+    assert again.refused is not None
+    assert (again.refused.code, again.refused.attempts, again.refused.decided_by) == (
+        "INVALID_EMAIL_ADDRESS",
+        1,
+        "sfsync",
+    )
+
+
+def test_a_row_that_the_org_refused(ran: Team) -> None:
+    ran.org.faults(LOCKED)
+    ran.sql("UPDATE raw.contacts SET title = 'CEO' WHERE id = 'C2'")
+    ran.run()
+    result = explain(ran, "C2")
+    assert (result.verdict, result.refused and result.refused.decided_by) == ("held", "org")
+    assert "`sfsync retry`" in result.why[0]
+
+
+def test_a_row_that_waits_for_its_parent(ready: Team) -> None:
+    ready.sql("UPDATE raw.accounts SET name = NULL WHERE id = 'A1'")
+    result = explain(ready, "C1")
+    assert (result.verdict, result.why) == (
+        "waiting",
+        ("AccountId refers to A1 of sync 'accounts', which is not in the org",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({}, "on_removed: keep"),
+        ({"on_removed": "delete"}, "sfsync did not make the record (delete_adopted)"),
+    ],
+    ids=["the sync keeps", "it was adopted"],
+)
+def test_a_row_that_left_the_model(ready: Team, spec: dict[str, Any], why: str) -> None:
+    ready.sync("contacts", **spec)
+    ready.org.post("/sobjects/Contact", json={"LastName": "Theirs", KEY: "C3"})
+    ready.run()
+    ready.sql("DELETE FROM raw.contacts WHERE id = 'C3'")
+    result = explain(ready, "C3")
+    assert result.verdict == "kept"
+    assert why in result.why[0]
+
+
+def test_a_row_to_be_deleted_and_one_whose_record_is_gone(ran: Team) -> None:
+    ran.sync("contacts", on_removed="delete", on_gone="skip")
+    ran.sql("DELETE FROM raw.contacts WHERE id = 'C3'")
+    assert explain(ran, "C3").verdict == "delete"
+    ran.org.delete(f"/sobjects/Contact/{ran.org.by('Contact', KEY)['C2']['Id']}")
+    ran.sql("UPDATE raw.contacts SET title = 'x' WHERE id = 'C2'")
+    ran.run()
+    result = explain(ran, "C2")
+    assert (result.verdict, result.why) == ("gone", ("on_gone: skip",))
+    assert result.gone_at is not None
+
+
+def test_what_is_masked_stays_so(ready: Team) -> None:
+    ready.sync(
+        "contacts",
+        identity={KEY: {"column": "id", "pii": True}},
+        fields={"Email": {"column": "email", "pii": True}},
+    )
+    ready.run()
+    ready.sql("UPDATE raw.contacts SET email = 'new@acme.example' WHERE id = 'C1'")
+    ready.run()
+    result = explain(ready, "C1")
+    told = explain_text(result, color=False, width=0)
+    assert "acme.example" not in told
+    assert "C1" not in told
+    assert explain(ready, result.key) == replace(result), "what is shown in its place finds it, too"
+    assert ("Email", "***", "***") in result.past[0].changed
+
+
+@pytest.mark.parametrize(
+    ("sync", "key", "error", "words"),
+    [
+        ("contacts", "C99", StateError, "no row in its model, no record and no refused row with key 'C99'"),
+        ("contact", "C1", SfsyncError, "nothing has that name"),
+        ("tag:x", "C1", SfsyncError, "tag:x"),
+        ("cont*", "C1", ProjectError, "'cont*' is not the name of a sync"),
+    ],
+)
+def test_what_is_not_there(ran: Team, sync: str, key: str, error: type[SfsyncError], words: str) -> None:
+    with pytest.raises(error) as caught:
+        explain(ran, key, sync)
+    assert words in caught.value.what
