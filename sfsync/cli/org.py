@@ -162,17 +162,18 @@ def versions(given: Given) -> None:
 )
 @shared
 @click.argument("file", type=_FILE, required=False)
-def assign(given: Given, file: Path | None) -> None:
-    """Give the local org's user the permission set of FILE and nothing else; without FILE, everything.
+@click.option("--user", metavar="NAME", help="User name. [default: the administrator]")
+def assign(given: Given, file: Path | None, user: str | None) -> None:
+    """Give a user of the local org the permission set of FILE and nothing else; without FILE, everything.
 
     FILE is metadata XML, as sfsync permissions prints it and as a real org takes it.
     """
     from sfsync.jobs.org import org_assign_command
 
     with given.opened() as (options, _):
-        seen = org_assign_command(options, file)
+        seen = org_assign_command(options, file, user)
     what = "everything" if file is None else f"what {file.name} grants"
-    write_report(f"The user may do {what}. Objects to be seen: {', '.join(sorted(seen))}\n")
+    write_report(f"{user or 'The user'} may do {what}. Objects to be seen: {', '.join(sorted(seen))}\n")
 
 
 def _address(found: LocalOrg) -> str:
@@ -198,8 +199,8 @@ def _holdings(holds: Mapping[str, Any]) -> str:
     lines = [f"API calls: {calls['used']:,} of {calls['max']:,} used"] if calls else []
     lines.append("Records:" if any(counts.values()) else "Records: none")
     lines += [f"  {name}: {count:,}" for name, count in sorted(counts.items()) if count]
-    if holds.get("permission_set"):
-        lines.append(f"The user has the permission set '{holds['permission_set']}' and nothing else")
+    for user, label in sorted(holds.get("permission_sets", {}).items()):
+        lines.append(f"{user} has the permission set '{label}' and nothing else")
     if faults:
         lines.append(f"Faults in force: {len(faults):,}")
     return "\n".join(lines) + "\n"

@@ -60,12 +60,12 @@ def org_show_command(options: Options) -> tuple[control.LocalOrg, dict[str, obje
         return control.start(folder, schema=schema), control.show(folder)
 
 
-def org_assign_command(options: Options, file: Path | None) -> list[str]:
-    """Give the org's user a permission set and nothing else; None: everything. The objects that are left to see."""
+def org_assign_command(options: Options, file: Path | None, user: str | None = None) -> list[str]:
+    """Give a user a permission set and nothing else; None: everything. The objects that are left to see."""
     with Session(options, "org assign") as session:
         folder, schema = _folder(session)
         control.start(folder, schema=schema)
-        return control.assign(folder, file)
+        return control.assign(folder, file, user)
 
 
 def org_load_command(options: Options, file: Path) -> list[dict[str, Any]]:

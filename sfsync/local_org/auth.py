@@ -21,6 +21,7 @@ from sfsync.local_org.app import App
 from sfsync.local_org.consents import Consents
 from sfsync.local_org.identity import Identity
 from sfsync.local_org.ids import ALPHABET
+from sfsync.local_org.people import People, Person
 
 IDLE_S = 7_200.0
 
@@ -29,6 +30,7 @@ IDLE_S = 7_200.0
 class _Session:
     seen: float
     family: str | None  # of the refresh token it came by
+    user_id: str
 
 
 class Auth:
@@ -41,9 +43,12 @@ class Auth:
         now: Callable[[], float],
         off_s: Callable[[], float] = lambda: 0.0,
         is_active: Callable[[str], bool | None] = lambda username: True,
+        *,
+        people: People,
     ) -> None:
         """off_s: by how much the time that is shown differs from `now`. is_active: of a user; None for no such user."""
         self.identity, self.folder, self.is_active = identity, folder, is_active
+        self.people = people
         self.app = App()
         self.consents = Consents(folder, now)
         self._now, self._off_s = now, off_s
@@ -66,7 +71,7 @@ class Auth:
             if session.family is not None and not self.consents.lives(session.family):
                 return None
             session.seen = self._now()
-        return self.identity.user_id
+        return session.user_id
 
     def revoke(self, token: str | None) -> bool:
         """Kill one token (with a refresh token die its access tokens), or all access tokens (None)."""
@@ -78,14 +83,17 @@ class Auth:
                 return True
         return self.consents.end(token)
 
-    def issue(self, origin: str, *, scope: str = "api id", family: str | None = None) -> dict[str, str]:
-        """Sign the user in; what the token endpoint answers."""
+    def issue(
+        self, origin: str, *, scope: str = "api id", family: str | None = None, user_id: str | None = None
+    ) -> dict[str, str]:
+        """Sign a user in, the administrator if none is named; what the token endpoint answers."""
+        user_id = user_id or self.identity.user_id
         tail = "".join(secrets.choice(ALPHABET + "._") for _ in range(96))
         token = f"{self.identity.org_id[:15]}!{tail}"
         with self._lock:
-            self._sessions[token] = _Session(self._now(), family)
+            self._sessions[token] = _Session(self._now(), family, user_id)
         issued = str(int(self.time() * 1000))
-        url = self.identity_url(origin)
+        url = self.identity_url(origin, user_id)
         signature = hmac.new(self.identity.client_secret.encode(), (url + issued).encode(), hashlib.sha256)
         return {
             "access_token": token,
@@ -97,31 +105,31 @@ class Auth:
             "issued_at": issued,
         }
 
-    def identity_url(self, origin: str) -> str:
-        """The URL that names this user of this org."""
-        return f"{origin}/id/{self.identity.org_id}/{self.identity.user_id}"
+    def identity_url(self, origin: str, user_id: str | None = None) -> str:
+        """The URL that names a user of this org."""
+        return f"{origin}/id/{self.identity.org_id}/{user_id or self.identity.user_id}"
 
-    def identity_body(self, origin: str, version: str | None = None) -> dict[str, Any]:
+    def identity_body(self, origin: str, who: Person, version: str | None = None) -> dict[str, Any]:
         """What GET /id/{org}/{user} answers."""
-        who = self.identity
+        org_id = self.identity.org_id
         return {
-            "id": self.identity_url(origin),
+            "id": self.identity_url(origin, who.user_id),
             "asserted_user": True,
             "user_id": who.user_id,
-            "organization_id": who.org_id,
+            "organization_id": org_id,
             "username": who.username,
-            "nick_name": "admin",
-            "display_name": "Local Admin",
-            "email": who.username,
+            "nick_name": who.alias,
+            "display_name": who.name,
+            "email": who.email,
             "email_verified": True,
-            "first_name": "Local",
-            "last_name": "Admin",
+            "first_name": who.first_name,
+            "last_name": who.last_name,
             "timezone": "Etc/UTC",
             "photos": {
                 "picture": f"{origin}/profilephoto/005/F",
                 "thumbnail": f"{origin}/profilephoto/005/T",
             },
-            "urls": _urls(origin, who.org_id[:15], version or "{version}"),
+            "urls": _urls(origin, org_id[:15], version or "{version}"),
             "active": True,
             "user_type": "STANDARD",
             "language": "en_US",
@@ -131,9 +139,9 @@ class Auth:
             "is_app_installed": True,
         }
 
-    def userinfo_body(self, origin: str) -> dict[str, Any]:
+    def userinfo_body(self, origin: str, who: Person) -> dict[str, Any]:
         """What GET /services/oauth2/userinfo answers."""
-        body = self.identity_body(origin)
+        body = self.identity_body(origin, who)
         return {
             "sub": body["id"],
             "user_id": body["user_id"],

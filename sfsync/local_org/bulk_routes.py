@@ -32,6 +32,7 @@ from sfsync.local_org.bulk_rest import UPLOAD
 from sfsync.local_org.bulk_worker import BulkWorker
 from sfsync.local_org.fault_results import gone, info_json, served
 from sfsync.local_org.org import Org
+from sfsync.local_org.people import CURRENT
 from sfsync.local_org.store import Store
 
 PAGE = 1_000  # jobs of one page of the list; Bulk API 2.0 guide, "Get Information About All Jobs"
@@ -59,7 +60,7 @@ def start(org: Org, clock: Callable[[], float] | None = None) -> Bulk:
     """Read the org's jobs and start the worker; jobs that a former process left are settled first."""
     jobs = Jobs(org.store, clock or org.now)
     jobs.tidy()
-    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults, lambda: org.seen)
+    worker = BulkWorker(org.store, jobs, org.limits.batches.take, org.faults, org.seen_by)
     org.store.on_reset.append(jobs.clear)
     worker.start()
     _OPEN[org.store] = Bulk(jobs, worker)
@@ -151,7 +152,9 @@ def _create(request: Request, settings: dict[str, Any]) -> Job:
     org: Org = request.app.state.org
     bulk_of(request).jobs.tidy()
     return bulk_of(request).jobs.create(
-        api_version=request.path_params["version"], created_by=org.identity.user_id, **settings
+        api_version=request.path_params["version"],
+        created_by=CURRENT.get() or org.identity.user_id,
+        **settings,
     )
 
 

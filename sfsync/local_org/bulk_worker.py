@@ -78,9 +78,9 @@ class BulkWorker:
     """One thread; jobs run one after the other, batches too."""
 
     def __init__(
-        self, store: Store, jobs: Jobs, take_batch: TakeBatch, faults: Faults, seen: Callable[[], Contract]
+        self, store: Store, jobs: Jobs, take_batch: TakeBatch, faults: Faults, seen: Callable[[str], Contract]
     ) -> None:
-        """seen: what the org's user may see and do at this time."""
+        """seen: what a user may see and do at this time."""
         self._store, self._jobs, self._seen = store, jobs, seen
         self._take_batch, self._faults = take_batch, faults
         self._held: dict[str, int | None] = {}  # stuck jobs: polls until they go on, None: never
@@ -179,7 +179,7 @@ class BulkWorker:
         begun = time.monotonic()
         folder = self._jobs.folder(job.id)
         raw = f"{STAGE}.{quoted(job.id)}"
-        seen = self._seen()
+        seen = self._seen(job.created_by)
         sobject = seen.object(job.object)
         with self._store.reading() as cursor:
             try:
@@ -277,7 +277,8 @@ class BulkWorker:
                 request=job.request,
                 faults=self._faults.of_write(run.sobject.name),
                 journal=False,
-                seen=self._seen(),
+                user_id=job.created_by,
+                seen=self._seen(job.created_by),
             )
             result = apply(self._store, cursor, call)
             folder = self._jobs.folder(run.job_id)

@@ -25,7 +25,7 @@ class Call:
     external_id: str | None = None  # upsert: the key field, `Id` allowed
     all_or_none: bool = False
     request: int = 0  # number of the HTTP request, for the journal
-    user_id: str | None = None  # None: the org's administrator
+    user_id: str | None = None  # who does it; None: the org's administrator
     strict: bool = False  # JSON: a value of the wrong type refuses the whole request
     faults: RowFaults = NONE
     journal: bool = True

@@ -191,20 +191,23 @@ def load(folder: Path, file: Path) -> list[dict[str, Any]]:
     ]
 
 
-def assign(folder: Path, file: Path | None) -> list[str]:
-    """Give the running org's user the permission set of this file and nothing else; None: everything again.
+def assign(folder: Path, file: Path | None, user: str | None = None) -> list[str]:
+    """Give a user of the running org the permission set of this file and nothing else; None: everything again.
+
+    user: its name; None: the administrator, whose credentials the org shows.
 
     Returns:
         The objects that the user sees from now on.
 
     Raises:
-        OrgError: none runs, the file cannot be read, or Salesforce would not deploy what it holds.
+        OrgError: none runs, no such user, the file cannot be read, or Salesforce would not deploy what it holds.
     """
     try:
         body = file.read_bytes() if file is not None else b""
     except OSError as error:
         raise OrgError(f"{file} cannot be read: {error.strerror}") from None
-    found: dict[str, list[str]] = _call(_running(folder), "PUT", "/_local/permission_set", body, "text/xml")
+    path = "/_local/permission_set" + (f"?user={urllib.parse.quote(user)}" if user is not None else "")
+    found: dict[str, list[str]] = _call(_running(folder), "PUT", path, body, "text/xml")
     return found["objects"]
 
 

@@ -25,6 +25,7 @@ from sfsync.local_org.fault_acts import AT_THE_DOOR, act
 from sfsync.local_org.fault_rules import Rule
 from sfsync.local_org.journal import Journal, Line
 from sfsync.local_org.org import Org
+from sfsync.local_org.people import CURRENT
 
 OLDEST, NEWEST = 42, 67
 """API versions offered: from the first that has all resources of this org, sObject Collections being the youngest."""
@@ -158,6 +159,7 @@ class Gate:
         scope["org.user"] = user = self.org.auth.user_of(header)
         if user is None:
             raise session_expired()
+        CURRENT.set(user)
         if matched is None:
             return
         major, minor = int(matched[1]), matched[2]

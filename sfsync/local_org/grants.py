@@ -41,8 +41,9 @@ def _token(auth: Auth, form: Mapping[str, str], authorization: str | None, origi
     if grant not in auth.app.flows or grant == "soap":
         raise Refused("unsupported_grant_type", "grant type not supported")
     if grant == JWT_BEARER:
-        _check_app(auth, _jwt(auth, form.get("assertion", ""), origin))
-        return auth.issue(origin)
+        client_id, user_id = _jwt(auth, form.get("assertion", ""), origin)
+        _check_app(auth, client_id)
+        return auth.issue(origin, user_id=user_id)
     client, secret = form.get("client_id"), form.get("client_secret")
     basic = bool(authorization and authorization.lower().startswith("basic "))
     if basic:
@@ -83,15 +84,15 @@ def _check_user(auth: Auth, username: str) -> None:
 
 def _password(auth: Auth, form: Mapping[str, str], origin: str) -> dict[str, str]:
     who = auth.identity
-    name_ok = form.get("username", "").lower() == who.username
-    if not (same(form.get("password", ""), who.password + who.security_token) and name_ok):
+    person = auth.people.by_name(form.get("username", ""))  # one password opens them all
+    if not same(form.get("password", ""), who.password + who.security_token) or person is None:
         raise Refused("invalid_grant", "authentication failure")
-    _check_user(auth, who.username)
-    return auth.issue(origin)
+    _check_user(auth, person.username)
+    return auth.issue(origin, user_id=person.user_id)
 
 
-def _jwt(auth: Auth, text: str, origin: str) -> str:
-    """The app that a JWT names, once its user may come in."""
+def _jwt(auth: Auth, text: str, origin: str) -> tuple[str, str | None]:
+    """The app that a JWT names, and its user, once that may come in."""
     audiences = {origin, "https://login.salesforce.com"}  # this org is a production one
     try:
         claims = assertion.read(text, auth.folder, audiences, auth.time())
@@ -99,9 +100,11 @@ def _jwt(auth: Auth, text: str, origin: str) -> str:
         raise Refused("invalid_grant", str(refusal)) from None
     if same(claims.client_id, auth.identity.client_id):
         _check_user(auth, claims.username)
-        if claims.username.lower() != auth.identity.username or not auth.app.approved:
+        person = auth.people.by_name(claims.username)
+        if person is None or not auth.app.approved:
             raise Refused("invalid_grant", "user hasn't approved this consumer")
-    return claims.client_id
+        return claims.client_id, person.user_id
+    return claims.client_id, None
 
 
 def _code(auth: Auth, form: Mapping[str, str], origin: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ def state(request: Request) -> Response:
             "counts": org.store.counts(),
             "api_calls": {"max": org.limits.calls.maximum, "used": org.limits.calls.used},
             "bulk_batches": {"max": org.limits.batches.maximum, "used": org.limits.batches.used},
-            "permission_set": org.rights.label,
+            "permission_sets": org.rights.labels,
             "faults": org.faults.left(),
         }
     )
@@ -126,14 +126,15 @@ async def app(request: Request) -> Response:
 
 
 async def permission_set(request: Request) -> Response:
-    """PUT /_local/permission_set: a permission set's metadata; what it opens is all that the user may do. Blank: everything."""
+    """PUT /_local/permission_set?user=NAME: metadata; what it opens is all that the user may do. Blank: everything."""
+    org, text = _org(request), await request.body()
     try:
-        _org(request).rights.assign((await request.body()).decode())
+        user = org.rights.assign(text.decode(), request.query_params.get("user"))
     except OrgError as error:
         return _wrong(f"{error.what}" + (f"; {error.fix}" if error.fix else ""))
     except UnicodeDecodeError:
         return _wrong("the body is not UTF-8")
-    return JSONResponse({"objects": [o.name for o in _org(request).seen.objects]})
+    return JSONResponse({"objects": [o.name for o in org.seen_by(user).objects]})
 
 
 async def load(request: Request) -> Response:

@@ -20,6 +20,7 @@ from sfsync.local_org.faults import Faults
 from sfsync.local_org.identity import Identity, open_identity
 from sfsync.local_org.journal import Journal
 from sfsync.local_org.limits import DAY_S, Limits
+from sfsync.local_org.people import CURRENT, People
 from sfsync.local_org.rights import Rights
 from sfsync.local_org.store import Store, instant, quoted, table
 
@@ -40,8 +41,12 @@ class Org:
 
     @property
     def seen(self) -> Contract:
-        """The contract with the rights that the user has now: a permission set narrows it, a fault may have taken some."""
-        return self.faults.seen(self.rights.seen(self.contract))
+        """The contract with the rights that the user of this request has now."""
+        return self.seen_by(CURRENT.get() or self.identity.user_id)
+
+    def seen_by(self, user_id: str) -> Contract:
+        """The contract with a user's rights: a permission set narrows it, a fault may have taken some."""
+        return self.faults.seen(self.rights.seen(self.contract, user_id))
 
     def now(self) -> float:
         """The org's own clock, which a fault may have put wrong."""
@@ -54,7 +59,7 @@ class Org:
         self.limits.reset()
         self.faults.reset()
         self.auth.app = App()
-        self.rights.assign("")
+        self.rights.clear()
         seed(self.store)
 
 
@@ -74,9 +79,25 @@ def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
         limits.calls.restore(int(used), float(minute))
     faults = Faults(rules)
     assertion.ensure(folder)
-    auth = Auth(identity, folder, time.time, faults.clock_s, lambda name: user_is_active(store, name))
+    people = People(store, identity)
+    auth = Auth(
+        identity,
+        folder,
+        time.time,
+        faults.clock_s,
+        lambda name: user_is_active(store, name),
+        people=people,
+    )
     org = Org(
-        folder, contract, identity, store, auth, limits, faults, Journal(store), Rights(folder, contract)
+        folder,
+        contract,
+        identity,
+        store,
+        auth,
+        limits,
+        faults,
+        Journal(store),
+        Rights(folder, contract, people),
     )
     store.clock = org.now
     return org

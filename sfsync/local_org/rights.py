@@ -1,4 +1,4 @@
-"""What the org's user may do: everything, or what one permission set grants.
+"""What a user of the org may do: everything, or what one permission set grants.
 
 Owns:      reading a permission set's metadata and refusing what the platform refuses to deploy, and narrowing the
            objects and fields to what it opens.
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from sfsync.contract import Contract, Field, SObject
 from sfsync.errors import OrgError
+from sfsync.local_org.people import People
 from sfsync.ports import write_private
 
-FILE = "permission_set.xml"
+FOLDER = "permission_sets"
 _METADATA = "{http://soap.sforce.com/2006/04/metadata}"
 _EVERYBODY = ("Group", "Organization", "User")
 _MAX = 1 << 20
@@ -62,41 +63,56 @@ class PermissionSet:
 
 
 class Rights:
-    """The set that is assigned to the org's user, kept in the org's folder; none: the user may do everything."""
+    """The sets that are assigned to users, kept in the org's folder; a user without one may do everything."""
 
-    def __init__(self, folder: Path, contract: Contract) -> None:
-        self._path, self._contract = folder / FILE, contract
-        self._set: PermissionSet | None = None
-        if self._path.exists():
+    def __init__(self, folder: Path, contract: Contract, people: People) -> None:
+        self._folder, self._contract, self._people = folder / FOLDER, contract, people
+        self._sets: dict[str, PermissionSet] = {}
+        for path in sorted(self._folder.glob("*.xml")):
             try:
-                self._set = read(self._path.read_text(encoding="utf-8"), contract)
+                self._sets[path.stem] = read(path.read_text(encoding="utf-8"), contract)
             except OrgError as error:
                 raise OrgError(
                     f"the permission set of this org's user does not fit its objects: {error}",
-                    fix=f"delete {self._path}: the user may then do everything",
+                    fix=f"delete {path}: the user may then do everything",
                 ) from None
 
     @property
-    def label(self) -> str | None:
-        """Of the set; None: there is none, and the user may do everything."""
-        return None if self._set is None else self._set.label
+    def labels(self) -> dict[str, str]:
+        """The label of each user's set, by the user's name."""
+        people = ((self._people.by_id(user_id), found.label) for user_id, found in self._sets.items())
+        return {who.username: label for who, label in people if who is not None}
 
-    def seen(self, contract: Contract) -> Contract:
-        """The contract as the user sees it."""
-        return contract if self._set is None else self._set.seen(contract)
+    def seen(self, contract: Contract, user_id: str) -> Contract:
+        """The contract as a user sees it."""
+        found = self._sets.get(user_id)
+        return contract if found is None else found.seen(contract)
 
-    def assign(self, text: str) -> None:
-        """Give the user this set and nothing else; a blank text gives everything.
+    def assign(self, text: str, username: str | None = None) -> str:
+        """Give a user (None: the administrator) this set and nothing else; a blank text gives everything. The user's Id.
 
         Raises:
-            OrgError: the platform would not deploy it; nothing changes.
+            OrgError: there is no such user, or the platform would not deploy the set; nothing changes.
         """
+        who = self._people.by_name(username) if username is not None else self._people.administrator
+        if who is None:
+            names = ", ".join(self._people.names())
+            raise OrgError(f"this org has no user '{username}'", fix=f"users: {names}")
+        path = self._folder / f"{who.user_id}.xml"
         if not text.strip():
-            self._set = None
-            self._path.unlink(missing_ok=True)
-            return
-        self._set = read(text, self._contract)
-        write_private(self._path, text)
+            self._sets.pop(who.user_id, None)
+            path.unlink(missing_ok=True)
+            return who.user_id
+        self._sets[who.user_id] = read(text, self._contract)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(path, text)
+        return who.user_id
+
+    def clear(self) -> None:
+        """Everybody may do everything."""
+        self._sets.clear()
+        for path in self._folder.glob("*.xml"):
+            path.unlink()
 
 
 def entry_of(field: Field) -> str:

@@ -14,6 +14,7 @@ from sfsync.local_org.answers import Answer, ApiError, from_refusal, not_found
 from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.columns import RefusedWriteError, key_field
 from sfsync.local_org.ids import to_18
+from sfsync.local_org.people import CURRENT
 from sfsync.local_org.records import chosen_fields, read_records, to_texts
 from sfsync.local_org.stage import folded
 from sfsync.local_org.store import quoted, table
@@ -37,7 +38,7 @@ def sobject_of(ask: Ask, name: str) -> SObject:
 def root(ask: Ask) -> Answer:
     """GET /services/data/vNN.0"""
     body = {name: f"{ask.base}/{name}" for name in _RESOURCES}
-    body["identity"] = ask.org.auth.identity_url(ask.headers.get("x-origin", ""))
+    body["identity"] = ask.org.auth.identity_url(ask.headers.get("x-origin", ""), CURRENT.get())
     return Answer(200, body)
 
 

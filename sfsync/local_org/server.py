@@ -110,19 +110,19 @@ async def revoke(request: Request) -> Response:
 
 
 def userinfo(request: Request) -> Response:
-    return JSONResponse(request.app.state.org.auth.userinfo_body(origin_of(request)))
+    auth = request.app.state.org.auth
+    who = auth.people.by_id(request.scope["org.user"]) or auth.people.administrator
+    return JSONResponse(auth.userinfo_body(origin_of(request), who))
 
 
 def identity(request: Request) -> Response:
     org: Org = request.app.state.org
-    if (
-        request.path_params["org_id"] != org.identity.org_id
-        or request.path_params["user_id"] != org.identity.user_id
-    ):
+    who = org.auth.people.by_id(request.path_params["user_id"])
+    if request.path_params["org_id"] != org.identity.org_id or who is None:
         return to_response(not_found().answer(), request.headers)
     version = request.query_params.get("version")
     return JSONResponse(
-        org.auth.identity_body(origin_of(request), f"{NEWEST}.0" if version == "latest" else version)
+        org.auth.identity_body(origin_of(request), who, f"{NEWEST}.0" if version == "latest" else version)
     )
 
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from sfsync.local_org.gate import NEWEST, OLDEST
 from sfsync.local_org.org import Org
+from sfsync.local_org.people import CURRENT
 from sfsync.local_org.soap_login import log_in
 from sfsync.local_org.soap_text import ENVELOPE, INSTANCE, PARTNER, FaultError, fault_text
 from sfsync.local_org.undelete import empty, undelete
@@ -58,7 +59,9 @@ def _answer(request: Request, raw: bytes) -> str:
     session = next((e.text for e in root.iter(f"{{{PARTNER}}}sessionId")), None) or ""
     if request.scope.get("org.expired"):  # the rule of a fault file: this token dies now
         org.auth.revoke(session)
-    if org.auth.user_of(f"Bearer {session}") is None:
+    user = org.auth.user_of(f"Bearer {session}")
+    CURRENT.set(user)
+    if user is None:
         text = f"Invalid Session ID found in SessionHeader: Illegal Session. Session not found, missing session key: {session}"
         raise FaultError("INVALID_SESSION_ID", text)
     if version not in {f"{number}.0" for number in range(OLDEST, NEWEST + 1)}:

@@ -19,6 +19,7 @@ from sfsync.local_org.call import CHUNK
 from sfsync.local_org.delete import BIN, children
 from sfsync.local_org.fault_rows import RowFaults
 from sfsync.local_org.org import Org
+from sfsync.local_org.people import CURRENT
 from sfsync.local_org.stage import folded
 from sfsync.local_org.store import Store, instant, literal, quoted, table
 from sfsync.local_org.write_sql import SEPARATOR, fail
@@ -116,7 +117,7 @@ def _taken(sobject: SObject) -> str:
 
 def _restore(org: Org, cursor: duckdb.DuckDBPyConnection, sobject: SObject, judged: str, now: str) -> None:
     chosen = f"SELECT id FROM {judged} WHERE error IS NULL AND object = {literal(sobject.name)}"
-    _bring_back(org.store, cursor, sobject, chosen, now, org.identity.user_id)
+    _bring_back(org.store, cursor, sobject, chosen, now, CURRENT.get() or org.identity.user_id)
 
 
 def _bring_back(

@@ -18,6 +18,7 @@ from sfsync.local_org.answers import from_refusal
 from sfsync.local_org.ask import Ask
 from sfsync.local_org.call import Call
 from sfsync.local_org.columns import RefusedWriteError
+from sfsync.local_org.people import CURRENT
 from sfsync.local_org.records import Record, put_incoming
 from sfsync.local_org.write import apply, forget
 
@@ -71,6 +72,7 @@ def write_records(
         external_id,
         all_or_none,
         ask.number,
+        user_id=CURRENT.get(),
         strict=True,
         faults=faults,
         seen=ask.org.seen,

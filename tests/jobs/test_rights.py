@@ -16,6 +16,7 @@ from sfsync.errors import CompileError
 from sfsync.jobs.debug import debug_command
 from sfsync.jobs.permissions import PermissionsResult, permissions_command
 from sfsync.jobs.rights import Check
+from sfsync.jobs.schema_check import schema_check_command
 from sfsync.jobs.schema_pull import schema_pull_command
 from sfsync.local_org import control
 from sfsync.report.permission_xml import permission_xml
@@ -264,3 +265,23 @@ def test_the_key_of_a_parent_that_is_hidden(ready: Team) -> None:
     assert found.detail.endswith("parents' keys not visible: Account.Account_Id__c")
     (message,) = refused(ready)
     assert "Account has no field 'Account_Id__c'" in message
+
+
+def test_a_user_of_fewer_rights_than_the_one_who_pulled(ready: Team) -> None:
+    """The contract is the administrator's, the runs are Ada's: she is named, and what she may not is refused."""
+    ada = "ada.marsh@local.sfsync.example"
+    ready.sync("contacts", on_removed="delete")
+    schema_pull_command(ready.options())
+    file = ready.write("set.xml", without(printed(ready), "fieldPermissions", "Contact.Title"))
+    control.assign(ready.org.folder, file, ada)
+    ready.profile(username=ada)
+    forget_describes(ready)
+    with pytest.raises(CompileError, match=r"Contact\.Title: gone from the org, or hidden from this user"):
+        ready.run()
+    told = f"the rights in the contract are those of {ready.org.username}, and this is {ada}"
+    assert ("warning", f"schema/prod.json: {told}") in ready.logged
+    assert schema_check_command(ready.options()).notes == (told,)
+    ready.sync("contacts", fields={"Title": None})
+    assert outcomes(ready.run(), "contacts") == {"created": 3}
+    [hers] = [r["Id"] for r in ready.org.records("User") if r["Username"] == ada]
+    assert {r["CreatedById"] for r in ready.org.records("Contact")} == {hers}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,13 @@ def field(place: str, *, editable: bool = True, readable: bool = True) -> str:
     return f"<fieldPermissions>{flags}<field>{place}</field></fieldPermissions>"
 
 
-def assign(org: Any, *parts: str, raw: str | None = None) -> Any:
+ADA = "ada.marsh@local.sfsync.example"
+
+
+def assign(org: Any, *parts: str, raw: str | None = None, user: str | None = None) -> Any:
     text = raw if raw is not None else f"{HEAD}{''.join(parts)}</PermissionSet>"
     headers = {"Authorization": f"Bearer {org.client_secret}", "Content-Type": "text/xml"}
-    url = f"{org.url}/_local/permission_set"
+    url = f"{org.url}/_local/permission_set" + (f"?user={user}" if user else "")
     answer = org.session.request("PUT", url, data=text.encode(), headers=headers)
     if not answer.ok:
         raise OrgError(answer.json()["error"], status=answer.status_code)
@@ -150,6 +153,71 @@ def test_a_reset_takes_it_away(narrow: Any) -> None:
     assert describe(narrow, "Contact")["deletable"] is True
 
 
+# ---------------------------------------------------------------- several users
+
+
+def token_of(org: Any, username: str) -> Any:
+    form = {
+        "grant_type": "password",
+        "client_id": org.client_id,
+        "client_secret": org.client_secret,
+        "username": username,
+        "password": org.password + org.security_token,
+    }
+    return org.session.post(f"{org.url}/services/oauth2/token", data=form, headers={"Authorization": ""})
+
+
+@pytest.fixture
+def ada(org: Any) -> Iterator[Any]:
+    """The org as Ada uses it, who may not delete contacts; the administrator may do everything."""
+    org.post("/sobjects/Contact", json={"LastName": "Ito", "Email": "a@b.example"})
+    assign(org, object_("Account"), object_("Contact", CRUD[:3]), *FIELDS, user=ADA)
+    assert describe(org, "Contact")["deletable"] is True
+    answer = token_of(org, ADA.upper())
+    assert answer.status_code == 200
+    org.session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    yield org
+    org.sign_in()
+
+
+def test_each_user_has_rights_of_its_own(ada: Any) -> None:
+    assert describe(ada, "Contact")["deletable"] is False
+    assert "Email" not in {f["name"] for f in describe(ada, "Contact")["fields"]}
+    record = ada.records("Contact")[0]["Id"]
+    assert error(ada.delete(f"/sobjects/Contact/{record}")) == (400, "INSUFFICIENT_ACCESS_OR_READONLY")
+    ada.sign_in()  # the administrator again
+    assert describe(ada, "Contact")["deletable"] is True
+    assert ada.delete(f"/sobjects/Contact/{record}").status_code == 204
+
+
+def test_who_signs_in_is_who_writes(ada: Any) -> None:
+    who = ada.request("GET", "/services/oauth2/userinfo").json()
+    assert (who["preferred_username"], who["name"]) == (ADA, "Ada Marsh")
+    made = ada.post("/sobjects/Contact", json={"LastName": "Mine"}).json()["id"]
+    record = next(r for r in ada.records("Contact") if r["Id"] == made)
+    assert record["CreatedById"] == record["OwnerId"] == who["user_id"]
+    job = ada.post("/jobs/ingest", json={"object": "Contact", "operation": "insert"}).json()
+    assert job["createdById"] == who["user_id"]
+    path = f"/jobs/ingest/{job['id']}"
+    ada.put(f"{path}/batches", data="LastName\nBulk\n", headers={"Content-Type": "text/csv"})
+    ada.patch(path, json={"state": "UploadComplete"})
+    until = time.monotonic() + 30
+    while ada.get(path).json()["state"] != "JobComplete":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    bulk = next(r for r in ada.records("Contact") if r["LastName"] == "Bulk")
+    assert bulk["CreatedById"] == who["user_id"]
+    identity = ada.request("GET", f"/id/{ada.org_id}/{who['user_id']}").json()
+    assert identity["username"] == ADA
+
+
+def test_who_may_not_sign_in(org: Any) -> None:
+    refusal = token_of(org, "otto.vogel@local.sfsync.example").json()
+    assert (refusal["error"], refusal["error_description"]) == ("invalid_grant", "inactive user")
+    refusal = token_of(org, "ann@acme.com").json()
+    assert (refusal["error"], refusal["error_description"]) == ("invalid_grant", "authentication failure")
+
+
 REFUSED = [
     ("no XML", "hello", "the permission set is no XML"),
     ("a DOCTYPE", "<!DOCTYPE x><x/>", "a permission set of more than a megabyte, or with a DOCTYPE"),
@@ -182,13 +250,16 @@ def test_the_set_outlives_the_process(tmp_path: Path) -> None:
     control.start(folder)
     try:
         assert control.assign(folder, file) == ["Account", "Group", "Organization", "User"]
-        assert control.show(folder)["permission_set"] == "t"
+        assert control.show(folder)["permission_sets"] == {"admin@local.sfsync.example": "t"}
         control.stop(folder)
         control.start(folder)
-        assert (folder / "permission_set.xml").stat().st_mode & 0o777 == 0o600
+        (kept,) = (folder / "permission_sets").glob("*.xml")
+        assert kept.stat().st_mode & 0o777 == 0o600
         assert "Lead" in control.assign(folder, None)
-        assert control.show(folder)["permission_set"] is None
+        assert control.show(folder)["permission_sets"] == {}
         with pytest.raises(OrgError, match=r"none\.xml cannot be read"):
             control.assign(folder, tmp_path / "none.xml")
+        with pytest.raises(OrgError, match=r"this org has no user 'ann@acme\.com'; users: admin@.*, ada"):
+            control.assign(folder, file, "ann@acme.com")
     finally:
         control.stop(folder)
