@@ -117,7 +117,7 @@ def known_texts(world: World, seen: Seen, state: State) -> Texts:
 
 
 def _is_data(request: dict[str, Any]) -> bool:
-    return str(request["path"]).startswith("/services/data/v")
+    return str(request["path"]).startswith(("/services/data/v", "/services/Soap/u/"))
 
 
 def _is_person(request: dict[str, Any]) -> bool:
