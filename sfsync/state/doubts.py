@@ -128,5 +128,7 @@ def resolved(store: StateStore, sync: Mapped, name: str, rows: str) -> None:
 
 def drop(store: StateStore, name: str, rows: str | None = None) -> None:
     """Forget the doubts of records, or of all of a sync. Inside a transaction. rows: with `_key`."""
+    if rows is not None and not any_of(store, name):
+        return  # the relation may be as large as a first load
     some = "" if rows is None else f" AND key IN (SELECT _key FROM {rows} AS q)"
     store.db.execute(f"DELETE FROM {TABLE} WHERE sync = ?{some}", [name])
