@@ -15,13 +15,13 @@ from pathlib import Path
 def sfsync(project: str) -> None:
     """Fill the snapshot of the one sync."""
     from sfsync.diff import sql
-    from sfsync.jobs.compile import compile_session, known_contract
+    from sfsync.jobs.compile import compile_for_sending
     from sfsync.jobs.session import Options, Session
     from sfsync.state import snapshots
 
     with Session(Options(project_dir=Path(project)), "run") as session:
         store = session.open_store(write=True)
-        (sync,) = compile_session(session, known_contract(session, max_age=None)).syncs
+        (sync,) = compile_for_sending(session, max_age=None).syncs
         snapshots.prepare(store, sync)
         fields = ", ".join(f'"{rule.field}"' for rule in sync.rules)
         texts = ", ".join(f"coalesce(\"{rule.field}\", '')" for rule in sync.rules)

@@ -19,12 +19,12 @@ def sfsync(project: str) -> dict[str, int]:
     from sfsync.diff.changes import DiffContext
     from sfsync.diff.diff import diff_sync
     from sfsync.diff.stage import stage_rows
-    from sfsync.jobs.compile import compile_session, known_contract
+    from sfsync.jobs.compile import compile_for_sending
     from sfsync.jobs.session import Options, Session
     from sfsync.state.snapshots import inspect
 
     with Session(Options(project_dir=Path(project)), "plan") as session:
-        manifest = compile_session(session, known_contract(session, max_age=None))
+        manifest = compile_for_sending(session, max_age=None)
     start()
     with Session(Options(project_dir=Path(project)), "plan") as session:
         session.open_store(write=False)
