@@ -59,7 +59,7 @@ def together(sync: str, refused: Sequence[str]) -> Refusal:
         sync,
         TOGETHER,
         f"sync '{sync}' is not taken back without {names}",
-        f"see what refuses {names}; or leave it out on purpose: --exclude {' '.join(refused)}",
+        f"see what refuses {names}; or leave it out on purpose: --exclude {' --exclude '.join(refused)}",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,7 +144,7 @@ def test_what_is_masked_stays_so(ready: Team) -> None:
     told = explain_text(result, color=False, width=0)
     assert "acme.example" not in told
     assert "C1" not in told
-    assert explain(ready, result.key) == replace(result), "what is shown in its place finds it, too"
+    assert explain(ready, result.key) == result, "what is shown in its place finds it, too"
     assert ("Email", "***", "***") in result.past[0].changed
 
 
