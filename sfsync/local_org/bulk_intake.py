@@ -8,6 +8,7 @@ Invariant: an upload is on disk whole, or not at all.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from email.message import Message
@@ -85,9 +86,16 @@ def _inflated(inflate: Any, block: bytes) -> Iterator[bytes]:
         raise IntakeError("CLIENTINPUTERROR", "the body is not what its Content-Encoding says") from None
 
 
-def read_file(path: Path, *, zipped: bool) -> Iterator[bytes]:
-    """A result file in blocks, as a gzip stream if asked for."""
+def takes_gzip(accept_encoding: str) -> bool:
+    """Does a client that accepts these encodings want gzip?"""
+    return re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", accept_encoding) is not None
+
+
+def read_file(path: Path, *, zipped: bool, head: bytes = b"") -> Iterator[bytes]:
+    """A result file in blocks, with `head` before it, as a gzip stream if asked for."""
     squeeze = zlib.compressobj(1, zlib.DEFLATED, _GZIP) if zipped else None
+    if head:
+        yield head if squeeze is None else squeeze.compress(head)
     with path.open("rb") as handle:
         while block := handle.read(_BLOCK):
             yield block if squeeze is None else squeeze.compress(block)

@@ -63,8 +63,8 @@ def job_json(job: Job, *, full: bool) -> dict[str, Any]:
         "operation": job.operation,
         "object": job.object,
         "createdById": job.created_by,
-        "createdDate": _shown(job.created),
-        "systemModstamp": _shown(job.modified),
+        "createdDate": shown(job.created),
+        "systemModstamp": shown(job.modified),
         "state": job.state,
         "concurrencyMode": "Parallel",
         "contentType": "CSV",
@@ -92,7 +92,8 @@ def job_json(job: Job, *, full: bool) -> dict[str, Any]:
     return body
 
 
-def _shown(instant: str) -> str:
+def shown(instant: str) -> str:
+    """A canonical instant as the JSON of jobs writes it."""
     return instant.removesuffix("Z") + "+0000"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,7 +25,14 @@ from sfsync.local_org import bulk_jobs as states
 from sfsync.local_org import bulk_results as results
 from sfsync.local_org.answers import Answer, ApiError, not_found, to_response
 from sfsync.local_org.bulk_csv import DELIMITERS, LINE_ENDINGS
-from sfsync.local_org.bulk_intake import MAX_ONE_REQUEST, IntakeError, read_file, receive, split_multipart
+from sfsync.local_org.bulk_intake import (
+    MAX_ONE_REQUEST,
+    IntakeError,
+    read_file,
+    receive,
+    split_multipart,
+    takes_gzip,
+)
 from sfsync.local_org.bulk_jobs import Job, Jobs, job_json
 from sfsync.local_org.bulk_rest import UPLOAD
 from sfsync.local_org.bulk_worker import BulkWorker
@@ -41,7 +47,7 @@ _OPERATIONS = ("insert", "update", "upsert", "delete")
 _KEYS = frozenset({"object", "operation", "externalIdFieldName", "contentType", "lineEnding", "columnDelimiter", "assignmentRuleId"})  # fmt: skip
 _JOB_TYPES = ("V2Ingest", "Classic", "BigObjectIngest")
 _SETTLING_S = 30.0  # longest wait of a result request for the batch that an abort met
-_MAX_JSON = 1_000_000
+MAX_JSON = 1_000_000
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -80,10 +86,10 @@ def bulk_of(request: Request) -> Bulk:
     return _OPEN[org.store]
 
 
-def _guarded(handler: Handler) -> Handler:
+def guarded(handler: Handler) -> Handler:
     """Turn a refusal into the platform's array of one error."""
 
-    async def guarded(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except ApiError as error:
@@ -91,7 +97,7 @@ def _guarded(handler: Handler) -> Handler:
         except IntakeError as error:
             return to_response(ApiError(400, error.code, error.message).answer(), request.headers)
 
-    return guarded
+    return answer
 
 
 def _job_of(request: Request) -> Job:
@@ -109,12 +115,12 @@ def _wrong_state(message: str) -> ApiError:
 # ---------------------------------------------------------------- create
 
 
-@_guarded
+@guarded
 async def create(request: Request) -> Response:
     """``POST jobs/ingest``, with the data in the same request if it is multipart."""
     content_type = request.headers.get("content-type", "")
     multipart = content_type.lower().startswith("multipart/form-data")
-    body = await _body(request, 4 * MAX_ONE_REQUEST + 100_000 if multipart else _MAX_JSON)
+    body = await json_body(request, 4 * MAX_ONE_REQUEST + 100_000 if multipart else MAX_JSON)
     data = None
     if multipart:
         asked, data = split_multipart(content_type, body)
@@ -135,7 +141,12 @@ async def create(request: Request) -> Response:
     return to_response(Answer(200, job_json(submitted, full=False)), request.headers)
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def json_body(request: Request, limit: int = MAX_JSON) -> bytes:
+    """The body of a call that carries no file.
+
+    Raises:
+        ApiError: CLIENTINPUTERROR; larger than the limit.
+    """
     body = b""
     async for block in request.stream():
         body += block
@@ -184,13 +195,18 @@ def _settings(org: Org, asked: Any) -> dict[str, Any]:
         "object": sobject.name,
         "operation": operation,
         "external_id": _key(sobject, operation, asked.get("externalIdFieldName")),
-        "line_ending": _choice(asked, "lineEnding", "LF", LINE_ENDINGS),
-        "delimiter": _choice(asked, "columnDelimiter", "COMMA", DELIMITERS),
+        "line_ending": choice_of(asked, "lineEnding", "LF", LINE_ENDINGS),
+        "delimiter": choice_of(asked, "columnDelimiter", "COMMA", DELIMITERS),
         "assignment_rule": asked.get("assignmentRuleId"),
     }
 
 
-def _choice(asked: dict[str, Any], key: str, default: str, choices: dict[str, str]) -> str:
+def choice_of(asked: dict[str, Any], key: str, default: str, choices: dict[str, str]) -> str:
+    """What a create call asks for under this key.
+
+    Raises:
+        ApiError: INVALIDJOB; not among the choices.
+    """
     value = asked.get(key) or default
     if value not in choices:
         raise ApiError(400, "INVALIDJOB", f"{key} is {value!r}; it is one of {', '.join(choices)}")
@@ -215,7 +231,7 @@ def _key(sobject: SObject, operation: str, name: Any) -> str | None:
 # ---------------------------------------------------------------- upload and states
 
 
-@_guarded
+@guarded
 async def upload(request: Request) -> Response:
     """``PUT jobs/ingest/{id}/batches``: once, streamed to disk."""
     bulk, job = bulk_of(request), _job_of(request)
@@ -239,12 +255,12 @@ async def upload(request: Request) -> Response:
     return Response(status_code=201)
 
 
-@_guarded
+@guarded
 async def patch(request: Request) -> Response:
     """``PATCH jobs/ingest/{id}``: UploadComplete or Aborted."""
     job = _job_of(request)
     try:
-        asked = json.loads(await _body(request, _MAX_JSON))
+        asked = json.loads(await json_body(request))
         state = asked["state"]
     except (ValueError, KeyError, TypeError):
         raise ApiError(
@@ -289,7 +305,7 @@ def _now(bulk: Bulk, job: Job) -> str:
 # ---------------------------------------------------------------- reading
 
 
-@_guarded
+@guarded
 async def info(request: Request) -> Response:
     """``GET jobs/ingest/{id}``."""
     job, org = _job_of(request), request.app.state.org
@@ -297,7 +313,7 @@ async def info(request: Request) -> Response:
     return to_response(Answer(200, info_json(org.faults, job)), request.headers)
 
 
-@_guarded
+@guarded
 async def result(request: Request) -> Response:
     """``GET jobs/ingest/{id}/successfulResults`` and its two sisters, whatever their case."""
     kind = {
@@ -314,17 +330,14 @@ async def result(request: Request) -> Response:
     while bulk.worker.busy_with(job.id) and time.monotonic() < end:
         await asyncio.sleep(0.01)
     await run_in_threadpool(bulk.worker.settle_files, job)
-    zipped = (
-        re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", request.headers.get("accept-encoding", ""))
-        is not None
-    )
+    zipped = takes_gzip(request.headers.get("accept-encoding", ""))
     org: Org = request.app.state.org
     path = await run_in_threadpool(served, org.store, org.faults, bulk.jobs.folder(job.id), job, kind)
     headers = {"Content-Encoding": "gzip"} if zipped else {"Content-Length": str(path.stat().st_size)}
     return StreamingResponse(read_file(path, zipped=zipped), media_type=CSV, headers=headers)
 
 
-@_guarded
+@guarded
 async def listed(request: Request) -> Response:
     """``GET jobs/ingest``: all jobs, a thousand per page."""
     query = request.query_params
@@ -349,7 +362,7 @@ async def listed(request: Request) -> Response:
     return to_response(Answer(200, body), request.headers)
 
 
-@_guarded
+@guarded
 async def remove(request: Request) -> Response:
     """``DELETE jobs/ingest/{id}``."""
     bulk, job = bulk_of(request), _job_of(request)

@@ -1,4 +1,4 @@
-"""The org's allocations: API calls and Bulk batches of the last 24 hours.
+"""The org's allocations: API calls, Bulk batches and query jobs of the last 24 hours.
 
 Owns:      counting in a rolling window, the limit header, the body of /limits.
 Does not:  decide which requests count (gate).
@@ -15,13 +15,13 @@ from typing import Any
 DAY_S = 86_400.0
 DAILY_CALLS = 15_000
 DAILY_BATCHES = 15_000
+DAILY_QUERY_JOBS = 10_000
 _OTHERS = {
     "ActiveScratchOrgs": 3,
     "ConcurrentAsyncGetReportInstances": 200,
     "ConcurrentSyncReportRuns": 20,
     "DailyAsyncApexExecutions": 250_000,
     "DailyBulkV2QueryFileStorageMB": 976_562,
-    "DailyBulkV2QueryJobs": 10_000,
     "DailyDurableStreamingApiEvents": 10_000,
     "DailyGenericStreamingApiEvents": 10_000,
     "DailyStreamingApiEvents": 10_000,
@@ -108,11 +108,13 @@ class Limits:
     def __init__(self, now: Callable[[], float]) -> None:
         self.calls = Window(DAILY_CALLS, now)
         self.batches = Window(DAILY_BATCHES, now)
+        self.query_jobs = Window(DAILY_QUERY_JOBS, now)
 
     def reset(self) -> None:
         """The figures of a fresh org."""
         self.calls.set(DAILY_CALLS, 0)
         self.batches.set(DAILY_BATCHES, 0)
+        self.query_jobs.set(DAILY_QUERY_JOBS, 0)
 
     def header(self) -> str:
         """The value of Sforce-Limit-Info."""
@@ -123,4 +125,8 @@ class Limits:
         entries = {name: {"Max": maximum, "Remaining": maximum} for name, maximum in _OTHERS.items()}
         entries["DailyApiRequests"] = {"Max": self.calls.maximum, "Remaining": self.calls.remaining}
         entries["DailyBulkApiBatches"] = {"Max": self.batches.maximum, "Remaining": self.batches.remaining}
+        entries["DailyBulkV2QueryJobs"] = {
+            "Max": self.query_jobs.maximum,
+            "Remaining": self.query_jobs.remaining,
+        }
         return dict(sorted(entries.items()))

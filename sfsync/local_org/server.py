@@ -51,6 +51,7 @@ MAX_BODY = 50 * 1024 * 1024
 _OTHER_ROUTES = (
     "sfsync.local_org.soql_routes",
     "sfsync.local_org.bulk_routes",
+    "sfsync.local_org.bulk_query_routes",
     "sfsync.local_org.soap_routes",
 )
 _SEASONS = ("Spring", "Summer", "Winter")
