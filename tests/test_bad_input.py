@@ -324,7 +324,8 @@ SYNCS = [
         ),
     ),
     Case("sync_type_does_not_fit", "CompileError", fields(Birthdate="worth")),
-    Case("sync_mode_later", "SpecError", sync(mode="mirror")),
+    Case("sync_mode_unknown", "SpecError", sync(mode="replace")),
+    Case("sync_mirror_keeps", "SpecError", sync(mode="mirror", on_removed="keep")),
     Case("sync_write_later", "SpecError", fields(Title={"column": "title", "write": "if_blank"})),
     Case(
         "sync_on_missing_later",

@@ -16,6 +16,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from sfsync.project.modes import MODES, Situation
 from sfsync.salesforce.sign_in_words import TYPES, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +77,27 @@ def test_the_page_of_signing_in_has_every_refusal():
         page.write_text(updated, encoding="utf-8")
     else:
         assert updated == text, "docs/reference/sign-in.md is behind the code; see the top of this file"
+
+
+MODE_TABLE = re.compile(r"(<!-- modes -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def mode_table() -> str:
+    """Modes x row situation, as MODES says; tests/jobs/test_modes.py plays each cell."""
+    rows = [f"| the row | {' | '.join(f'`{name}`' for name in MODES)} |", f"| --- |{' --- |' * len(MODES)}"]
+    rows += [f"| {one} | {' | '.join(mode.effects[one] for mode in MODES.values())} |" for one in Situation]
+    return "\n".join(rows) + "\n"
+
+
+def test_the_page_of_modes_is_what_the_modes_do():
+    page = ROOT / "docs/reference/modes.md"
+    text = page.read_text(encoding="utf-8")
+    updated = MODE_TABLE.sub(lambda m: m[1] + mode_table() + m[3], text)
+    assert MODE_TABLE.search(text)
+    if os.environ.get("SFSYNC_UPDATE_DOCS"):
+        page.write_text(updated, encoding="utf-8")
+    else:
+        assert updated == text, "docs/reference/modes.md is behind the code; see the top of this file"
 
 
 def blocks() -> list[tuple[Path, str]]:

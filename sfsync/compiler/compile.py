@@ -231,7 +231,7 @@ def _finish(
         identity=resolved.identity,
         fields=resolved.fields,
         timezone=timezone,
-        on_removed=OnRemoved(spec.on_removed),
+        on_removed=OnRemoved(spec.removal),
         on_gone=OnGone(spec.on_gone),
         on_limit=OnLimit(spec.on_limit),
         delete_adopted=spec.delete_adopted,

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from sfsync.project.modes import MODES
 from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, Texts, config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
@@ -142,8 +143,10 @@ class SyncOptions(BaseModel):
     model_config = config({"nulls": "keep", "guards": {"max_deletes": 100}})
 
     description: str = Field(default="", description="For people.")
-    mode: Literal["upsert"] = Field(
-        default="upsert", description="Create what the org does not know, update what differs."
+    mode: Literal["upsert", "mirror"] = Field(
+        default="upsert",
+        description="`upsert`: create what the org does not have, update what differs. `mirror`: that, and"
+        " `on_removed: delete`.",
     )
     where: Filled | None = Field(
         default=None, description="Filter on the model's rows, in the warehouse's SQL."
@@ -185,12 +188,29 @@ class SyncOptions(BaseModel):
     tags: Texts = Field(default=(), description="Words to select by: tag:daily.")
     meta: dict[str, Any] = Field(default_factory=dict, description="Anything; sfsync does not read it.")
 
+    @model_validator(mode="after")
+    def _check_mode(self) -> SyncOptions:
+        says = MODES[self.mode].on_removed
+        if says is not None and self.on_removed == "keep" and "on_removed" in self.model_fields_set:
+            raise fault(
+                f"says both mode: {self.mode}, which is on_removed: {says}, and on_removed: keep",
+                fix="write mode: upsert to keep records whose row left the model, or leave on_removed out",
+            )
+        return self
+
+    @property
+    def removal(self) -> str:
+        """What becomes of a record whose row left the model: as written, else what the mode says."""
+        if self.on_removed == "keep":
+            return MODES[self.mode].on_removed or self.on_removed
+        return self.on_removed
+
     @property
     def min_rows(self) -> int:
         """Rows the model must have: as written, else 1 where `on_removed` acts and 0 elsewhere."""
         if self.guards.min_rows is not None:
             return self.guards.min_rows
-        return 0 if self.on_removed == "keep" else 1
+        return 0 if self.removal == "keep" else 1
 
 
 _SYNC_EXAMPLE = {

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as made_by
 
+from sfsync.project.modes import MODES
 from sfsync.project.project import Project
 from sfsync.project.spec import SyncSpec
 
@@ -64,7 +65,9 @@ NOTHING = Usage({})
 
 def rights_of(spec: SyncSpec) -> tuple[str, ...]:
     """What a sync does to records: create, update, delete, in this order."""
-    return ("create", "update", "delete") if spec.on_removed == "delete" else ("create", "update")
+    mode = MODES[spec.mode]
+    wanted = {"create": mode.creates, "update": mode.updates, "delete": spec.removal == "delete"}
+    return tuple(right for right, needed in wanted.items() if needed)
 
 
 def usage_of(project: Project) -> Usage:

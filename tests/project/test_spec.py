@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from sfsync.errors import SpecError
 from sfsync.project import spec as specs
 from sfsync.project import spec_tables
+from sfsync.project.modes import MODES
 from sfsync.project.spec import GuardSpec, ProjectSpec, SyncSpec
 from sfsync.yaml_models import validated
 from sfsync.yaml_text import parse_yaml
@@ -76,6 +77,7 @@ def test_the_least_sync():
 
 VALID = [  # one more line of a sync, path of attributes, value
     ("mode: upsert", "mode", "upsert"),
+    ("mode: mirror", "mode", "mirror"),
     ("nulls: keep", "nulls", "keep"),
     ("on_removed: delete", "on_removed", "delete"),
     ("on_gone: stop", "on_gone", "stop"),
@@ -120,9 +122,8 @@ def test_valid_keys(line, path, value):
 SHARE = "must be a percentage of 0% to 100%, or a number of 0 to 1"
 UNIT = "must be a whole number with a unit (s, m, h, d or w)"
 INVALID = [  # one more line of a sync, the finding
-    ("mode: mirror", "7:7: it: 'mode' must be upsert, found 'mirror'"),
-    ("mode: update", "7:7: it: 'mode' must be upsert, found 'update'"),
-    ("mode: null", "7:7: it: 'mode' must be upsert, found nothing"),
+    ("mode: replace", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace'"),
+    ("mode: null", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found nothing"),
     ("nulls: clean", "7:8: it: 'nulls' must be one of clear, keep, found 'clean' | did you mean 'clear'?"),
     ("on_removed: hard_delete", "7:13: it: 'on_removed' must be one of keep, delete, found 'hard_delete' | did you mean 'delete'?"),
     ("on_removed: {set: {Active__c: false}}", "7:13: it: 'on_removed' must be one of keep, delete, found a map"),
@@ -344,7 +345,7 @@ def test_a_version_is_text():
 
 
 def test_all_findings_of_one_sync_come_together():
-    _, findings = read(SyncSpec, "name: X\nobjct: Contact\nmode: mirror\nfields: {A: {}}")
+    _, findings = read(SyncSpec, "name: X\nobjct: Contact\nmode: replace\nfields: {A: {}}")
     assert sorted(findings) == [
         "1:1: it needs the key 'identity'",
         "1:1: it needs the key 'model'",
@@ -352,7 +353,7 @@ def test_all_findings_of_one_sync_come_together():
         "1:7: it: 'name' must be a valid name, found 'X' | start with a small letter; small letters, digits and _ "
         "only, 60 characters at most",
         "2:1: it: unknown key 'objct' | did you mean 'object'?",
-        "3:7: it: 'mode' must be upsert, found 'mirror'",
+        f"3:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace'",
         "4:10: it: 'fields.A' needs the key 'column'",
     ]
 

@@ -1,0 +1,63 @@
+"""What each mode does in each situation of a row: the one place where a mode is turned into policies.
+
+Owns:      Situation, Mode and MODES: what is created and updated, what becomes of records whose row left the model.
+Does not:  say how a field is written (compiler/fields) or carry anything out (diff).
+Invariant: docs/reference/modes.md is made of `effects`, and a test plays every cell of it against an org.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Situation(StrEnum):
+    """How a row stands to the org, in the words of the documentation."""
+
+    NEW = "the org has no record with its key"
+    MADE_BY_OTHERS = "the org has one that sfsync did not make"
+    DIFFERS = "known, values differ"
+    SAME = "known, nothing differs"
+    GONE = "known, values differ, and somebody deleted the record"
+    LEFT = "the row left the model, sfsync made the record"
+    LEFT_ADOPTED = "the row left the model, somebody else made the record"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A mode as policies. Outcomes are those of `records.Outcome`; `kept` is a record that stays as it is."""
+
+    about: str
+    creates: bool
+    updates: bool
+    on_removed: str | None  # what the mode says; None: what the sync says
+    effects: Mapping[Situation, str]
+
+
+_UPSERT = {
+    Situation.NEW: "created",
+    Situation.MADE_BY_OTHERS: "adopted",
+    Situation.DIFFERS: "updated",
+    Situation.SAME: "unchanged",
+    Situation.GONE: "gone",
+    Situation.LEFT: "kept",
+    Situation.LEFT_ADOPTED: "kept",
+}
+
+MODES: Mapping[str, Mode] = {
+    "upsert": Mode(
+        "create what the org does not have, update what differs",
+        creates=True,
+        updates=True,
+        on_removed=None,
+        effects=_UPSERT,
+    ),
+    "mirror": Mode(
+        "upsert, and delete what sfsync made and the model has no more",
+        creates=True,
+        updates=True,
+        on_removed="delete",
+        effects=_UPSERT | {Situation.LEFT: "deleted"},
+    ),
+}
