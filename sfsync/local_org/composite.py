@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -21,7 +21,7 @@ from sfsync.local_org.ask import Ask
 MAX_SUBREQUESTS = 25
 MAX_COLLECTIONS = 5
 _URL = re.compile(r"/services/data/v(\d+\.\d)/(.+)")
-_REFERENCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
+REFERENCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"@\{([^}]+)\}")
 _METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 _FORBIDDEN_HEADERS = ("accept", "authorization", "content-type")
@@ -59,26 +59,37 @@ def composite(ask: Ask, dispatch: Dispatch) -> Answer:
     for name in ("allOrNone", "collateSubrequests"):
         if not isinstance(body.get(name, False), bool):
             raise ApiError(400, "JSON_PARSER_ERROR", f"Cannot deserialize instance of boolean: {name}")
-    parts = [_part(item, i) for i, item in enumerate(body["compositeRequest"])]
+    parts = [part_of(item, i) for i, item in enumerate(body["compositeRequest"])]
     _check(parts)
     done: dict[str, Answer] = {}
     if body.get("allOrNone", False):
-        try:
-            with ask.org.store.write() as cursor:
-                for i, part in enumerate(parts):
-                    done[part.reference] = _answer(replace(ask, cursor=cursor), part, done, dispatch)
-                    if _failed(done[part.reference]):
-                        raise _HaltError(i)
-        except _HaltError as halt:
-            done = _roll_back(parts, done, halt.failed)
+        done, _ = all_or_none(ask, parts, dispatch)
     else:
         for part in parts:
             done[part.reference] = _answer(ask, part, done, dispatch)
-    listed = [_envelope(part, done[part.reference]) for part in parts]
-    return Answer(200, {"compositeResponse": listed})
+    return Answer(200, {"compositeResponse": [envelope(part, done[part.reference]) for part in parts]})
 
 
-def _part(item: Any, index: int) -> Part:
+def all_or_none(ask: Ask, parts: Sequence[Part], dispatch: Dispatch) -> tuple[dict[str, Answer], bool]:
+    """Answer all subrequests in one transaction: their answers by reference, and whether it was kept."""
+    done: dict[str, Answer] = {}
+    try:
+        with ask.org.store.write() as cursor:
+            for i, part in enumerate(parts):
+                done[part.reference] = _answer(replace(ask, cursor=cursor), part, done, dispatch)
+                if _failed(done[part.reference]):
+                    raise _HaltError(i)
+    except _HaltError as halt:
+        return _roll_back(parts, done, halt.failed), False
+    return done, True
+
+
+def part_of(item: Any, index: int) -> Part:
+    """One subrequest as it was sent.
+
+    Raises:
+        ApiError: it is not what a subrequest is.
+    """
     if not isinstance(item, Mapping):
         raise ApiError(400, "JSON_PARSER_ERROR", f"Subrequest {index + 1} must be a JSON object")
     unknown = sorted(set(item) - _KEYS)
@@ -95,7 +106,7 @@ def _part(item: Any, index: int) -> Part:
             "INVALID_INPUT",
             f"Invalid url in subrequest {index + 1}: it must begin with /services/data/vXX.X/",
         )
-    if not isinstance(reference, str) or not _REFERENCE_ID.fullmatch(reference):
+    if not isinstance(reference, str) or not REFERENCE_ID.fullmatch(reference):
         raise ApiError(400, "INVALID_INPUT", f"Invalid reference Id in subrequest {index + 1}: {reference}")
     headers = item.get("httpHeaders") or {}
     if not isinstance(headers, Mapping):
@@ -126,6 +137,14 @@ def _check(parts: list[Part]) -> None:
             "LIMIT_EXCEEDED",
             f"Limit of {MAX_COLLECTIONS} sObject Collections or query subrequests exceeded: this call has {heavy}",
         )
+    check_references(parts)
+
+
+def check_references(parts: Sequence[Part]) -> None:
+    """
+    Raises:
+        ApiError: a reference Id stands twice.
+    """
     seen: set[str] = set()
     for part in parts:
         if part.reference in seen:
@@ -212,12 +231,13 @@ def _failed(answer: Answer) -> bool:
     return any(isinstance(r, Mapping) and r.get("success") is False for r in rows)
 
 
-def _roll_back(parts: list[Part], done: Mapping[str, Answer], failed: int) -> dict[str, Answer]:
+def _roll_back(parts: Sequence[Part], done: Mapping[str, Answer], failed: int) -> dict[str, Answer]:
     halted = Answer(400, [{"errorCode": "PROCESSING_HALTED", "message": _ROLLED_BACK}])
     return {p.reference: done[p.reference] if i == failed else halted for i, p in enumerate(parts)}
 
 
-def _envelope(part: Part, answer: Answer) -> dict[str, Any]:
+def envelope(part: Part, answer: Answer) -> dict[str, Any]:
+    """The answer of one subrequest as the whole answer shows it."""
     return {
         "body": answer.body,
         "httpHeaders": dict(answer.headers),

@@ -88,7 +88,7 @@ def describe_body(contract: Contract, sobject: SObject, base: str) -> dict[str, 
     return {
         **entry(sobject, base),
         "actionOverrides": [],
-        "childRelationships": _child_relationships(contract, sobject),
+        "childRelationships": child_relationships(contract, sobject),
         "compactLayoutable": True,
         "defaultImplementation": None,
         "extendedBy": None,
@@ -126,7 +126,8 @@ def _record_type(
     }
 
 
-def _child_relationships(contract: Contract, parent: SObject) -> list[dict[str, Any]]:
+def child_relationships(contract: Contract, parent: SObject) -> list[dict[str, Any]]:
+    """The lookups of the org that may point at this object, with the names they have from there."""
     found = []
     for child in contract.objects:
         for field in child.fields:

@@ -9,14 +9,33 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from sfsync.local_org import rows, sobject_collections
-from sfsync.local_org.answers import Answer, not_allowed, not_found
+from sfsync.local_org import changes, composite_tree, rows, sobject_collections, tooling
+from sfsync.local_org.answers import Answer, ApiError, not_allowed, not_found
 from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.composite import composite
+from sfsync.local_org.composite_batch import batch
+from sfsync.local_org.composite_graph import graph
+
+_NESTED = re.compile(r"composite(/batch|/graph|/tree/.*)?")
 
 
 def _composite(ask: Ask) -> Answer:
-    return composite(ask, dispatch)
+    return composite(ask, _part)
+
+
+def _batch(ask: Ask) -> Answer:
+    return batch(ask, _part)
+
+
+def _graph(ask: Ask) -> Answer:
+    return graph(ask, _part)
+
+
+def _part(ask: Ask) -> Answer:
+    """Answer a subrequest: everything but what has subrequests of its own."""
+    if _NESTED.fullmatch(ask.path):
+        raise ApiError(400, "INVALID_INPUT", f"{ask.path} cannot be called by a subrequest")
+    return dispatch(ask)
 
 
 Resource = tuple[re.Pattern[str], dict[str, Handler]]
@@ -29,6 +48,11 @@ def _compiled(resources: tuple[tuple[str, dict[str, Handler]], ...]) -> tuple[Re
 _RESOURCES: tuple[Resource, ...] = (
     *_compiled(sobject_collections.RESOURCES),
     (re.compile("composite"), {"POST": _composite}),
+    (re.compile("composite/batch"), {"POST": _batch}),
+    (re.compile("composite/graph"), {"POST": _graph}),
+    *_compiled(composite_tree.RESOURCES),
+    *_compiled(changes.RESOURCES),
+    *_compiled(tooling.RESOURCES),
     *_compiled(rows.RESOURCES),
 )
 

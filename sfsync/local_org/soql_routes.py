@@ -10,12 +10,14 @@ import json
 import re
 import threading
 from datetime import UTC, datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sfsync.local_org import query_plans
 from sfsync.local_org.org import Org
 from sfsync.local_org.soql import compile_soql
 from sfsync.local_org.soql_cursors import PAGE, SMALLEST_PAGE, Cursors, Page
@@ -39,7 +41,7 @@ def cursors_of(request: Request) -> Cursors:
 
 
 def query(request: Request) -> Response:
-    """``GET query?q=``: records that are not deleted."""
+    """``GET query?q=``: records that are not deleted; ``explain=`` and ``columns=true`` ask about the query itself."""
     return _query(request, include_deleted=False)
 
 
@@ -60,14 +62,20 @@ def more(request: Request) -> Response:
 def _query(request: Request, *, include_deleted: bool) -> Response:
     version = request.path_params["version"]
     org: Org = request.app.state.org
+    explained = request.query_params.get("explain")
+    text = explained if explained is not None else request.query_params.get("q", "")
     try:
         compiled = compile_soql(
-            request.query_params.get("q", ""),
+            text,
             org.seen,
             version=version,
             now=datetime.fromtimestamp(org.now(), UTC),
             include_deleted=include_deleted,
         )
+        if explained is not None:
+            return _told(query_plans.plans(text, compiled, org.seen, org.store))
+        if request.query_params.get("columns", "").lower() == "true":
+            return _told(query_plans.columns(text, org.seen))
         page = cursors_of(request).first(
             compiled, _page_size(request.headers.get("sforce-query-options", ""))
         )
@@ -86,6 +94,10 @@ def _answer(page: Page, version: str) -> Response:
     if page.next_locator is not None:
         head += f',"nextRecordsUrl":"/services/data/v{version}/query/{page.next_locator}"'
     return Response(f'{head},"records":[{page.records}]}}', media_type=JSON)
+
+
+def _told(body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body, ensure_ascii=False), media_type=JSON)
 
 
 def _refused(error: SoqlError) -> Response:
