@@ -18,6 +18,7 @@ from email.utils import formatdate
 from typing import Any
 
 import anyio.to_thread
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sfsync.local_org.answers import Answer, ApiError, not_found, session_expired, to_response
@@ -34,6 +35,9 @@ _RETIRED = 30
 """The newest version that the platform itself has retired; what is between is alive there, but not offered here."""
 
 SOAP = "/services/Soap/"
+MAX_HEAD = 16_384
+"""Bytes of a request's URI, and of URI and headers together; Limits Quick Reference, "API Request Limits"."""
+
 _DATA = re.compile(r"/services/data/v(\d+)\.(\d+)(/.*)?")
 _KINDS = (
     ("token", re.compile(r"/services/oauth2/token")),
@@ -103,6 +107,10 @@ class Gate:
                 entry.write()
             await send(message)
 
+        if (refused := _too_long(scope)) is not None:
+            await refused(scope, receive, noting)
+            entry.write()
+            return
         try:
             self.org.limits.calls.spend(self.org.faults.beside(method, path))
             rule = self.org.faults.take(method, path)
@@ -183,6 +191,19 @@ class Gate:
     async def keep_journal(self) -> None:
         """Write waiting lines to the file; called every second and at the end."""
         await anyio.to_thread.run_sync(self.org.journal.flush)
+
+
+def _too_long(scope: Scope) -> Response | None:
+    """What the web server in front of the platform answers to a request whose head is too long."""
+    uri = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) + 1
+    if uri > MAX_HEAD:
+        status, reason = 414, "URI Too Long"
+    elif uri + sum(len(k) + len(v) + 4 for k, v in scope["headers"]) > MAX_HEAD:
+        status, reason = 431, "Request Header Fields Too Large"
+    else:
+        return None
+    body = f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>"
+    return Response(body, status_code=status, media_type="text/html")
 
 
 def _method(scope: MutableMapping[str, Any]) -> str:

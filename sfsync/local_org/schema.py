@@ -7,6 +7,7 @@ Invariant: every object of a loaded schema has Id, the audit fields and a key pr
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +27,23 @@ _AUDIT = (
     "LastModifiedById",
     "SystemModstamp",
 )
-_NOBODYS = (*_AUDIT, "OwnerId", "IsClosed", "IsConverted", "IsWon")
+_MASTER = "MasterRecordId"
+_MERGEABLE = ("Account", "Contact", "Lead", "Case")
+_CONVERTED = (
+    ("ConvertedDate", "date", (), None),
+    ("ConvertedAccountId", "reference", ("Account",), "ConvertedAccount"),
+    ("ConvertedContactId", "reference", ("Contact",), "ConvertedContact"),
+    ("ConvertedOpportunityId", "reference", ("Opportunity",), "ConvertedOpportunity"),
+)
+_NOBODYS = (
+    *_AUDIT,
+    _MASTER,
+    *(name for name, *_ in _CONVERTED),
+    "OwnerId",
+    "IsClosed",
+    "IsConverted",
+    "IsWon",
+)
 
 
 def load_schema(path: Path | None) -> Contract:
@@ -39,7 +56,7 @@ def load_schema(path: Path | None) -> Contract:
     built_in = from_json(files("sfsync.local_org").joinpath(BUILT_IN).read_text(encoding="utf-8"))
     if path is None:
         return replace(
-            built_in, objects=tuple(replace(o, fields=_judged(o.fields)) for o in built_in.objects)
+            built_in, objects=tuple(replace(o, fields=_judged(_with_fate(o))) for o in built_in.objects)
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -70,8 +87,42 @@ def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) 
     for sobject in wanted.objects:
         prefix = sobject.key_prefix or known.get(sobject.name) or _free_prefix(taken)
         taken.add(prefix)
-        done.append(replace(sobject, key_prefix=prefix, fields=_with_audit(sobject, audit)))
+        done.append(
+            replace(
+                sobject,
+                key_prefix=prefix,
+                fields=_with_audit(replace(sobject, fields=_with_fate(sobject)), audit),
+            )
+        )
     return replace(wanted, objects=(*done, *added))
+
+
+def _with_fate(sobject: SObject) -> tuple[Field, ...]:
+    """The object's fields with those that say what it was merged into, or converted to."""
+    fate: list[tuple[str, str, tuple[str, ...], str | None]] = []
+    if sobject.name in _MERGEABLE:
+        fate.append((_MASTER, "reference", (sobject.name,), "MasterRecord"))
+    if sobject.name == "Lead":
+        fate += [*_CONVERTED, ("IsConverted", "boolean", (), None)]
+    own = sobject.fields
+    known = {f.name for f in own}
+    made = (
+        Field(
+            name=name,
+            label=relationship or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name),
+            type=kind,
+            length=18 if kind == "reference" else 0,
+            nillable=kind != "boolean",
+            createable=False,
+            updateable=False,
+            defaulted_on_create=kind == "boolean",
+            reference_to=targets,
+            relationship_name=relationship,
+        )
+        for name, kind, targets, relationship in fate
+        if name not in known
+    )
+    return (*own, *made)
 
 
 def _with_audit(sobject: SObject, audit: dict[str, Field]) -> tuple[Field, ...]:

@@ -74,8 +74,7 @@ class _Compiler:
     ) -> None:
         self._query = query
         self._version = version
-        self._include_deleted = include_deleted
-        self._names = Names(query, contract, now, tables)
+        self._names = Names(query, contract, now, tables, include_deleted=include_deleted)
         self._root = self._names.root
 
     def compile(self) -> Compiled:
@@ -92,20 +91,20 @@ class _Compiler:
     # -- statements
 
     def _count(self) -> str:
-        where = self._names.where(include_deleted=self._include_deleted)
+        where = self._names.where()
         inner = f"SELECT 1 {self._names.from_clause()}{where}{self._names.page()}"
         return f"SELECT count(*) FROM ({inner})"
 
     def _rows(self) -> str:
         node = self._tree()
-        where = self._names.where(include_deleted=self._include_deleted)
+        where = self._names.where()
         order = [ordered(o, self._names.sortable(o)) for o in self._query.order_by]
         order.append(self._root.column("Id"))
         record = self._json(node)
         return f"SELECT {record} AS record {self._names.from_clause()}{where} ORDER BY {', '.join(order)}{self._names.page()}"
 
     def _aggregate(self) -> str:
-        where = self._names.where(include_deleted=self._include_deleted)
+        where = self._names.where()
         groups = {str(p).lower(): self._groupable(p) for p in self._query.group_by}
         names: dict[str, str] = {}  # alias or exprN -> aggregate SQL
         parts = ['\'{"attributes":{"type":"AggregateResult"}\'']

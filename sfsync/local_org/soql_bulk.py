@@ -37,7 +37,7 @@ def compile_bulk(text: str, contract: Contract, *, now: datetime, include_delete
     """
     query = parse(text)
     _check(query)
-    names = Names(query, contract, now)
+    names = Names(query, contract, now, include_deleted=include_deleted)
     columns: dict[str, str] = {}
     for item in query.selected:
         found: list[tuple[str, Field, str]] = []
@@ -53,7 +53,7 @@ def compile_bulk(text: str, contract: Contract, *, now: datetime, include_delete
             if field.type in COMPOUND:
                 raise _restricted("Selecting compound data not supported in Bulk Query")
             columns.setdefault(name, cell_value(field, column))
-    where = names.where(include_deleted=include_deleted)
+    where = names.where()
     order = [ordered(o, names.sortable(o)) for o in query.order_by]
     by = f" ORDER BY {', '.join(order)}" if order else ""
     cells = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(columns.values()))

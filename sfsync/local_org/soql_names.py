@@ -12,12 +12,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sfsync.contract import Contract, Field, SObject
-from sfsync.local_org.soql_syntax import Condition, Junction, Not, Order, Path, Query, SoqlError, Value
-from sfsync.local_org.soql_values import comparable, condition, filterable
+from sfsync.local_org.soql_syntax import (
+    Compare,
+    Condition,
+    Junction,
+    Not,
+    Order,
+    Path,
+    Query,
+    SoqlError,
+    Value,
+)
+from sfsync.local_org.soql_values import comparable, condition, filterable, kind
 from sfsync.local_org.store import literal, quoted, table
 
 MAX_FIELDS_LIMIT = 200  # rows with FIELDS(ALL) or FIELDS(CUSTOM); SOQL and SOSL Reference, "FIELDS()"
 MAX_DEPTH = 5  # relationships in one path
+MAX_SEMI_JOINS = 2  # in one WHERE; SOQL and SOSL Reference, "Comparison Operators"
 COMPOUND = ("address", "location")
 _REFERENCE = "Please reference your WSDL or the describe call for the appropriate names."
 SYSTEM = tuple(
@@ -82,9 +93,18 @@ class Names:
     """The FROM clause of one query. It grows with every relationship that is asked for."""
 
     def __init__(
-        self, query: Query, contract: Contract, now: datetime, tables: Mapping[str, str] | None = None
+        self,
+        query: Query,
+        contract: Contract,
+        now: datetime,
+        tables: Mapping[str, str] | None = None,
+        *,
+        include_deleted: bool = False,
+        alias: str = "t",
     ) -> None:
-        """tables: where an object's rows are when not in ``data."<object>"``."""
+        """tables: where an object's rows are when not in ``data."<object>"``; alias: what its tables' names begin with."""
+        self._include_deleted, self._alias = include_deleted, alias
+        self._semi_joins = 0
         self._query, self._contract, self._now = query, contract, now
         self._tables = tables or {}
         self._joins: dict[tuple[str, ...], tuple[Source, str]] = {}
@@ -95,7 +115,7 @@ class Names:
                 f"{self._mark(query.object_at)}sObject type '{query.object}' is not supported. If you are attempting"
                 f" to use a custom object, be sure to append the '__c' after the entity name. {_REFERENCE}",
             )
-        self.root = Source("t0", (found,))
+        self.root = Source(f"{alias}0", (found,))
 
     def joined(self, path: tuple[str, ...]) -> Source:
         """The table that these relationships lead to; they were resolved before."""
@@ -104,11 +124,12 @@ class Names:
     def from_clause(self) -> str:
         """FROM and all joins; to be asked last."""
         item = self._table(self.root.objects[0])
-        return " ".join([f"FROM {item} t0", *(join for _, join in self._joins.values())])
+        return " ".join([f"FROM {item} {self.root.alias}", *(join for _, join in self._joins.values())])
 
-    def where(self, *, include_deleted: bool) -> str:
+    def where(self) -> str:
         """The WHERE clause, or nothing."""
-        conditions = [] if include_deleted else ["coalesce(t0.\"IsDeleted\", 'false') <> 'true'"]
+        deleted = f"coalesce({self.root.column('IsDeleted')}, 'false') <> 'true'"
+        conditions = [] if self._include_deleted else [deleted]
         if self._query.where is not None:
             conditions.append(self._condition(self._query.where))
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -203,7 +224,7 @@ class Names:
         targets = tuple(o for o in map(self._contract.object, lookup.reference_to) if o is not None)
         if not targets:
             raise SoqlError("INVALID_FIELD", f"relationship '{path[-1]}' leads to no object of this org")
-        joined = Source(f"t{len(self._joins) + 1}", targets)
+        joined = Source(f"{self._alias}{len(self._joins) + 1}", targets)
         table = self._union(joined) if joined.polymorphic else self._table(targets[0])
         on = f"{joined.column('Id')} = {source.column(lookup.name)}"
         self._joins[path] = (joined, f"LEFT JOIN {table} {joined.alias} ON {on}")
@@ -223,6 +244,10 @@ class Names:
 
     def _condition(self, item: Condition) -> str:
         if isinstance(item, Junction):
+            if item.operator == "OR" and any(isinstance(c, Compare) and c.query for c in item.conditions):
+                raise SoqlError(
+                    "MALFORMED_QUERY", "Semi join sub-selects are not allowed with the 'OR' operator"
+                )
             return "(" + f" {item.operator} ".join(self._condition(c) for c in item.conditions) + ")"
         if isinstance(item, Not):
             return f"(NOT {self._condition(item.condition)})"
@@ -233,10 +258,61 @@ class Names:
                 f"{self._mark(item.path.at)}field '{resolved.field.name}' can not be filtered in a query call",
             )
 
+        if item.query is not None:
+            return self._semi_join(item, resolved, item.query)
+
         def mark(_: Value) -> str:
             return self._mark(item.path.at)
 
         return condition(item, resolved.field, resolved.column, self._now, mark)
+
+    def _semi_join(self, item: Compare, mine: Resolved, query: Query) -> str:
+        """Id IN (SELECT AccountId FROM ...), or NOT IN: blank lookups are in no list."""
+        self._semi_joins += 1
+        if self._semi_joins > MAX_SEMI_JOINS:
+            raise SoqlError("MALFORMED_QUERY", f"maximum {MAX_SEMI_JOINS} semi join sub-selects are allowed")
+        if self._alias != "t":
+            raise SoqlError("MALFORMED_QUERY", "Nesting of semi join sub-selects is not supported")
+        chosen = query.selected[0]
+        if len(query.selected) > 1 or chosen.path is None or chosen.function or chosen.alias:
+            raise SoqlError("MALFORMED_QUERY", "a semi join sub-select selects exactly one field")
+        inner = Names(
+            query,
+            self._contract,
+            self._now,
+            self._tables,
+            include_deleted=self._include_deleted,
+            alias=f"s{self._semi_joins}_",
+        )
+        if inner.root.name == self.root.name:
+            raise SoqlError(
+                "MALFORMED_QUERY", "The inner and outer selects should not be on the same object type"
+            )
+        theirs = inner.resolve(chosen.path)
+        for side in (mine, theirs):
+            if kind(side.field) != "id":
+                raise SoqlError(
+                    "MALFORMED_QUERY",
+                    f"the field '{side.field.name}' of a semi join is neither an Id nor a reference",
+                )
+        if not set(_targets(mine)) & set(_targets(theirs)):
+            raise SoqlError(
+                "MALFORMED_QUERY",
+                f"The selected field '{theirs.field.name}' in the subquery and the left operand field in the where"
+                f" expression in the outer query '{mine.field.name}' should point to the same object type",
+            )
+        where = inner.where()
+        present = f"{theirs.column} IS NOT NULL"
+        where = f"{where} AND {present}" if where else f" WHERE {present}"
+        found = f"coalesce({mine.column} IN (SELECT {theirs.column} {inner.from_clause()}{where}), false)"
+        return found if item.operator == "in" else f"(NOT {found})"
+
+
+def _targets(found: Resolved) -> tuple[str, ...]:
+    """The objects whose Ids a field holds."""
+    return (
+        tuple(o.name for o in found.source.objects) if found.field.type == "id" else found.field.reference_to
+    )
 
 
 def ordered(order: Order, sql: str) -> str:

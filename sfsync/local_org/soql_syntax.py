@@ -86,6 +86,7 @@ class Compare:
     path: Path
     operator: str  # = != < > <= >= like in not in includes excludes
     values: tuple[Value, ...]
+    query: Query | None = None  # a semi-join or an anti-join: IN (SELECT ...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +240,7 @@ class _Parser:
     # -- the statement
 
     def query(self) -> Query:
-        self._expect("select")
-        selected = self._selected()
-        self._expect("from")
-        source = self._name()
-        alias = None
-        if self._token.kind == "name" and self._token.text.lower() not in _CLAUSES:
-            self._accept("as")
-            alias = self._name().text
-        if self._is("using", "with"):
-            raise self._later(self._token.text.upper())
-        where = self._condition() if self._accept("where") else None
+        selected, source, alias, where = self._head()
         if self._is("with"):
             raise self._later("WITH")
         group_by = self._group_by()
@@ -266,6 +257,27 @@ class _Parser:
         return Query(
             self._text, selected, source.text, source.at, alias, where, group_by, order_by, limit, offset
         )
+
+    def _head(self) -> tuple[tuple[Selected, ...], Token, str | None, Condition | None]:
+        """SELECT, FROM and WHERE: what a query and a semi-join have in common."""
+        self._expect("select")
+        selected = self._selected()
+        self._expect("from")
+        source = self._name()
+        alias = None
+        if self._token.kind == "name" and self._token.text.lower() not in _CLAUSES:
+            self._accept("as")
+            alias = self._name().text
+        if self._is("using", "with"):
+            raise self._later(self._token.text.upper())
+        return selected, source, alias, self._condition() if self._accept("where") else None
+
+    def _semi_join(self) -> Query:
+        """The SELECT inside IN (...); ORDER BY, LIMIT and the like may not stand in it."""
+        self._expect("(")
+        selected, source, alias, where = self._head()
+        self._expect(")")
+        return Query(self._text, selected, source.text, source.at, alias, where, (), (), None, 0)
 
     def _later(self, what: str) -> SoqlError:
         return SoqlError("MALFORMED_QUERY", f"{what} {_LATER}")
@@ -387,7 +399,11 @@ class _Parser:
         operator = token.text.lower()
         if operator == "not":
             self._expect("in")
-            return Compare(path, "not in", self._values())
+            operator = "not in"
+        if operator in ("in", "not in") and self._token.text == "(" and self._peek().text.lower() == "select":
+            return Compare(path, operator, (), self._semi_join())
+        if operator == "not in":
+            return Compare(path, operator, self._values())
         if operator in ("in", "includes", "excludes"):
             return Compare(path, operator, self._values())
         if operator == "<>":
@@ -400,8 +416,6 @@ class _Parser:
         if self._token.text == ":":
             raise self._later("a bind variable")
         self._expect("(")
-        if self._is("select"):
-            raise self._later("a semi-join, IN (SELECT ...),")
         values = [self._value()]
         while self._accept(","):
             values.append(self._value())

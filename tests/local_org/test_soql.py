@@ -229,6 +229,24 @@ def test_values_and_nested_parents(ask):
     assert rows[1]["Active__c"] is False
 
 
+SEMI_JOINS = [  # a query, the Ids it finds
+    ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact)", [A1, A2]),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact WHERE Active__c = true)", [A1]),
+    ("SELECT Id FROM Account WHERE Id NOT IN (SELECT c.AccountId FROM Contact c WHERE c.Active__c = true)", [A2]),
+    ("SELECT Id FROM Contact WHERE AccountId IN (SELECT Id FROM Account WHERE Owner.Type = 'Group')", [C[1]]),
+    ("SELECT Id FROM Contact WHERE AccountId NOT IN (SELECT Id FROM Account WHERE Name = 'Acme')", [C[1], C[3], C[4]]),
+    ("SELECT Id FROM Contact WHERE LastName LIKE 's%' AND AccountId IN (SELECT Id FROM Account) AND"
+     " AccountId NOT IN (SELECT Id FROM Account WHERE Name = 'Acme')", [C[1]]),
+    ("SELECT Id FROM User WHERE Id IN (SELECT OwnerId FROM Account)", [U1]),
+    ("SELECT Id FROM Contact WHERE Account.OwnerId IN (SELECT Id FROM User)", [C[0], C[2]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), SEMI_JOINS, ids=[f"{n}" for n in range(len(SEMI_JOINS))])
+def test_semi_joins_and_anti_joins(ask, text, expected):
+    assert [r["Id"] for r in ask(text)] == expected
+
+
 ORDERED = [
     ("ORDER BY LastName, Id DESC", [4, 3, 0, 2, 1]),
     ("ORDER BY LastName NULLS LAST, Id", [3, 0, 1, 2, 4]),
@@ -301,8 +319,24 @@ REFUSED = [  # query, code, message (whole when it begins with a line break or h
      "Invalid string literal 'a\\qb'. Illegal character sequence '\\q' in string literal."),
     ("SELECT Id FROM Account WHERE Name = 'a' AND Name = 'b' OR Id = null", "MALFORMED_QUERY",
      "unexpected token: 'OR'"),
-    ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact)", "MALFORMED_QUERY",
-     "a semi-join, IN (SELECT ...), is not supported by this org"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT LastName FROM Contact)", "MALFORMED_QUERY",
+     "the field 'LastName' of a semi join is neither an Id nor a reference"),
+    ("SELECT Id FROM Account WHERE Name IN (SELECT Id FROM Contact)", "MALFORMED_QUERY", "the field 'Name' of a semi"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT Id FROM Contact)", "MALFORMED_QUERY",
+     "should point to the same object type"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT Id FROM Account)", "MALFORMED_QUERY",
+     "should not be on the same object type"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId, Id FROM Contact)", "MALFORMED_QUERY", "exactly one field"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT count() FROM Contact)", "MALFORMED_QUERY", "exactly one field"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact LIMIT 1)", "MALFORMED_QUERY",
+     "unexpected token: 'LIMIT'"),
+    ("SELECT Id FROM Account WHERE Name = 'a' OR Id IN (SELECT AccountId FROM Contact)", "MALFORMED_QUERY",
+     "not allowed with the 'OR' operator"),
+    ("SELECT Id FROM Account WHERE OwnerId IN (SELECT Id FROM User) AND OwnerId IN (SELECT Id FROM Group) AND"
+     " Id IN (SELECT AccountId FROM Contact)", "MALFORMED_QUERY", "maximum 2 semi join sub-selects"),
+    ("SELECT Id FROM User WHERE Id IN (SELECT OwnerId FROM Account WHERE Id IN (SELECT AccountId FROM Contact))",
+     "MALFORMED_QUERY", "Nesting of semi join sub-selects is not supported"),
+    ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Nope)", "INVALID_TYPE", "sObject type 'Nope'"),
     ("SELECT Id, (SELECT Id FROM Contacts) FROM Account", "MALFORMED_QUERY",
      "a sub-select in the SELECT list is not supported by this org"),
     ("SELECT Id, Foo FROM Account", "INVALID_FIELD",

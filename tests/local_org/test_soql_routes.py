@@ -133,3 +133,62 @@ def test_errors_are_the_array_of_the_platform(org):
     assert "No such column 'Foo' on entity 'Account'" in error["message"]
     assert org.get(QUERY).json()[0]["errorCode"] == "MALFORMED_QUERY"
     assert "api-usage=" in answer.headers["Sforce-Limit-Info"]
+
+
+def test_a_list_of_six_hundred_ids_goes_in_one_request(org):
+    load(org, 650)
+    ids = [r["Id"] for r in ask(org, "SELECT Id FROM Contact").json()["records"]]
+    text = "SELECT Id FROM Contact WHERE Id IN ({})".format(",".join(f"'{i}'" for i in ids[:600]))
+    plain = org.request("GET", "/services/data/v67.0/query?q=" + text.replace(" ", "+"))
+    assert plain.json()["totalSize"] == 600
+
+
+def test_a_request_line_that_is_too_long(org):
+    before = org.state()["api_calls"]["used"]
+    text = "SELECT Id FROM Contact WHERE LastName IN ('" + "','".join("x" * 90 for _ in range(180)) + "')"
+    long = ask(org, text)
+    assert (long.status_code, "URI Too Long" in long.text) == (414, True)
+    wide = org.get("/limits", headers={"X-Filler": "x" * 16_384})
+    assert (wide.status_code, "Header Fields Too Large" in wide.text) == (431, True)
+    assert org.state()["api_calls"]["used"] == before
+
+
+def test_composite_takes_five_queries_a_call(org):
+    load(org, 3)
+    base = "/services/data/v67.0"
+
+    def part(number, text):
+        return {
+            "method": "GET",
+            "referenceId": f"q{number}",
+            "url": f"{base}/query?q={text.replace(' ', '+')}",
+        }
+
+    asked = [part(i, f"SELECT Id FROM Contact WHERE Customer_Id__c = 'C-0000{i}'") for i in range(5)]
+    answer = org.post("/composite", json={"compositeRequest": asked}).json()["compositeResponse"]
+    assert [a["body"]["totalSize"] for a in answer] == [1, 1, 1, 0, 0]
+    asked[4] = part(4, "SELECT Nope FROM Contact")
+    answer = org.post("/composite", json={"compositeRequest": asked}).json()["compositeResponse"]
+    assert (answer[4]["httpStatusCode"], answer[4]["body"][0]["errorCode"]) == (400, "INVALID_FIELD")
+    refused = org.post("/composite", json={"compositeRequest": [*asked, part(5, "SELECT Id FROM Contact")]})
+    assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "LIMIT_EXCEEDED")
+
+
+def test_owners_by_name_and_type(org):
+    queue = ask(org, "SELECT Id FROM Group WHERE DeveloperName = 'Support_Queue'").json()["records"][0]["Id"]
+    org.post("/sobjects/Case", json={"Subject": "a", "OwnerId": queue})
+    org.post("/sobjects/Case", json={"Subject": "b"})
+    found = ask(org, "SELECT Subject, Owner.Name, Owner.Type FROM Case ORDER BY Subject").json()["records"]
+    assert [(r["Owner"]["Name"], r["Owner"]["Type"]) for r in found] == [
+        ("Support Queue", "Group"),
+        ("Local Admin", "User"),
+    ]
+    assert ask(org, "SELECT Id FROM Case WHERE Owner.Type = 'Group'").json()["totalSize"] == 1
+
+
+def test_a_semi_join_of_query_all_looks_into_the_bin(org):
+    account = org.post("/sobjects/Account", json={"Name": "Acme"}).json()["id"]
+    contact = org.post("/sobjects/Contact", json={"LastName": "Ito", "AccountId": account}).json()["id"]
+    org.delete(f"/sobjects/Contact/{contact}")
+    text = "SELECT count() FROM Account WHERE Id IN (SELECT AccountId FROM Contact)"
+    assert (ask(org, text).json()["totalSize"], ask(org, text, "/queryAll").json()["totalSize"]) == (0, 1)
