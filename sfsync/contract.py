@@ -69,6 +69,21 @@ class Field:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """One record type of an object, other than Master, as this connection's user has it."""
+
+    developer_name: str
+    id: str | None = None
+    label: str = ""
+    active: bool = True
+    available: bool = True  # this user may give it to a record
+    default: bool = False  # what a record gets that names none
+    picklists: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ] = ()  # field, its values here; describe does not tell them
+
+
 @dataclass(frozen=True)
 class SObject:
     """One object: its rights for this connection's user, and its fields."""
@@ -82,6 +97,7 @@ class SObject:
     fields: tuple[Field, ...]
     queryable: bool = True
     record_types: int = 0  # other than Master: restricted lists may be narrowed by them
+    record_type_infos: tuple[RecordType, ...] = ()  # which; a contract of an older form has only their number
 
     @cached_property
     def _by_name(self) -> Mapping[str, Field]:
@@ -91,9 +107,15 @@ class SObject:
         """The field of that API name, whatever its case."""
         return self._by_name.get(name.lower())
 
+    def record_type(self, developer_name: str) -> RecordType | None:
+        """The record type of that developer name, whatever its case."""
+        wanted = developer_name.lower()
+        return next((r for r in self.record_type_infos if r.developer_name.lower() == wanted), None)
+
     @classmethod
     def from_describe(cls, body: Mapping[str, Any]) -> SObject:
         """Take in the answer of ``GET /sobjects/{name}/describe``."""
+        types = [r for r in body.get("recordTypeInfos") or () if not r.get("master")]
         return cls(
             name=body["name"],
             label=body.get("label") or body["name"],
@@ -102,7 +124,8 @@ class SObject:
             updateable=bool(body.get("updateable")),
             deletable=bool(body.get("deletable")),
             queryable=bool(body.get("queryable", True)),
-            record_types=sum(1 for r in body.get("recordTypeInfos") or () if not r.get("master")),
+            record_types=len(types),
+            record_type_infos=tuple(_record_type_from_describe(r) for r in types if r.get("developerName")),
             fields=tuple(_field_from_describe(f) for f in body["fields"]),
         )
 
@@ -177,9 +200,12 @@ def to_file(contract: Contract) -> str:
     lines.append(' "objects": {' + ("" if objects else "}"))
     for item in objects:
         body = _object_json(item)
-        made = body.pop("fields")
+        made, types = body.pop("fields"), body.pop("record_type_infos", {})
         lines.append(f"  {_text(item.name)}: {{")
         lines += [f"   {_text(key)}: {_text(value)}," for key, value in body.items()]
+        if types:
+            listed = ",\n".join(f"    {_text(name)}: {_text(value)}" for name, value in types.items())
+            lines.append(f'   "record_type_infos": {{\n{listed}\n   }},')
         lines.append('   "fields": {' + ("" if made else "}"))
         rows = [_field_line(name, value) for name, value in made.items()]
         lines += [row + ("," if place < len(rows) else "") for place, row in enumerate(rows, 1)]
@@ -246,7 +272,15 @@ def _once(pairs: list[tuple[str, Any]], path: Path | str) -> dict[str, Any]:
 _DEFAULTS = {f.name: f.default for f in fields(Field) if f.name not in ("name", "label", "type")}
 
 
+_TYPE_DEFAULTS = {"id": None, "label": "", "active": True, "available": True, "default": False}
+
+
 def _object_json(item: SObject) -> dict[str, Any]:
+    types = {
+        t.developer_name: {k: getattr(t, k) for k, d in _TYPE_DEFAULTS.items() if getattr(t, k) != d}
+        | ({"picklists": {name: list(values) for name, values in t.picklists}} if t.picklists else {})
+        for t in sorted(item.record_type_infos, key=lambda t: t.developer_name)
+    }
     return {
         "label": item.label,
         "key_prefix": item.key_prefix,
@@ -255,6 +289,7 @@ def _object_json(item: SObject) -> dict[str, Any]:
         "deletable": item.deletable,
         "queryable": item.queryable,
         "record_types": item.record_types,
+        **({"record_type_infos": types} if types else {}),
         "fields": {f.name: _field_json(f) for f in sorted(item.fields, key=lambda f: f.name)},
     }
 
@@ -287,6 +322,10 @@ def _object_from_json(name: str, body: Any, path: Path | str) -> SObject:
     prefix = body.get("key_prefix")
     if not isinstance(prefix, str | None):
         raise _wrong_type(f"object {name}", "key_prefix", str, path)
+    types = body.get("record_type_infos", {})
+    if not isinstance(types, dict):
+        raise _wrong_type(f"object {name}", "record_type_infos", dict, path)
+    infos = tuple(_record_type_from_json(n, t, f"{name} record type {n}", path) for n, t in types.items())
     return SObject(
         name=name,
         label=body.get("label", name),
@@ -295,8 +334,32 @@ def _object_from_json(name: str, body: Any, path: Path | str) -> SObject:
         updateable=body.get("updateable", True),
         deletable=body.get("deletable", True),
         queryable=body.get("queryable", True),
-        record_types=body.get("record_types", 0),
+        record_types=body.get("record_types", len(infos)),
+        record_type_infos=infos,
         fields=tuple(_field_from_json(n, f, f"{name}.{n}", path) for n, f in body["fields"].items()),
+    )
+
+
+def _record_type_from_json(name: str, body: Any, at: str, path: Path | str) -> RecordType:
+    if not isinstance(body, dict):
+        raise SpecError(f"{at} is no JSON object", where=Where(path))
+    if unknown := sorted(set(body) - set(_TYPE_DEFAULTS) - {"picklists"}):
+        raise SpecError(f"{at}: unknown property '{unknown[0]}'", where=Where(path))
+    for key, default in _TYPE_DEFAULTS.items():
+        kind = str if default is None else type(default)
+        if key in body and type(body[key]) is not kind:
+            raise _wrong_type(at, key, kind, path)
+    lists = body.get("picklists", {})
+    good = isinstance(lists, dict) and all(
+        isinstance(values, list) and all(isinstance(v, str) for v in values) for values in lists.values()
+    )
+    if not good:
+        raise SpecError(f"{at}: 'picklists' must be an object of lists of texts", where=Where(path))
+    given: dict[str, Any] = {k: body.get(k, default) for k, default in _TYPE_DEFAULTS.items()}
+    return RecordType(
+        name,
+        **given,
+        picklists=tuple((field, tuple(values)) for field, values in lists.items()),
     )
 
 
@@ -322,11 +385,28 @@ def _field_from_json(name: str, body: Any, at: str, path: Path | str) -> Field:
     return Field(name=name, label=body.get("label", name), type=body["type"], **values)
 
 
-_KINDS = {str: "a text", bool: "true or false", int: "a whole number", tuple: "a list of texts"}
+_KINDS = {
+    dict: "a JSON object",
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    tuple: "a list of texts",
+}
 
 
 def _wrong_type(at: str, key: str, kind: type, path: Path | str) -> SpecError:
     return SpecError(f"{at}: '{key}' must be {_KINDS[kind]}", where=Where(path))
+
+
+def _record_type_from_describe(body: Mapping[str, Any]) -> RecordType:
+    return RecordType(
+        developer_name=body["developerName"],
+        id=body.get("recordTypeId"),
+        label=body.get("name") or "",
+        active=bool(body.get("active", True)),
+        available=bool(body.get("available", True)),
+        default=bool(body.get("defaultRecordTypeMapping")),
+    )
 
 
 def _field_from_describe(body: Mapping[str, Any]) -> Field:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sfsync.contract import Contract, Field, SObject
+from sfsync.contract import Contract, Field, RecordType, SObject
 
 MASTER = "012000000000000AAA"
 _SOAP = {
@@ -100,29 +100,30 @@ def describe_body(contract: Contract, sobject: SObject, base: str) -> dict[str, 
         "lookupLayoutable": None,
         "namedLayoutInfos": [],
         "networkScopeFieldName": None,
-        "recordTypeInfos": [_record_type(f"{MASTER}", "Master", sobject, base, master=True)]
-        + [
-            _record_type(f"01200000000000{n}AAA", f"Type_{n}", sobject, base)
-            for n in range(1, sobject.record_types + 1)
-        ],
+        "recordTypeInfos": [_record_type_info(_master(sobject), sobject, base)]
+        + [_record_type_info(found, sobject, base) for found in sobject.record_type_infos],
         "searchLayoutable": True,
         "sobjectDescribeOption": "FULL",
         "supportedScopes": [{"label": f"All {sobject.label.lower()}s", "name": "everything"}],
     }
 
 
-def _record_type(
-    record: str, name: str, sobject: SObject, base: str, *, master: bool = False
-) -> dict[str, Any]:
+def _master(sobject: SObject) -> RecordType:
+    """The record type of those records that have none."""
+    chosen = any(found.default for found in sobject.record_type_infos)
+    return RecordType("Master", MASTER, "Master", default=not chosen)
+
+
+def _record_type_info(found: RecordType, sobject: SObject, base: str) -> dict[str, Any]:
     return {
-        "active": True,
-        "available": True,
-        "defaultRecordTypeMapping": master,
-        "developerName": name,
-        "master": master,
-        "name": name,
-        "recordTypeId": record,
-        "urls": {"layout": f"{base}/sobjects/{sobject.name}/describe/layouts/{record}"},
+        "active": found.active,
+        "available": found.available,
+        "defaultRecordTypeMapping": found.default,
+        "developerName": found.developer_name,
+        "master": found.id == MASTER,
+        "name": found.label or found.developer_name,
+        "recordTypeId": found.id,
+        "urls": {"layout": f"{base}/sobjects/{sobject.name}/describe/layouts/{found.id}"},
     }
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sfsync.contract import Contract
-from sfsync.local_org import assertion, ids
+from sfsync.local_org import assertion, ids, record_types
 from sfsync.local_org.app import App
 from sfsync.local_org.auth import Auth
 from sfsync.local_org.fault_rules import Rule
@@ -145,6 +145,8 @@ def seed(store: Store) -> None:
                                                         "Type": "Queue"}),
     ]  # fmt: skip
     with store.write() as cursor:
+        if store.contract.object(record_types.OBJECT) is not None:
+            record_types.seed(cursor, store.contract, audit)
         for name, record, texts in records:
             sobject = store.contract.object(name)
             if (

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import duckdb
 
 from sfsync.contract import Field
+from sfsync.local_org import record_types
 from sfsync.local_org.call import Call
 from sfsync.local_org.columns import Column, by_field
 from sfsync.local_org.derived import derived_fields
@@ -74,7 +75,7 @@ class Saving:
         for field in sobject.fields:
             make = self._derived.get(field.name)
             names.append(quoted(field.name))
-            values.append(value(field.name) if make is None else make(value, self._sent(field.name)))
+            values.append(value(field.name) if make is None else make(value, self.sent(field.name)))
         self.cursor.execute(
             f"INSERT INTO {table(sobject.name)} ({', '.join(names)}) SELECT {', '.join(values)}"
             f" FROM {self.judged} j WHERE error IS NULL AND target IS NULL AND turn = {turn}"
@@ -98,6 +99,8 @@ class Saving:
     def _default(self, field: Field) -> str:
         if field.default_value is not None:
             return literal(field.default_value)
+        if field.name == record_types.FIELD and (chosen := record_types.default_of(self._whole)):
+            return literal(chosen)
         if field.name == "OwnerId":
             return literal(self.user_id)
         if field.type == "boolean":
@@ -106,8 +109,29 @@ class Saving:
             return "j.id"
         return "NULL"
 
-    def _sent(self, name: str) -> str | None:
+    def sent(self, name: str) -> str | None:
+        """SQL of what was sent for a field, over `j`; None if no column is about it."""
         return self._texts.get(name)
+
+    def text_after(self, name: str) -> str:
+        """SQL of a field's text as it will be saved, over `j` (judged) and `t` (the record that is there, if any)."""
+
+        def value(name: str) -> str:
+            field = self._whole.field(name)
+            if field is None:
+                return "NULL"
+            if name == "Id":
+                return "j.id"
+            default = "NULL" if field.auto_number else self._default(field)
+            before = f"CASE WHEN j.target IS NULL THEN {default} ELSE t.{quoted(name)} END"
+            sent = self._texts.get(name)
+            if sent is None:
+                return before
+            blank = "NULL" if field.nillable else default
+            return f"CASE WHEN {sent} IS NULL THEN {before} ELSE coalesce(nullif({sent}, ''), {blank}) END"
+
+        make = self._derived.get(name)
+        return value(name) if make is None else make(value, self.sent(name))
 
     def _update(self, turn: int) -> None:
         sobject = self.call.sobject
@@ -119,7 +143,7 @@ class Saving:
         def value(name: str) -> str:
             return values.get(name, f"t.{quoted(name)}")
 
-        made = {n: make(value, self._sent(n)) for n, make in self._derived.items() if _touched(make, values)}
+        made = {n: make(value, self.sent(n)) for n, make in self._derived.items() if _touched(make, values)}
         system = {
             "LastModifiedDate": literal(self.now),
             "LastModifiedById": literal(self.user_id),

@@ -15,6 +15,8 @@ from pathlib import Path
 from sfsync.contract import Contract, Field, SObject, from_json
 from sfsync.errors import OrgError, SpecError, Where
 from sfsync.local_org.ids import ALPHABET
+from sfsync.local_org.record_types import FIELD as RECORD_TYPE_ID
+from sfsync.local_org.record_types import with_record_types
 
 BUILT_IN = "schema.json"
 _ALWAYS = ("Group", "Organization", "User")
@@ -38,6 +40,7 @@ _CONVERTED = (
 _NOBODYS = (
     *_AUDIT,
     _MASTER,
+    RECORD_TYPE_ID,
     *(name for name, *_ in _CONVERTED),
     "OwnerId",
     "IsClosed",
@@ -55,9 +58,8 @@ def load_schema(path: Path | None) -> Contract:
     """
     built_in = from_json(files("sfsync.local_org").joinpath(BUILT_IN).read_text(encoding="utf-8"))
     if path is None:
-        return replace(
-            built_in, objects=tuple(replace(o, fields=_judged(_with_fate(o))) for o in built_in.objects)
-        )
+        objects = tuple(replace(o, fields=_judged(_with_fate(o))) for o in built_in.objects)
+        return with_record_types(replace(built_in, objects=objects), tuple(_audit(built_in).values()))
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -79,8 +81,7 @@ def load_schema(path: Path | None) -> Contract:
 
 
 def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) -> Contract:
-    pattern = built_in.object("Subscription__c")
-    audit = {f.name: f for f in pattern.fields if f.name in _AUDIT} if pattern is not None else {}
+    audit = _audit(built_in)
     taken: set[str | None] = {o.key_prefix for o in (*wanted.objects, *added) if o.key_prefix}
     known = {o.name: o.key_prefix for o in built_in.objects}
     done = []
@@ -94,7 +95,12 @@ def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) 
                 fields=_with_audit(replace(sobject, fields=_with_fate(sobject)), audit),
             )
         )
-    return replace(wanted, objects=(*done, *added))
+    return with_record_types(replace(wanted, objects=(*done, *added)), tuple(audit.values()))
+
+
+def _audit(built_in: Contract) -> dict[str, Field]:
+    pattern = built_in.object("Subscription__c")
+    return {f.name: f for f in pattern.fields if f.name in _AUDIT} if pattern is not None else {}
 
 
 def _with_fate(sobject: SObject) -> tuple[Field, ...]:

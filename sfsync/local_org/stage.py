@@ -14,7 +14,7 @@ from __future__ import annotations
 import duckdb
 
 from sfsync.contract import Field, SObject
-from sfsync.local_org import ids
+from sfsync.local_org import ids, record_types
 from sfsync.local_org.call import CHUNK, Call
 from sfsync.local_org.columns import Column, RefusedWriteError, by_field
 from sfsync.local_org.store import Store, literal, quoted, table
@@ -290,7 +290,18 @@ class Staging:
             f" WHEN id_18({mine}) IS NULL OR substr({mine}, 1, 3) NOT IN ({prefixes}) THEN {malformed}"
             f" ELSE {fail('INVALID_CROSS_REFERENCE_KEY', literal('invalid cross reference id'), name)} END"
         )
-        return mine, f"LEFT JOIN {source} p{index} ON p{index}.Id = {mine}", [error]
+        join = f"LEFT JOIN {source} p{index} ON p{index}.Id = {mine}"
+        return mine, join, [error, *self._wrong_record_type(column, mine)]
+
+    def _wrong_record_type(self, column: Column, text: str) -> list[str]:
+        """A record type of another object, one that is not active, or not this user's."""
+        infos = self.call.sobject.record_type_infos
+        if column.field.name != record_types.FIELD or not infos:
+            return []
+        good = ", ".join(literal(i) for i in ("", *record_types.usable(self.call.sobject)))
+        words = literal("Record Type ID: this ID value isn't valid for the user: ")
+        wrong = fail("INVALID_CROSS_REFERENCE_KEY", f"{words} || {text}", record_types.FIELD)
+        return [f"CASE WHEN {text} NOT IN ({good}) THEN {wrong} END"]
 
     def _parent_by_key(
         self, index: int, field: Field, parent: SObject, key: Field
@@ -298,13 +309,16 @@ class Staging:
         mine, p = f"s.c{index}", f"p{index}"
         theirs = folded(key, f"q.{quoted(key.name)}")
         wanted = folded(key, mine)
+        own = ""
+        if parent.name == record_types.OBJECT:  # two objects may call their record types alike
+            own = f" AND q.SobjectType = {literal(self.call.sobject.name)}"
         if key.unique or key.name == "Id":
-            rows = f"(SELECT {theirs} AS k, q.Id, 1 AS many FROM {table(parent.name)} q WHERE q.IsDeleted = 'false')"
+            rows = f"(SELECT {theirs} AS k, q.Id, 1 AS many FROM {table(parent.name)} q WHERE q.IsDeleted = 'false'{own})"
         else:
             some = f"SELECT {folded(key, f'c{index}')} FROM {self.staged}"
             rows = (
                 f"(SELECT {theirs} AS k, min(q.Id) AS Id, count(*) AS many FROM {table(parent.name)} q"
-                f" WHERE q.IsDeleted = 'false' AND {theirs} IN ({some}) GROUP BY 1)"
+                f" WHERE q.IsDeleted = 'false'{own} AND {theirs} IN ({some}) GROUP BY 1)"
             )
         shown = wanted
         words = f"'Foreign key external ID: ' || {shown} || {literal(f' not found for field {key.name} in entity {parent.name}')}"
@@ -315,7 +329,8 @@ class Staging:
             f" WHEN {p}.many > 1 THEN {fail('DUPLICATE_EXTERNAL_ID', f'{many} || {mine}', field.name)} END"
         )
         value = f"CASE WHEN {mine} = '' THEN '' ELSE {p}.Id END"
-        return value, f"LEFT JOIN {rows} {p} ON {p}.k = {wanted}", [error]
+        join = f"LEFT JOIN {rows} {p} ON {p}.k = {wanted}"
+        return value, join, [error, *self._wrong_record_type(self.columns[index], f"{p}.Id")]
 
     def _twofold(self) -> list[str]:
         """A lookup that one row gives both by Id and by its parent's key."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from sfsync.local_org import delete as deletes
-from sfsync.local_org import save, stage
+from sfsync.local_org import row_rules, save, stage
 from sfsync.local_org.call import CHUNK, Call
 from sfsync.local_org.columns import RefusedWriteError, key_field, resolve
 from sfsync.local_org.store import Store, instant
@@ -54,8 +54,10 @@ def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
     staged = stage.Staging(store, cursor, call, columns, key, f"{number}")
     rounds = staged.convert()
     saved = save.Saving(store, cursor, call, columns, f"{number}", instant(moment), user)
+    rules = row_rules.RowRules(store, cursor, call, columns, saved)
     for turn in range(rounds):
         staged.judge(turn)
+        rules.check(turn)
         if not (call.all_or_none and staged.failures()):
             saved.write(turn)
     if call.journal:

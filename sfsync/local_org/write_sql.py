@@ -72,11 +72,12 @@ def _text(field: Field, raw: str, made: str) -> Cell:
         errors.append(f"WHEN {made} <> '' AND NOT regexp_full_match({made}, '{_EMAIL}') THEN {bad}")
     if field.restricted_picklist:
         allowed = ", ".join(literal(value) for value in ("", *field.picklist))
-        errors.append(f"WHEN {made} NOT IN ({allowed}) THEN {_bad_choice(field, made)}")
+        errors.append(f"WHEN {made} NOT IN ({allowed}) THEN {bad_choice(field, made)}")
     return Cell(text, f"CASE {' '.join(errors)} END" if errors else None)
 
 
-def _bad_choice(field: Field, text: str) -> str:
+def bad_choice(field: Field, text: str) -> str:
+    """SQL of the error of a value that a restricted picklist does not have."""
     message = f"{literal(field.label + ': bad value for restricted picklist field: ')} || {text}"
     return fail("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, field.name)
 
@@ -91,7 +92,7 @@ def _multi(field: Field, raw: str, made: str) -> Cell:
     fine = f"regexp_full_match(';' || {{}}, {literal(ordered)})"
     text = f"CASE WHEN {raw} = '' OR {fine.format(raw)} THEN {raw} ELSE {slow} END"
     bad = f"NOT ({made} = '' OR {fine.format(made)})"
-    return Cell(text, f"CASE WHEN {bad} THEN {_bad_choice(field, raw)} END")
+    return Cell(text, f"CASE WHEN {bad} THEN {bad_choice(field, raw)} END")
 
 
 def _wrong_type(field: Field, raw: str) -> str:

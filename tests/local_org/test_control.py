@@ -121,7 +121,7 @@ def test_its_own_schema_and_faults(folder, tmp_path):
     faults.write_text("- fault: locked_rows\n  object: Thing__c\n  share: 0.5\n")
     control.start(folder, schema=schema, faults=faults)
     shown = control.show(folder)
-    assert set(shown["counts"]) == {"Thing__c", "User", "Group", "Organization"}
+    assert set(shown["counts"]) == {"Thing__c", "User", "Group", "Organization", "RecordType"}
     assert shown["faults"][0]["fault"] == "locked_rows"
     control.load(folder, csv(folder, "Thing__c", "Key__c\n1\n"))
     assert control.show(folder)["counts"]["Thing__c"] == 1

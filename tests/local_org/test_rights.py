@@ -64,7 +64,7 @@ def error(answer: Any) -> tuple[int, str]:
 
 def test_describe_shows_what_is_granted_and_no_more(narrow: Any) -> None:
     listed = {o["name"]: o for o in narrow.get("/sobjects").json()["sobjects"]}
-    assert set(listed) == {"Account", "Contact", "User", "Group", "Organization"}
+    assert set(listed) == {"Account", "Contact", "User", "Group", "Organization", "RecordType"}
     body = describe(narrow, "Contact")
     assert (body["createable"], body["updateable"], body["deletable"]) == (True, True, False)
     fields = {f["name"]: f for f in body["fields"]}
@@ -249,7 +249,7 @@ def test_the_set_outlives_the_process(tmp_path: Path) -> None:
     file.write_text(f"{HEAD}{object_('Account', ['Read'])}</PermissionSet>", "utf-8")
     control.start(folder)
     try:
-        assert control.assign(folder, file) == ["Account", "Group", "Organization", "User"]
+        assert control.assign(folder, file) == ["Account", "Group", "Organization", "User", "RecordType"]
         assert control.show(folder)["permission_sets"] == {"admin@local.sfsync.example": "t"}
         control.stop(folder)
         control.start(folder)
