@@ -52,15 +52,17 @@ class RejectedSample:
     field: str | None
     message: str
     attempts: int
+    help: str = ""  # of the group it belongs to
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedCode:
-    """How many rows of a run were refused for one reason."""
+    """How many rows were refused for one reason, and what most likely mends it."""
 
     code: str
     field: str | None
     rows: int
+    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ class StatusLine:
     counts: Mapping[str, int] = field(default_factory=dict)
     failing: int = 0  # of the refused: for reasons that were to pass
     failing_runs: int = 0  # runs in a row, of the one that has failed longest
+    causes: tuple[RejectedCode, ...] = ()  # of the refused rows, most rows first
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +323,8 @@ def _sync_json(item: SyncResult) -> dict[str, object]:
         "rejected_file": item.rejected_file,
         "waiting": [asdict(row) for row in item.waiting],
         "rejected_codes": [
-            {"code": found.code, "field": found.field, "rows": found.rows} for found in item.rejected_codes
+            {"code": found.code, "field": found.field, "rows": found.rows, "help": found.help}
+            for found in item.rejected_codes
         ],
         "rejected": [
             {

@@ -58,7 +58,7 @@ ROOMS: Mapping[str, Room] = {
         "artifacts",
         "local_org.control",
     ),
-    "report": room(5, "plan", "artifacts"),
+    "report": room(5, "plan", "artifacts", "salesforce.status_help"),
     "push": room(5, "plan", "diff", "compiler.manifest", "compiler.wire", "salesforce", "engine"),
     "plan": room(4, "diff", "compiler", "engine", "contract", "salesforce.encode", "salesforce.limits"),
     "diff": room(3, "compiler", "state", "engine"),

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from sfsync.project.modes import MODES, Situation
 from sfsync.salesforce.sign_in_words import TYPES, WORDS
+from tests.support.status_codes import calls_table, rows_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("project_template/*.md")])
@@ -98,6 +99,21 @@ def test_the_page_of_modes_is_what_the_modes_do():
         page.write_text(updated, encoding="utf-8")
     else:
         assert updated == text, "docs/reference/modes.md is behind the code; see the top of this file"
+
+
+STATUS = re.compile(r"(<!-- status codes: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def test_the_page_of_status_codes_is_the_table():
+    page = ROOT / "docs/reference/status-codes.md"
+    text = page.read_text(encoding="utf-8")
+    tables = {"rows": rows_table, "calls": calls_table}
+    assert [match[2] for match in STATUS.finditer(text)] == list(tables)
+    updated = STATUS.sub(lambda m: m[1] + tables[m[2]]() + m[4], text)
+    if os.environ.get("SFSYNC_UPDATE_DOCS"):
+        page.write_text(updated, encoding="utf-8")
+    else:
+        assert updated == text, "docs/reference/status-codes.md is behind the code; see the top of this file"
 
 
 def blocks() -> list[tuple[Path, str]]:

@@ -115,8 +115,7 @@ def _result(
         why = [left_text(item.sync, job) for job in changes.aside.jobs]
     times = context.times.get(name, (now, now))
     any_refused = rejected.any_of(session.store, name)
-    samples = rejected.samples_of_run(session.store, name, session.run_id, SAMPLES) if any_refused else []
-    codes = rejected.codes_of_run(session.store, name, session.run_id) if any_refused else []
+    samples, codes = refused_of_run(session, name) if any_refused else ((), ())
     return SyncResult(
         name=name,
         object=item.sync.object,
@@ -131,14 +130,29 @@ def _result(
         started_at=times[0],
         ended_at=times[-1],
         message="; ".join(why) or None,
-        rejected=tuple(
-            RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts)
-            for row in samples
-        ),
+        rejected=samples,
         waiting=() if refused else _waiting(session, item, context),
         rejected_file=f"{session.facts.target_path}/rejected/{name}.csv" if any_refused else None,
-        rejected_codes=tuple(RejectedCode(*found) for found in codes),
+        rejected_codes=codes,
     )
+
+
+def refused_of_run(
+    session: Session, sync: str
+) -> tuple[tuple[RejectedSample, ...], tuple[RejectedCode, ...]]:
+    """(a few rows of each cause, the causes) of what this run found refused."""
+    from sfsync.salesforce.status_help import cause_sql, help_of  # most runs have nothing refused
+
+    found = rejected.causes(session.store, [sync], cause_sql("r"), run_id=session.run_id, each=SAMPLES)
+    samples, codes = [], []
+    for cause in found.get(sync, ()):
+        words = help_of(cause.code, ours=cause.ours, cause=cause.number)
+        codes.append(RejectedCode(cause.code, cause.field, cause.rows, words))
+        samples += [
+            RejectedSample(row.identity, row.action, row.code, row.field, row.message, row.attempts, words)
+            for row in cause.samples
+        ]
+    return tuple(samples), tuple(codes)
 
 
 def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[WaitingSample, ...]:

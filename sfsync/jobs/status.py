@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sfsync.artifacts import StatusLine, StatusResult
+from sfsync.artifacts import RejectedCode, StatusLine, StatusResult
 from sfsync.jobs.left import jobs_at_work
 from sfsync.jobs.session import Options, Session
 from sfsync.state import history, rejected
 from sfsync.state.snapshots import all_rows
+from sfsync.state.store import StateStore
 
 
 def status_command(options: Options) -> StatusResult:
@@ -18,6 +19,7 @@ def status_command(options: Options) -> StatusResult:
         refused, records = rejected.counts(store), all_rows(store)
         objects = {sync.name: sync.object for sync in session.facts.graph.syncs}
         failing = rejected.failing(store)
+        causes = _causes(store, list(refused)) if refused else {}
         lines = []
         for name in dict.fromkeys([*objects, *last, *records]):
             record = last.get(name)
@@ -33,6 +35,7 @@ def status_command(options: Options) -> StatusResult:
                     counts=dict(record.counts) if record else {},
                     failing=failing.get(name, (0, 0))[0],
                     failing_runs=failing.get(name, (0, 0))[1],
+                    causes=causes.get(name, ()),
                 )
             )
         budget = session.ledger.budget()
@@ -52,3 +55,16 @@ def status_command(options: Options) -> StatusResult:
             at=session.clock.now(),
             jobs=jobs_at_work(store),
         )
+
+
+def _causes(store: StateStore, syncs: list[str]) -> dict[str, tuple[RejectedCode, ...]]:
+    """Of each sync: why rows are refused at the moment, and what most likely mends it."""
+    from sfsync.salesforce.status_help import cause_sql, help_of
+
+    return {
+        sync: tuple(
+            RejectedCode(one.code, one.field, one.rows, help_of(one.code, ours=one.ours, cause=one.number))
+            for one in found
+        )
+        for sync, found in rejected.causes(store, syncs, cause_sql("r")).items()
+    }

@@ -1,4 +1,4 @@
-"""Misbehaviour of a write: rows that are locked, and rows on which a trigger gives up.
+"""Misbehaviour of a write: rows that are locked, refused, or on which a trigger gives up.
 
 Owns:      RowFaults, what one write meets, and its SQL.
 Does not:  choose the rules (faults) or judge rows otherwise (stage, delete).
@@ -10,40 +10,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sfsync.local_org.fault_rules import Rule
 from sfsync.local_org.store import literal, quoted
 from sfsync.local_org.write_sql import fail
 
 _LOCKED = "unable to obtain exclusive access to this record or 1 records: "
+_REFUSED = "refused by a rule of the local org"
 _APEX = "RowTrigger: execution of BeforeInsert caused by: System.LimitException: Apex CPU time limit exceeded"
 
 
 @dataclass(frozen=True, slots=True)
 class BadRows:
-    """Rows that make the whole chunk they are saved with fail, until they are alone."""
+    """Rows that a rule of misbehaviour refuses; unless `rule.alone`, the whole chunk they are saved with fails with them."""
 
-    field: str | None  # None: the key of the write
-    values: tuple[str, ...]
-    share: float  # of all keys, where no values are named
-    code: str
-    message: str
-    passes_alone: bool
+    rule: Rule
 
     def sql(self, headers: Sequence[str], key: str, chunk: int) -> str | None:
         """SQL of the error over the incoming rows; None when they do not carry the field."""
-        wanted = (self.field or key).lower()
+        rule = self.rule
+        wanted = (rule.field or key).lower()
         column = next((h for h in headers if h.lower() == wanted), None)
         if column is None:
             return None
         cell = f"coalesce(trim({quoted(column)}), '')"
-        if self.values:
-            bad = f"{cell} IN ({', '.join(literal(v) for v in self.values)})"
+        if rule.values:
+            bad = f"{cell} IN ({', '.join(literal(v) for v in rule.values)})"
         else:
-            bad = f"CAST('0x' || substr(md5({cell}), 1, 6) AS BIGINT) < {int(self.share * 0x1000000)}"
+            bad = f"CAST('0x' || substr(md5({cell}), 1, 6) AS BIGINT) < {int(rule.share * 0x1000000)}"
+        if rule.alone:
+            error = fail(rule.code, literal(rule.message or _REFUSED), ",".join(rule.fields))
+            return f"CASE WHEN {bad} THEN {error} END"
         mates = f"OVER (PARTITION BY _row // {chunk})"
         hit = f"bool_or({bad}) {mates}"
-        if self.passes_alone:
+        if rule.passes_alone:
             hit += f" AND count(*) {mates} > 1"
-        return f"CASE WHEN {hit} THEN {fail(self.code, literal(self.message or _APEX))} END"
+        return f"CASE WHEN {hit} THEN {fail(rule.code, literal(rule.message or _APEX))} END"
 
 
 @dataclass(frozen=True, slots=True)

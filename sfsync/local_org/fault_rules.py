@@ -50,6 +50,7 @@ class Rule:
     code: str = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
     message: str = ""
     passes_alone: bool = False
+    alone: bool = False  # the bad rows fail by themselves: those that are saved with them do not
     polls: int | None = None
     job_too: bool = False
     processed: int = 0
@@ -108,6 +109,14 @@ KINDS: dict[str, Kind] = {
     "clock_off": _kind("none", "seconds"),
     "locked_rows": _kind("write", "share"),
     "apex_limit": _kind("write", "field values share code message passes_alone", times=None, share=0.0),
+    "refused_rows": _kind(
+        "write",
+        "field values share code message fields",
+        times=None,
+        share=0.0,
+        code="FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        alone=True,
+    ),
     "job_stuck": _kind("job", "share polls", share=0.0),
     "job_failed": _kind("job", "share message", share=0.5),
     "job_aborted": _kind("job", "share", share=0.5),
@@ -165,7 +174,7 @@ def _lacking(name: str, given: Mapping[str, Any]) -> str | None:
         return "either body or edit"
     if name == "cut_answer" and given["share"] >= 1:
         return "a share below 1: a whole answer is not cut"
-    if name == "apex_limit" and bool(given.get("values")) == bool(given["share"]):
+    if name in ("apex_limit", "refused_rows") and bool(given.get("values")) == bool(given["share"]):
         return "either values or a share above 0"
     if name == "rights_lost":
         if given.get("object") is None:

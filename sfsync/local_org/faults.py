@@ -131,11 +131,7 @@ class Faults:
                 if rule.fault == "locked_rows":
                     share = rule.share
                 else:
-                    bad.append(
-                        BadRows(
-                            rule.field, rule.values, rule.share, rule.code, rule.message, rule.passes_alone
-                        )
-                    )
+                    bad.append(BadRows(rule))
         lost = frozenset(right for r in self._lost() if r.about(sobject) for right in r.rights)
         return RowFaults(share, tuple(bad), lost)
 

@@ -25,7 +25,7 @@ from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce.failures import NOT_SENT, NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import BULK_BATCH_ROWS
 from sfsync.salesforce.query import several
-from sfsync.salesforce.status_codes import Action
+from sfsync.salesforce.status_actions import Action
 
 
 def read(context: PushContext, batches: Sequence[Batch]) -> Talk[bool]:

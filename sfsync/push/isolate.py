@@ -13,7 +13,7 @@ from sfsync.diff.stage import run_table
 from sfsync.push.context import PushContext
 from sfsync.records import Operation
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
-from sfsync.salesforce.status_codes import Action
+from sfsync.salesforce.status_actions import Action
 
 MOST_ROWS = 20_000
 """Of one planned call or job; what is beyond waits for the next run."""

@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from sfsync.records import Operation, Outcome
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
-from sfsync.salesforce.status_codes import Action, classify_call
+from sfsync.salesforce.status_actions import Action
+from sfsync.salesforce.status_codes import classify_call
 
 LOCK_STEPS = ((200, 20_000), (50, 2_000), (10, 200), (1, 50))
 """(rows per request, rows tried at most) of each round, one request at a time, when rows or their parents are locked.

@@ -13,7 +13,7 @@ from typing import Any
 
 from sfsync.artifacts import metadata
 from sfsync.plan.plan import Plan, SyncPlan
-from sfsync.report.plan_values import samples_of_code, totals
+from sfsync.report.plan_values import help_text, samples_of_code, totals
 from sfsync.report.words import VERB
 
 VERSION = 1
@@ -93,6 +93,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
                 "code": code,
                 "field": field,
                 "rows": rows,
+                "help": help_text(code),
                 "samples": [
                     {"identity": dict(row.identity), "message": row.message, "held": row.known}
                     for row in samples_of_code(item, code, field)

@@ -153,7 +153,7 @@ def _field_lines(item: SyncPlan) -> list[str]:
 def _rejected_lines(item: SyncPlan) -> list[str]:
     if not item.rejected:
         return []
-    lines = ["| rejected | field | rows | for example |", "| --- | --- | ---: | --- |"]
+    lines = ["| rejected | field | rows | likely fix | for example |", "| --- | --- | ---: | --- | --- |"]
     for code, field, rows in item.rejected:
         found = plan_values.samples_of_code(item, code, field)[:2]
         examples = "<br>".join(
@@ -161,7 +161,8 @@ def _rejected_lines(item: SyncPlan) -> list[str]:
             + (" (held)" if row.known else "")
             for row in found
         )
-        lines.append(f"| {escaped(code)} | {escaped(field or '')} | {number(rows)} | {examples} |")
+        fix = plan_values.help_text(code)  # our own words; what is code in it shall look so
+        lines.append(f"| {escaped(code)} | {escaped(field or '')} | {number(rows)} | {fix} | {examples} |")
     return [*lines, ""]
 
 

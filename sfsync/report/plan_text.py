@@ -139,6 +139,7 @@ def _refused(page: Page, item: SyncPlan) -> None:
     for code, field, rows in item.rejected:
         head = f"{safe(code)}{f' on {field}' if field else ''}: {plural(rows, 'row')}"
         page.entry("!", head, style=style)
+        page.wrapped(plan_values.help_text(code), indent="      ", style=Style.QUIET)
         for row in plan_values.samples_of_code(item, code, field)[:3]:
             held = " (held)" if row.known else ""
             page.wrapped(

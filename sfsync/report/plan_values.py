@@ -138,6 +138,13 @@ def samples_of_code(item: SyncPlan, code: str, field: str | None) -> list[Reject
     return [row for row in item.rejected_rows if row.code == code and row.field == field]
 
 
+def help_text(code: str) -> str:
+    """What most likely mends rows that the plan refuses: all of these are sfsync's own refusals."""
+    from sfsync.salesforce.status_help import help_of  # most plans refuse nothing
+
+    return help_of(code, ours=True)
+
+
 def identity_text(row: RejectedRow) -> str:
     """``Customer_Id__c C-17``; a null says so. Not escaped."""
     return ", ".join(

@@ -202,10 +202,10 @@ def _accounting(page: Page, item: SyncResult) -> None:
 
 
 def _rejected(page: Page, item: SyncResult) -> None:
-    """Refused rows of this run, grouped by code and field, and where all of them are."""
-    samples: dict[tuple[str, str | None], list[RejectedSample]] = {}
+    """Refused rows of this run, grouped by cause with the likely fix, and where all of them are."""
+    samples: dict[tuple[str, str | None, str], list[RejectedSample]] = {}
     for row in item.rejected:
-        samples.setdefault((row.code, row.field), []).append(row)
+        samples.setdefault((row.code, row.field, row.help), []).append(row)
     if item.rejected_codes:
         page.line()
     # Rows that were held already are a reminder, not news.
@@ -213,7 +213,9 @@ def _rejected(page: Page, item: SyncResult) -> None:
     for found in item.rejected_codes:
         field = f" on {safe(found.field)}" if found.field else ""
         page.line(f"  ! {safe(found.code)}{field}: {plural(found.rows, 'row')}", style)
-        shown = samples.get((found.code, found.field), [])[:_GROUP_ROWS]
+        if found.help:
+            page.wrapped(safe(found.help), indent="      ", style=Style.QUIET)
+        shown = samples.get((found.code, found.field, found.help), [])[:_GROUP_ROWS]
         for row in shown:
             tries = f" (attempt {row.attempts})" if row.attempts > 1 else ""
             page.wrapped(

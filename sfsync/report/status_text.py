@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sfsync.artifacts import StatusResult
+from sfsync.artifacts import StatusLine, StatusResult
 from sfsync.report.page import Page, Style
 from sfsync.report.words import VERB, duration, moment, number, plural, safe
 
 _QUIET = ("unchanged",)
+
+CAUSES = 5
+"""Causes of refused rows shown of each sync; the rejected rows themselves have all."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -96,6 +99,7 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
             style=Style.WARN,
         )
     for line in result.syncs:
+        _causes(page, line)
         if line.failing:
             page.wrapped(
                 f"{safe(line.sync)}: {plural(line.failing, 'row')} of these failed for reasons that were to pass, up to"
@@ -116,6 +120,19 @@ def status_text(result: StatusResult, *, color: bool, width: int) -> str:
     if result.batches:
         page.wrapped(_batches(result), hang="  ", style=Style.TITLE)
     return page.text()
+
+
+def _causes(page: Page, line: StatusLine) -> None:
+    """Why rows of a sync are refused, most rows first, each with the likely fix."""
+    for cause in line.causes[:CAUSES]:
+        field = f" on {safe(cause.field)}" if cause.field else ""
+        page.wrapped(
+            f"{safe(line.sync)}: {plural(cause.rows, 'row')} {safe(cause.code)}{field}. {safe(cause.help)}".rstrip(),
+            indent="  ",
+            hang="    ",
+        )
+    if len(line.causes) > CAUSES:
+        page.line(f"    and {plural(len(line.causes) - CAUSES, 'more cause')}", Style.QUIET)
 
 
 def _budget(result: StatusResult) -> str:

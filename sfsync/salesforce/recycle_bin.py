@@ -19,12 +19,10 @@ from sfsync.errors import ApiLimitError, InternalError
 from sfsync.salesforce.door import Answer, Door, unreadable
 from sfsync.salesforce.failures import NO_ANSWER, NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import MAX_UNDELETE_IDS
+from sfsync.salesforce.status_table import NOT_IN_BIN
 
 if TYPE_CHECKING:
     from sfsync.salesforce.soap import IdResult
-
-NOT_IN_BIN = ("UNDELETE_FAILED", "ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
-"""What an org says of an Id that it cannot bring back: it never was, is gone for good, or is not deleted."""
 
 _ID_CHARACTERS = 15
 

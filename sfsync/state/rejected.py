@@ -7,7 +7,7 @@ Invariant: a key that goes through, or leaves the model, leaves this table.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,18 @@ class Refused:
     attempts: int
     run_id: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Refused rows that are alike in what is the matter with them."""
+
+    code: str
+    field: str | None
+    ours: bool  # sfsync itself refused them
+    number: int  # what the expression of the caller answered
+    rows: int
+    samples: tuple[Refused, ...]
 
 
 def record_refusals(
@@ -120,25 +132,38 @@ def release(store: StateStore, syncs: list[str]) -> int:
     return count
 
 
-def codes_of_run(store: StateStore, sync: str, run_id: str) -> list[tuple[str, str | None, int]]:
-    """(code, field, rows) of what one run found refused, most rows first."""
-    return store.db.execute(
-        f"SELECT code, field, count(*) FROM {TABLE} WHERE sync = ? AND run_id = ?"
-        " GROUP BY code, field ORDER BY count(*) DESC, code, field",
-        [sync, run_id],
-    )
+def causes(
+    store: StateStore, syncs: Sequence[str], cause: str, *, run_id: str | None = None, each: int = 0
+) -> dict[str, list[Cause]]:
+    """Refused rows of syncs, grouped by what is the matter, most rows first.
 
-
-def samples_of_run(store: StateStore, sync: str, run_id: str, each: int) -> list[Refused]:
-    """The first rows of each code and field that one run found refused."""
-    rows = store.db.execute(
-        f"SELECT key, identity, action, code, field, message, attempts, run_id, last_at FROM {TABLE}"
-        " WHERE sync = ? AND run_id = ?"
-        f" QUALIFY row_number() OVER (PARTITION BY code, field ORDER BY key, digest) <= {each}"
-        " ORDER BY code, field, key, digest",
-        [sync, run_id],
-    )
-    return [_refused(row) for row in rows]
+    Args:
+        cause: SQL expression over a row `r` that tells apart what one code and field may mean.
+        run_id: only what this run found refused.
+        each: rows of each group to show.
+    """
+    marks = ", ".join("?" for _ in syncs)
+    where = f"r.sync IN ({marks})" + ("" if run_id is None else " AND r.run_id = ?")
+    asked = [*syncs, *([] if run_id is None else [run_id])]
+    groups = "sync, code, field, decided_by, cause"
+    told = f"SELECT r.*, {cause} AS cause FROM {TABLE} AS r WHERE {where}"
+    shown: dict[tuple[Any, ...], list[Refused]] = {}
+    if each:
+        for row in store.db.execute(
+            f"SELECT {groups}, key, identity, action, code, field, message, attempts, run_id, last_at FROM ({told}) AS t"
+            f" QUALIFY row_number() OVER (PARTITION BY {groups} ORDER BY key, digest) <= {each} ORDER BY key, digest",
+            asked,
+        ):
+            shown.setdefault(row[:5], []).append(_refused(row[5:]))
+    found: dict[str, list[Cause]] = {}
+    for row in store.db.execute(
+        f"SELECT {groups}, count(*) FROM ({told}) AS t GROUP BY {groups} ORDER BY count(*) DESC, code, field, cause",
+        asked,
+    ):
+        sync, code, field, decided_by, number, rows = row
+        one = Cause(code, field, decided_by == "sfsync", number, rows, tuple(shown.get(row[:5], ())))
+        found.setdefault(sync, []).append(one)
+    return found
 
 
 def of_key(store: StateStore, sync: str, key: str) -> tuple[str, datetime, Refused] | None:

@@ -66,7 +66,13 @@ def result(*syncs, **more) -> Result:
 def busy() -> Result:
     rejected = tuple(
         RejectedSample(
-            f'{{"Customer_Id__c": "C-{n}"}}', "create", "STRING_TOO_LONG", "LastName", "too large", n
+            f'{{"Customer_Id__c": "C-{n}"}}',
+            "create",
+            "STRING_TOO_LONG",
+            "LastName",
+            "too large",
+            n,
+            "Shorten the text, or set `truncate: true`.",
         )
         for n in range(1, 6)
     )
@@ -85,7 +91,10 @@ def busy() -> Result:
             },
             removals={Outcome.DELETED: 3},
             rejected=rejected,
-            rejected_codes=(RejectedCode("STRING_TOO_LONG", "LastName", 5), RejectedCode("X", None, 1)),
+            rejected_codes=(
+                RejectedCode("STRING_TOO_LONG", "LastName", 5, "Shorten the text, or set `truncate: true`."),
+                RejectedCode("X", None, 1),
+            ),
             rejected_file="target/rejected/contacts.csv",
             calls=7,
             job_ids=("7501x0000000001AAA",),
@@ -154,7 +163,18 @@ def test_status(golden):
     lines = (
         StatusLine("accounts", "Account", "r1", START, "success", 900, 0, {"unchanged": 900}),
         StatusLine(
-            "contacts", "Contact", "r1", START, "partial", 1399, 12, {"rejected": 12, "unchanged": 1387}
+            "contacts",
+            "Contact",
+            "r1",
+            START,
+            "partial",
+            1399,
+            12,
+            {"rejected": 12, "unchanged": 1387},
+            causes=(
+                RejectedCode("DUPLICATE_VALUE", "Email", 11, "Correct one of the two."),
+                RejectedCode("X", None, 1),
+            ),
         ),
         StatusLine("tasks", "Task", None, None, None, 0, 0),
     )

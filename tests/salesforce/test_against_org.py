@@ -21,7 +21,8 @@ from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.login import Login, id18
 from sfsync.salesforce.query import query, soql
 from sfsync.salesforce.rest import Collection, send_collection, send_composite
-from sfsync.salesforce.status_codes import Action, classify, classify_call
+from sfsync.salesforce.status_actions import Action
+from sfsync.salesforce.status_codes import classify, classify_call
 from sfsync.salesforce.transport import Transport
 
 UPSERT, UPDATE, DELETE = Operation.UPSERT, Operation.UPDATE, Operation.DELETE

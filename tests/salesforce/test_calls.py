@@ -16,7 +16,8 @@ from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import Usage, bulk_batches, parse_usage
 from sfsync.salesforce.query import query, soql
 from sfsync.salesforce.rest import Collection, ReferenceInTextError, send_collection, send_composite
-from sfsync.salesforce.status_codes import Action, classify_call
+from sfsync.salesforce.status_actions import Action
+from sfsync.salesforce.status_codes import classify_call
 
 from .conftest import ORG_ID, http, refused
 

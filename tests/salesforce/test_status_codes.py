@@ -8,10 +8,10 @@ import pytest
 from sfsync.records import Operation
 from sfsync.salesforce.bulk import error_columns
 from sfsync.salesforce.failures import NoAnswerError, Refusal, SalesforceError
+from sfsync.salesforce.status_actions import Action
 from sfsync.salesforce.status_codes import (
     TABLE,
     TABLE_COLUMNS,
-    Action,
     ErrorColumns,
     classify,
     classify_call,
