@@ -62,7 +62,7 @@ def known_columns(
     """The columns that this job may carry, and what is wrong with the first that it may not."""
     if sobject is None:
         return (), "InvalidBatch : the object is not in this org any more"
-    if operation == "delete":
+    if operation in ("delete", "hardDelete"):
         good = tuple(n for n in names if n.lower() == "id")
         return good, None if good == names else "InvalidBatch : delete batch must contain only ids"
     good, first = (), None

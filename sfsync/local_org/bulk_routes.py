@@ -43,7 +43,7 @@ from sfsync.local_org.store import Store
 
 PAGE = 1_000  # jobs of one page of the list; Bulk API 2.0 guide, "Get Information About All Jobs"
 CSV = "text/csv; charset=UTF-8"
-_OPERATIONS = ("insert", "update", "upsert", "delete")
+_OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 _KEYS = frozenset({"object", "operation", "externalIdFieldName", "contentType", "lineEnding", "columnDelimiter", "assignmentRuleId"})  # fmt: skip
 _JOB_TYPES = ("V2Ingest", "Classic", "BigObjectIngest")
 _SETTLING_S = 30.0  # longest wait of a result request for the batch that an abort met
@@ -177,8 +177,12 @@ def _settings(org: Org, asked: Any) -> dict[str, Any]:
     if unknown:
         raise ApiError(400, "JSON_PARSER_ERROR", f'Unrecognized field "{unknown[0]}"')
     operation = asked.get("operation")
-    if operation == "hardDelete":
-        raise ApiError(400, "FEATURENOTENABLED", "hardDelete is not enabled for this user: use delete")
+    if operation == "hardDelete" and not org.may_hard_delete(CURRENT.get() or org.identity.user_id):
+        raise ApiError(
+            400,
+            "FEATURENOTENABLED",
+            "hardDelete operation requires special user profile permission, please contact your system administrator",
+        )
     if operation not in _OPERATIONS:
         raise ApiError(
             400,
@@ -191,13 +195,19 @@ def _settings(org: Org, asked: Any) -> dict[str, Any]:
         raise ApiError(400, "INVALIDENTITY", f"Entity '{name}' is not supported by the Bulk API.")
     if asked.get("contentType") not in (None, "CSV"):
         raise ApiError(400, "INVALIDJOB", f"contentType is {asked['contentType']!r}; it is CSV")
+    rule = asked.get("assignmentRuleId")
+    if rule and org.store.rules.assignment:
+        try:
+            org.store.rules.assigning(sobject.name, str(rule))
+        except LookupError:
+            raise ApiError(400, "INVALIDJOB", f"{sobject.name} has no assignment rule {rule}") from None
     return {
         "object": sobject.name,
         "operation": operation,
         "external_id": _key(sobject, operation, asked.get("externalIdFieldName")),
         "line_ending": choice_of(asked, "lineEnding", "LF", LINE_ENDINGS),
         "delimiter": choice_of(asked, "columnDelimiter", "COMMA", DELIMITERS),
-        "assignment_rule": asked.get("assignmentRuleId"),
+        "assignment_rule": rule,
     }
 
 

@@ -279,6 +279,7 @@ class BulkWorker:
                 journal=False,
                 user_id=job.created_by,
                 seen=self._seen(job.created_by),
+                assignment=job.assignment_rule if self._store.rules.assignment else None,
             )
             result = apply(self._store, cursor, call)
             folder = self._jobs.folder(run.job_id)

@@ -20,7 +20,7 @@ class Call:
     """What is asked for one table of rows."""
 
     sobject: SObject
-    operation: str  # insert | update | upsert | delete
+    operation: str  # insert | update | upsert | delete | hardDelete
     incoming: str  # the temp table
     external_id: str | None = None  # upsert: the key field, `Id` allowed
     all_or_none: bool = False
@@ -30,3 +30,5 @@ class Call:
     faults: RowFaults = NONE
     journal: bool = True
     seen: Contract | None = None  # what the user sees; None: everything
+    allow_save: bool = False  # duplicate rules that only alert let the row pass
+    assignment: str | None = None  # None: no assignment rule; "": the active one; else a rule's Id

@@ -1,7 +1,7 @@
 """Deleting rows: into the recycle bin, with what hangs on them.
 
-Owns:      the delete operation of the write path: which Ids, what blocks, what cascades, which lookups are cleared.
-Does not:  hard delete, undelete, or purge the bin (undelete).
+Owns:      the delete operations of the write path: which Ids, what blocks, what cascades, which lookups are cleared.
+Does not:  undelete, or purge the bin (undelete).
 Invariant: a deleted record keeps its fields and says IsDeleted = true; nothing points at a record that went with it.
 """
 
@@ -15,6 +15,9 @@ import duckdb
 from sfsync.contract import Field, SObject
 from sfsync.local_org.call import CHUNK, Call
 from sfsync.local_org.columns import RefusedWriteError
+from sfsync.local_org.row_rules import denials_of
+from sfsync.local_org.rule_sql import denied_ids
+from sfsync.local_org.stage import NO_ACCESS
 from sfsync.local_org.store import Store, literal, quoted, table
 from sfsync.local_org.write_sql import fail
 
@@ -62,9 +65,21 @@ def judge_deletes(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call, n
                     FROM {call.incoming})) s
             LEFT JOIN {table(sobject.name)} m ON m.Id = s.id"""
     )
+    _closed(store, cursor, call, judged)
     for child, field in children(store, sobject):
         if field.restricted_delete:
             _block(cursor, judged, sobject, child, field)
+
+
+def _closed(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call, judged: str) -> None:
+    """Refuse records that the org's setup does not let this user delete."""
+    whole = store.contract.object(call.sobject.name) or call.sobject
+    for denial in denials_of(store, call, "delete"):
+        if denial.object == whole.name:
+            cursor.execute(
+                f"UPDATE {judged} SET error = {NO_ACCESS} WHERE error IS NULL"
+                f" AND id IN ({denied_ids(whole, denial.when)})"
+            )
 
 
 def _block(
@@ -112,4 +127,25 @@ def bin_rows(
                 f"UPDATE {table(child.name)} SET {quoted(field.name)} = NULL, SystemModstamp = {literal(now)}"
                 f" WHERE {points}"
             )
+    cursor.execute(f"DROP TABLE {gone}")
+
+
+def erase_rows(
+    store: Store, cursor: duckdb.DuckDBPyConnection, sobject: SObject, chosen: str, now: str
+) -> None:
+    """Take the records named by the query `chosen` away for good, with what cascades; no bin keeps them."""
+    gone = f"_erased_{next(_NUMBERS)}"
+    cursor.execute(f"CREATE TEMP TABLE {gone} AS {chosen}")
+    for child, field in children(store, sobject):
+        points = f"{quoted(field.name)} IN (SELECT id FROM {gone})"
+        if field.cascade_delete:
+            below = f"SELECT Id AS id FROM {table(child.name)} WHERE {points}"
+            if cursor.execute(f"{below} LIMIT 1").fetchall():
+                erase_rows(store, cursor, child, below, now)
+        else:
+            cursor.execute(
+                f"UPDATE {table(child.name)} SET {quoted(field.name)} = NULL, SystemModstamp = {literal(now)}"
+                f" WHERE {points}"
+            )
+    cursor.execute(f"DELETE FROM {table(sobject.name)} WHERE Id IN (SELECT id FROM {gone})")
     cursor.execute(f"DROP TABLE {gone}")

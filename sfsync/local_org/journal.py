@@ -142,7 +142,13 @@ def _lines(
         handle.seek(start)
         lines = csv.reader(io.TextIOWrapper(handle, encoding="utf-8", newline=""), delimiter=delimiter)
         for record, created, *cells in itertools.islice(lines, rows):
-            word = "deleted" if operation == "delete" else "created" if created == "true" else "updated"
+            word = (
+                "deleted"
+                if operation in ("delete", "hardDelete")
+                else "created"
+                if created == "true"
+                else "updated"
+            )
             yield record, word, [None if c == "" else "" if c == "#N/A" else c for c in cells]
 
 

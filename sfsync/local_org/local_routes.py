@@ -1,6 +1,6 @@
 """The local org's own controls, below /_local: not Salesforce's, and not counted as API calls.
 
-Owns:      state, journal, records, load, reset, faults, limits, app, permission set, stop.
+Owns:      state, journal, records, load, reset, faults, limits, app, permission set, rules, stop.
 Does not:  decide anything about records (write).
 """
 
@@ -137,6 +137,17 @@ async def permission_set(request: Request) -> Response:
     return JSONResponse({"objects": [o.name for o in org.seen_by(user).objects]})
 
 
+async def rules(request: Request) -> Response:
+    """PUT /_local/rules: another setup of validation, duplicate and assignment rules, denials and hard deletes."""
+    try:
+        found = _org(request).set_rules(json.loads(await request.body() or b"{}"))
+    except OrgError as error:
+        return _wrong(f"{error.what}" + (f"; {error.fix}" if error.fix else ""))
+    except ValueError:
+        return _wrong("the body is not JSON")
+    return JSONResponse({**found.given, "assignment_ids": {rule.name: rule.id for rule in found.assignment}})
+
+
 async def load(request: Request) -> Response:
     """POST /_local/load?object=X with CSV, or JSON records; rows with a known unique external id are updated."""
     org, name = _org(request), request.query_params.get("object", "")
@@ -221,6 +232,7 @@ ROUTES = [
     Route("/_local/faults", faults, methods=["PUT"]),
     Route("/_local/app", app, methods=["PUT"]),
     Route("/_local/permission_set", permission_set, methods=["PUT"]),
+    Route("/_local/rules", rules, methods=["PUT"]),
     Route("/_local/limits", limits, methods=["PUT"]),
     Route("/_local/load", load, methods=["POST"]),
     Route("/_local/stop", stop, methods=["POST"]),

@@ -6,13 +6,15 @@ Does not:  anything of its own; handlers take the part they need.
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sfsync.contract import Contract
-from sfsync.local_org import assertion, ids, record_types
+from sfsync.local_org import assertion, ids, record_types, rule_sql, rules
 from sfsync.local_org.app import App
 from sfsync.local_org.auth import Auth
 from sfsync.local_org.fault_rules import Rule
@@ -21,8 +23,10 @@ from sfsync.local_org.identity import Identity, open_identity
 from sfsync.local_org.journal import Journal
 from sfsync.local_org.limits import DAY_S, Limits
 from sfsync.local_org.people import CURRENT, People
-from sfsync.local_org.rights import Rights
+from sfsync.local_org.rights import HARD_DELETE, Rights
+from sfsync.local_org.rules import Rules
 from sfsync.local_org.store import Store, instant, quoted, table
+from sfsync.ports import write_private
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,22 @@ class Org:
         """The contract with a user's rights: a permission set narrows it, a fault may have taken some."""
         return self.faults.seen(self.rights.seen(self.contract, user_id))
 
+    def may_hard_delete(self, user_id: str) -> bool:
+        """Whether the user has the permission "Bulk API Hard Delete", which nobody has by default."""
+        return self.store.rules.hard_delete or self.rights.has(user_id, HARD_DELETE)
+
+    def set_rules(self, body: Any) -> Rules:
+        """Another setup of the org, kept in its folder.
+
+        Raises:
+            OrgError: it cannot be; nothing changes.
+        """
+        found = rules.parse(body, self.contract)
+        rule_sql.check(found, self.contract, self.store)
+        write_private(self.folder / rules.FILE, json.dumps(found.given, indent=1) + "\n")
+        self.store.rules = found
+        return found
+
     def now(self) -> float:
         """The org's own clock, which a fault may have put wrong."""
         return time.time() + self.faults.clock_s()
@@ -60,10 +80,12 @@ class Org:
         self.faults.reset()
         self.auth.app = App()
         self.rights.clear()
+        self.store.rules = Rules()
+        (self.folder / rules.FILE).unlink(missing_ok=True)
         seed(self.store)
 
 
-def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
+def open_org(folder: Path, contract: Contract, fault_rules: list[Rule]) -> Org:
     """Open the folder's org and restore what it had used of its limits."""
     identity = open_identity(folder)
     store = Store(folder, contract, identity)
@@ -77,7 +99,7 @@ def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
         ).fetchall()
     for minute, used in minutes:
         limits.calls.restore(int(used), float(minute))
-    faults = Faults(rules)
+    faults = Faults(fault_rules)
     assertion.ensure(folder)
     people = People(store, identity)
     auth = Auth(
@@ -100,6 +122,8 @@ def open_org(folder: Path, contract: Contract, rules: list[Rule]) -> Org:
         Rights(folder, contract, people),
     )
     store.clock = org.now
+    store.rules = rules.read(folder, contract)
+    rule_sql.check(store.rules, contract, store)
     return org
 
 

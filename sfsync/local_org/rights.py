@@ -21,6 +21,7 @@ from sfsync.ports import write_private
 FOLDER = "permission_sets"
 _METADATA = "{http://soap.sforce.com/2006/04/metadata}"
 _EVERYBODY = ("Group", "Organization", "RecordType", "User")
+HARD_DELETE = "BulkApiHardDelete"
 _MAX = 1 << 20
 _READ_WITH = {"Contact": ("Account",), "Opportunity": ("Account",), "Case": ("Account", "Contact")}
 
@@ -32,6 +33,7 @@ class PermissionSet:
     label: str
     objects: Mapping[str, frozenset[str]]  # create | edit | delete
     fields: Mapping[str, bool]  # editable
+    user: frozenset[str] = frozenset()  # permissions that are about no object
 
     def seen(self, contract: Contract) -> Contract:
         """The contract as a user with this set alone sees it."""
@@ -87,6 +89,11 @@ class Rights:
         """The contract as a user sees it."""
         found = self._sets.get(user_id)
         return contract if found is None else found.seen(contract)
+
+    def has(self, user_id: str, permission: str) -> bool:
+        """Whether a user's set gives a permission that is about no object."""
+        found = self._sets.get(user_id)
+        return found is not None and permission in found.user
 
     def assign(self, text: str, username: str | None = None) -> str:
         """Give a user (None: the administrator) this set and nothing else; a blank text gives everything. The user's Id.
@@ -145,7 +152,10 @@ def read(text: str, contract: Contract) -> PermissionSet:
         for needed in _READ_WITH.get(found.name, ()) if found is not None else ():
             if contract.object(needed) is not None and needed.lower() not in objects:
                 raise _depends(f"Read {found.name if found else name}", f"Read {needed}")
-    return PermissionSet(_text(root, "label") or "without a label", objects, fields)
+    user = frozenset(
+        _text(part, "name") for part in root.iter(f"{_METADATA}userPermissions") if _flag(part, "enabled")
+    )
+    return PermissionSet(_text(root, "label") or "without a label", objects, fields, user)
 
 
 def _objects(root: ET.Element, contract: Contract) -> Iterator[tuple[str, frozenset[str]]]:

@@ -38,9 +38,9 @@ class Saving:
             name: f"j.c{found[0]}" if len(found) == 1 else f"coalesce({', '.join(f'j.c{i}' for i in found)})"
             for name, found in by_field(columns).items()
         }
-        self._whole = store.contract.object(call.sobject.name) or call.sobject
+        self.whole = store.contract.object(call.sobject.name) or call.sobject
         """With the fields that the user does not see: they have their defaults all the same."""
-        self._derived = derived_fields(self._whole)
+        self._derived = derived_fields(self.whole)
 
     def write(self, turn: int) -> None:
         """Save this turn's good rows."""
@@ -54,7 +54,7 @@ class Saving:
             self._update(turn)
 
     def _insert(self, turn: int, count: int) -> None:
-        sobject = self._whole
+        sobject = self.whole
         system = {
             "Id": "j.id",
             "IsDeleted": "'false'",
@@ -99,7 +99,7 @@ class Saving:
     def _default(self, field: Field) -> str:
         if field.default_value is not None:
             return literal(field.default_value)
-        if field.name == record_types.FIELD and (chosen := record_types.default_of(self._whole)):
+        if field.name == record_types.FIELD and (chosen := record_types.default_of(self.whole)):
             return literal(chosen)
         if field.name == "OwnerId":
             return literal(self.user_id)
@@ -117,7 +117,7 @@ class Saving:
         """SQL of a field's text as it will be saved, over `j` (judged) and `t` (the record that is there, if any)."""
 
         def value(name: str) -> str:
-            field = self._whole.field(name)
+            field = self.whole.field(name)
             if field is None:
                 return "NULL"
             if name == "Id":

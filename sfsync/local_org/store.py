@@ -22,6 +22,7 @@ from sfsync.contract import Contract, SObject
 from sfsync.errors import OrgError
 from sfsync.local_org import ids
 from sfsync.local_org.identity import Identity
+from sfsync.local_org.rules import Rules
 
 FILE = "records.duckdb"
 
@@ -69,6 +70,7 @@ class Store:
         self.contract = contract
         self.identity = identity
         self.clock: Callable[[], float] = time.time
+        self.rules = Rules()
         self.on_reset: list[Callable[[], None]] = []
         self._lock = threading.RLock()
         path = folder / FILE
@@ -128,6 +130,17 @@ class Store:
         else:
             cursor.execute("INSERT INTO org.counters VALUES (?, ?)", [prefix, first + count])
         return first
+
+    def name_of(self, user_id: str) -> str | None:
+        """The name of a user."""
+        if user_id == self.identity.user_id:
+            return self.identity.username
+        sobject = self.contract.object("User")
+        if sobject is None or sobject.field("Username") is None:
+            return None
+        with self.reading() as cursor:
+            found = cursor.execute(f"SELECT Username FROM {table('User')} WHERE Id = ?", [user_id]).fetchall()
+        return str(found[0][0]) if found else None
 
     def new_id(self, cursor: duckdb.DuckDBPyConnection, prefix: str) -> str:
         """One Id of any kind, a Bulk job's for example."""

@@ -18,8 +18,10 @@ import duckdb
 
 from sfsync.local_org import delete as deletes
 from sfsync.local_org import row_rules, save, stage
+from sfsync.local_org.assignment import assign
 from sfsync.local_org.call import CHUNK, Call
 from sfsync.local_org.columns import RefusedWriteError, key_field, resolve
+from sfsync.local_org.rules import AssignmentRule
 from sfsync.local_org.store import Store, instant
 from sfsync.local_org.write_sql import SEPARATOR, fail
 
@@ -42,7 +44,7 @@ def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
     moment = datetime.fromtimestamp(store.clock(), UTC)
     user = call.user_id or store.identity.user_id
     result = f"_result_{number}"
-    if call.operation == "delete":
+    if call.operation in ("delete", "hardDelete"):
         deletes.judge_deletes(store, cursor, call, f"{number}")
         _delete(store, cursor, call, f"{number}", instant(moment), user)
         _results(cursor, call, f"{number}", result)
@@ -55,15 +57,29 @@ def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
     rounds = staged.convert()
     saved = save.Saving(store, cursor, call, columns, f"{number}", instant(moment), user)
     rules = row_rules.RowRules(store, cursor, call, columns, saved)
+    assigning = _assignment_rule(store, call)
     for turn in range(rounds):
         staged.judge(turn)
         rules.check(turn)
         if not (call.all_or_none and staged.failures()):
             saved.write(turn)
+            if assigning is not None:
+                assign(store, cursor, saved.whole, assigning, saved.judged, turn)
     if call.journal:
         saved.journal()
     _results(cursor, call, f"{number}", result)
     return result
+
+
+def _assignment_rule(store: Store, call: Call) -> AssignmentRule | None:
+    if call.assignment is None or not (store.rules.assignment or call.assignment):
+        return None
+    try:
+        return store.rules.assigning(call.sobject.name, call.assignment)
+    except LookupError:
+        raise RefusedWriteError(
+            "INVALID_CROSS_REFERENCE_KEY", f"invalid cross reference id: {call.assignment}"
+        ) from None
 
 
 def _delete(
@@ -73,7 +89,11 @@ def _delete(
     failed = cursor.execute(f"SELECT count(error) FROM {judged}").fetchall()[0][0]
     if call.all_or_none and failed:
         return
-    deletes.bin_rows(store, cursor, call.sobject, f"SELECT id FROM {judged} WHERE error IS NULL", now, user)
+    chosen = f"SELECT id FROM {judged} WHERE error IS NULL"
+    if call.operation == "hardDelete":
+        deletes.erase_rows(store, cursor, call.sobject, chosen, now)
+    else:
+        deletes.bin_rows(store, cursor, call.sobject, chosen, now, user)
     if call.journal:
         number_of_call = store.take(cursor, "#call", 1)
         cursor.execute(

@@ -7,6 +7,7 @@ Does not:  shape answers (rows, collections).
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ def write_records(
         strict=True,
         faults=faults,
         seen=ask.org.seen,
+        allow_save=_allows_save(ask.headers.get("sforce-duplicate-rule-header", "")),
+        assignment=_assignment(ask.headers.get("sforce-auto-assign", "TRUE")),
     )
     try:
         result = apply(ask.org.store, cursor, call)
@@ -87,6 +90,17 @@ def write_records(
     forget(cursor, result)
     cursor.execute(f"DROP TABLE {name}")
     return [Result(r[0], r[1], r[2], r[3], r[4], _names(r[5])) for r in rows]
+
+
+def _allows_save(header: str) -> bool:
+    """The header of duplicate rules, ``allowSave=true; runAsCurrentUser=true``."""
+    return re.search(r"\ballowSave\s*=\s*true\b", header, re.IGNORECASE) is not None
+
+
+def _assignment(header: str) -> str | None:
+    """The header of assignment rules: the active one runs unless it is switched off, or another is named by its Id."""
+    word = header.strip().upper()
+    return None if word == "FALSE" else "" if word == "TRUE" else header.strip()
 
 
 def _names(text: str | None) -> tuple[str, ...]:
