@@ -30,6 +30,15 @@ def header_line(kind: str, names: Sequence[str], *, delimiter: str, line_ending:
     return (DELIMITERS[delimiter].join((*own, *names)) + LINE_ENDINGS[line_ending]).encode()
 
 
+def error_sql(alias: str) -> str:
+    """SQL of a refused row's error as result files spell it: ``CODE:message:FIELDS --``."""
+    fields = f"coalesce(replace({alias}.fields, ', ', ','), '')"
+    return (
+        f"{alias}.code || ':' || coalesce({alias}.message, '') || ':' || {fields} || "
+        f"CASE WHEN {fields} = '' THEN '--' ELSE ' --' END"
+    )
+
+
 def write_lines(
     cursor: duckdb.DuckDBPyConnection,
     result: str,
@@ -52,10 +61,7 @@ def write_lines(
     total, failures = cursor.execute(
         f"SELECT count(*), count(*) FILTER (NOT success) FROM {result}"
     ).fetchall()[0]
-    error = (
-        "r.code || ':' || coalesce(r.message, '') || ':' || coalesce(replace(r.fields, ', ', ','), '') || "
-    )
-    error += "CASE WHEN coalesce(r.fields, '') = '' THEN '--' ELSE ' --' END"
+    error = error_sql("r")
     echo = "".join(f", coalesce(u.c{i}, '') AS c{i}" for i in range(columns))
     order = "ORDER BY r._row" if total <= _ORDERED else ""
     options = (

@@ -61,7 +61,7 @@ class Rule:
         wanted, _, part = self.match.rpartition(" ")
         if part in _METHODS:
             wanted, part = part, ""
-        if self.fault in _ONLY_DATA and not path.startswith(("/services/data/v", "/services/Soap/")):
+        if self.fault in _ONLY_DATA and not path.startswith(_SIGNED):
             return False  # nothing else is signed or counted, and a rule must not be used up by a sign-in
         if self.fault == "sign_in_refused" and path != "/services/oauth2/token":
             return False
@@ -73,6 +73,7 @@ class Rule:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_SIGNED = ("/services/data/v", "/services/Soap/", "/services/async/")
 _ONLY_DATA = frozenset({"expired_token", "others_spend", "rights_lost"})
 
 

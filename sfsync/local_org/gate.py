@@ -3,8 +3,8 @@
 Owns:      what is asked of a request before its handler runs, and what is noted after.
 Does not:  know a resource.
 Invariant: a request below /services/data/vNN.0/ is counted once, journaled once, and never answered unsigned; its
-           line is in the journal before its client can know that it has ended. One in SOAP is too: its own routes
-           look at the token and count.
+           line is in the journal before its client can know that it has ended. One in SOAP or of Bulk 1.0 is too: their
+           own routes look at the token and count.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _RETIRED = 30
 """The newest version that the platform itself has retired; what is between is alive there, but not offered here."""
 
 SOAP = "/services/Soap/"
+ASYNC = "/services/async/"
+"""Where Bulk API 1.0 is; as in SOAP, its token is not in the header Authorization, and its errors look otherwise."""
+
 MAX_HEAD = 16_384
 """Bytes of a request's URI, and of URI and headers together; Limits Quick Reference, "API Request Limits"."""
 
@@ -46,7 +49,7 @@ _KINDS = (
     ("collections", re.compile(r"/services/data/v[\d.]+/composite/sobjects")),
     ("composite", re.compile(r"/services/data/v[\d.]+/composite")),
     ("query", re.compile(r"/services/data/v[\d.]+/(query|queryAll)\b")),
-    ("bulk", re.compile(r"/services/data/v[\d.]+/jobs/")),
+    ("bulk", re.compile(r"/services/data/v[\d.]+/jobs/|/services/async/")),
     ("rows", re.compile(r"/services/data/v[\d.]+/sobjects/")),
     ("limits", re.compile(r"/services/data/v[\d.]+/limits")),
     ("versions", re.compile(r"/services/data/?$")),
@@ -152,9 +155,7 @@ class Gate:
             ApiError: 401, 404 or 410.
         """
         path = scope["path"]
-        if path.startswith(
-            SOAP
-        ):  # its token stands in the body: soap_routes looks at it, and counts the call
+        if path.startswith((SOAP, ASYNC)):  # their own routes look at the token, and count the call
             scope["org.expired"] = rule is not None and rule.fault == "expired_token"
             return
         matched = _DATA.match(path)
