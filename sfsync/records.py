@@ -26,6 +26,12 @@ class Operation(StrEnum):
     UPDATE = "update"  # a record we know, by Id, with the fields that changed
     DELETE = "delete"  # a record we know, by Id
     UNDELETE = "undelete"  # a record that a run deleted, by Id, out of the recycle bin
+    LINK = "link"  # a record of this run, by Id, with lookups whose parents the run made no sooner
+
+    @property
+    def verb(self) -> Operation:
+        """What the org is asked to do: to it a link is an update like any other."""
+        return Operation.UPDATE if self is Operation.LINK else self
 
 
 class Outcome(StrEnum):

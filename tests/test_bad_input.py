@@ -152,19 +152,28 @@ def damaged(team: Team) -> None:
     path.write_bytes(bytes(body))
 
 
-def contact_of_an_account(team: Team) -> None:
-    """An org in which an account looks up its first contact, and syncs that say so."""
+def described(team: Team, object_: str, field: str, **flags: Any) -> None:
+    """Change what the state knows of a field."""
     with duckdb.connect(str(team.folder / STATE)) as connection:
-        [[text]] = connection.execute("SELECT body FROM contract WHERE object = 'Account'").fetchall()
+        [[text]] = connection.execute("SELECT body FROM contract WHERE object = ?", [object_]).fetchall()
         body = json.loads(text)
-        body["objects"]["Account"]["fields"]["First__c"] = {
-            "label": "First",
-            "type": "reference",
-            "length": 18,
-            "reference_to": ["Contact"],
-            "relationship_name": "First__r",
-        }
-        connection.execute("UPDATE contract SET body = ? WHERE object = 'Account'", [json.dumps(body)])
+        body["objects"][object_]["fields"].setdefault(field, {}).update(flags)
+        connection.execute("UPDATE contract SET body = ? WHERE object = ?", [json.dumps(body), object_])
+
+
+def account_of_accounts(team: Team) -> None:
+    """A parent that is chosen once and for all."""
+    described(team, "Account", "ParentId", updateable=False)
+    team.sync("accounts", fields={"ParentId": {"column": "phone", "lookup": "Account.Account_Id__c"}})
+
+
+def contact_of_an_account(team: Team) -> None:
+    """An org in which an account looks up its first contact once and for all, as contacts their account, and syncs that say so."""
+    described(team, "Contact", "AccountId", updateable=False)
+    described(
+        *(team, "Account", "First__c"), label="First", type="reference", length=18, reference_to=["Contact"],
+        relationship_name="First__r", updateable=False,
+    )  # fmt: skip
     team.sync("accounts", fields={"First__c": {"column": "phone", "lookup": "Contact.Customer_Id__c"}})
 
 
@@ -302,13 +311,7 @@ SYNCS = [
     ),
     Case("sync_two_write_one_field", "CompileError", second_sync(CYCLE)),
     Case("sync_lookup_cycle", "CompileError", contact_of_an_account),
-    Case(
-        "sync_lookup_self",
-        "CompileError",
-        lambda t: t.sync(
-            "accounts", fields={"ParentId": {"column": "phone", "lookup": "Account.Account_Id__c"}}
-        ),
-    ),
+    Case("sync_lookup_self", "CompileError", account_of_accounts),
     Case(
         "sync_lookup_unknown_object",
         "CompileError",

@@ -97,6 +97,12 @@ def compile_(given: Given) -> None:
             [name for name in manifest.unchecked if name in made.syncs],
             _from_here(made.path),
             contract=made.contract,
+            late=[
+                (f"{sync.name}.{field}", parent)
+                for sync in manifest.outlines
+                if sync.name in made.syncs
+                for field, parent in sync.late
+            ],
             color=screen.color,
             width=screen.width,
         )

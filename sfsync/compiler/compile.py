@@ -56,8 +56,8 @@ def compile_project(project: Project, around: Surroundings) -> Manifest:
     """
     problems = Problems(warnings=list(project.warnings))
     models = compile_models(project, around, problems)
-    relatives = relate(project.syncs, problems)
-    rows = sync_levels(project.syncs, relatives, problems)
+    relatives = relate(project.syncs, around.org, problems)
+    rows, relatives = sync_levels(project.syncs, relatives, around.org, problems)
     check_shared(project.syncs, problems)
     units = {}
     for sync in project.syncs:
@@ -212,6 +212,7 @@ def _outline(unit: _SyncUnit, relatives: Relatives) -> SyncOutline:
         after=relatives.after,
         tags=spec.tags,
         description=spec.description,
+        late=relatives.late,
     )
 
 
@@ -249,4 +250,5 @@ def _finish(
         siblings=relatives.siblings,
         tags=spec.tags,
         fingerprint=fingerprint(resolved.object.name, rules, timezone, PROJECTION),
+        late=tuple(dict.fromkeys(parent for _, parent in relatives.late)),
     )

@@ -104,6 +104,8 @@ class CompiledSync:
     siblings: tuple[str, ...]  # syncs that write the same object
     tags: tuple[str, ...]
     fingerprint: str  # hex; mapping, used contract fields, time zone, projection number
+    late: tuple[str, ...] = ()
+    """Syncs whose new records our lookups can name only when all are made: ourselves, or one that a circle puts after us."""
 
     @property
     def rules(self) -> tuple[FieldRule, ...]:
@@ -127,6 +129,7 @@ class SyncOutline:
     after: tuple[str, ...]  # syncs that write a parent field it looks up, and so go first
     tags: tuple[str, ...] = ()
     description: str = ""
+    late: tuple[tuple[str, str], ...] = ()  # (lookup, sync that makes its parents no sooner than we go)
 
 
 @dataclass(frozen=True, slots=True)

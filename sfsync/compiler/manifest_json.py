@@ -129,6 +129,9 @@ def _sync(
             "nodes": [_input(outline, project, models)],
             "syncs": [f"sync.{project}.{name}" for name in outline.after],
         },
+        "late_lookups": [
+            {"field": field, "sync": f"sync.{project}.{parent}"} for field, parent in outline.late
+        ],
         "fields": [
             _field(name, column, name.lower() in identity, rules.get(name.lower()))
             for name, column in outline.columns

@@ -1,6 +1,7 @@
 """Syncs among each other: who writes whose parents, who writes the same object, and what each is sealed with.
 
-Owns:      parents, siblings, levels, fields that two syncs write, guards and options as values, the fingerprint.
+Owns:      parents, siblings, levels, where a circle is opened, fields that two syncs write, guards and options as values,
+           the fingerprint.
 Does not:  resolve fields (fields) or read SQL.
 Invariant: names of objects and fields are compared without case, as Salesforce does.
 """
@@ -10,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 from sfsync.compiler.graph import CycleError, levels
 from sfsync.compiler.manifest import Guards
 from sfsync.compiler.problems import Problems
+from sfsync.compiler.surroundings import OrgView
 from sfsync.project.project import SyncFile
 from sfsync.records import FieldRule
 
@@ -27,34 +29,57 @@ class Relatives:
     after: tuple[str, ...]  # syncs that write a parent field that it looks up: they go first
     parents: tuple[str, ...]  # of these, those whose identity is that field: their keys are our parents' keys
     siblings: tuple[str, ...]  # others that write the same object
+    late: tuple[tuple[str, str], ...] = ()
+    """(field, sync) of lookups whose parents that sync makes no sooner than we go: itself, or one that a circle puts later."""
 
 
-def relate(syncs: tuple[SyncFile, ...], problems: Problems) -> Mapping[str, Relatives]:
-    """Find parents and siblings of every sync, and report lookups into a sync's own object."""
+def relate(syncs: tuple[SyncFile, ...], org: OrgView | None, problems: Problems) -> Mapping[str, Relatives]:
+    """Find parents and siblings of every sync. Lookups into what a sync itself makes are late."""
     out = {}
     for sync in syncs:
         after: dict[str, None] = {}
         parents: dict[str, None] = {}
+        late: list[tuple[str, str]] = []
         for name, object_, key in _lookups(sync):
-            if object_ == sync.spec.object.lower():
-                problems.error(
-                    f"{sync.spec.object}.{name} looks up its own object, which is not supported yet",
-                    sync.where("fields", name, "lookup"),
-                    fix="map the parent's record Id, or leave the field out",
-                )
-                continue
             for other in syncs:
-                if other.spec.object.lower() != object_:
+                if not _makes(other, object_, key):
                     continue
+                if other is sync:
+                    _check_late(sync, name, org, problems)
+                    late.append((name, sync.name))
+                    continue
+                after[other.name] = None
                 if key in _names(other.spec.identity):
-                    parents[other.name] = after[other.name] = None
-                elif key in _names(other.spec.fields):
-                    after[other.name] = None
+                    parents[other.name] = None
         siblings = tuple(
             o.name for o in syncs if o is not sync and o.spec.object.lower() == sync.spec.object.lower()
         )
-        out[sync.name] = Relatives(tuple(after), tuple(parents), siblings)
+        out[sync.name] = Relatives(tuple(after), tuple(parents), siblings, tuple(late))
     return out
+
+
+def _makes(sync: SyncFile, object_: str, key: str) -> bool:
+    """Whether a sync writes that field of that object, by names in small letters."""
+    return sync.spec.object.lower() == object_ and key in _names(sync.spec.identity) | _names(
+        sync.spec.fields
+    )
+
+
+def _may_be_late(sync: SyncFile, name: str, org: OrgView | None) -> bool:
+    """Whether a field can be left out of a create and be sent by a later update; of a field nobody described: yes."""
+    item = org.contract.object(sync.spec.object) if org is not None else None
+    field = item.field(name) if item is not None else None
+    return field is None or (field.updateable and not field.required_on_create)
+
+
+def _check_late(sync: SyncFile, name: str, org: OrgView | None, problems: Problems) -> None:
+    if not _may_be_late(sync, name, org):
+        problems.error(
+            f"{sync.spec.object}.{name} looks up its own object, and can only be set when a record is made:"
+            " a parent that is made in the same run has no Id then",
+            sync.where("fields", name, "lookup"),
+            fix="give this user the right to edit the field, or leave the field out",
+        )
 
 
 def _lookups(sync: SyncFile) -> list[tuple[str, str, str]]:
@@ -71,28 +96,63 @@ def _names(fields: Iterable[str]) -> set[str]:
     return {name.lower() for name in fields}
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step of a circle: the lookups of a sync into what another makes."""
+
+    child: str
+    parent: str
+    fields: tuple[str, ...]
+
+
 def sync_levels(
-    syncs: tuple[SyncFile, ...], relatives: Mapping[str, Relatives], problems: Problems
-) -> tuple[tuple[str, ...], ...]:
-    """Sync names by dependency level, parents first; higher priority first within a level."""
+    syncs: tuple[SyncFile, ...],
+    relatives: Mapping[str, Relatives],
+    org: OrgView | None,
+    problems: Problems,
+) -> tuple[tuple[tuple[str, ...], ...], Mapping[str, Relatives]]:
+    """Sync names by dependency level, parents first, higher priority first within a level; and what became of circles.
+
+    A circle is opened at the step with the fewest lookups, all of which can be sent late; of several, at the first by the
+    names of sync and fields: neither files nor their order decide.
+    """
     by_name = {s.name: s for s in syncs}
-    try:
-        rows = levels({name: r.after for name, r in relatives.items()})
-    except CycleError as error:
-        steps = []
-        for child, parent in pairwise(error.path):
-            object_ = by_name[parent].spec.object.lower()
-            writes = _names(by_name[parent].spec.identity) | _names(by_name[parent].spec.fields)
-            field = next(f for f, o, k in _lookups(by_name[child]) if o == object_ and k in writes)
-            steps.append(f"{child}.{field} -> {parent}")
-        first = by_name[error.path[0]]
-        problems.error(
-            f"syncs look up each other in a circle: {', '.join(steps)}",
-            first.where("fields", steps[0].split(".")[1].split(" ")[0], "lookup"),
-            fix="leave one of these lookups out",
-        )
-        return ()
-    return tuple(tuple(sorted(row, key=lambda n: -by_name[n].spec.priority)) for row in rows)
+    found = dict(relatives)
+    while True:
+        try:
+            rows = levels({name: r.after for name, r in found.items()})
+        except CycleError as error:
+            steps = [_step(by_name[child], by_name[parent]) for child, parent in pairwise(error.path)]
+            open_at = [
+                s for s in steps if all(_may_be_late(by_name[s.child], field, org) for field in s.fields)
+            ]
+            if not open_at:
+                _report_circle(by_name[error.path[0]], steps, problems)
+                return (), found
+            step = min(open_at, key=lambda s: (len(s.fields), s.child, s.fields))
+            child = found[step.child]
+            found[step.child] = replace(
+                child,
+                after=tuple(name for name in child.after if name != step.parent),
+                late=(*child.late, *((field, step.parent) for field in step.fields)),
+            )
+        else:
+            ordered = (tuple(sorted(row, key=lambda n: -by_name[n].spec.priority)) for row in rows)
+            return tuple(ordered), found
+
+
+def _step(child: SyncFile, parent: SyncFile) -> _Step:
+    fields = tuple(name for name, object_, key in _lookups(child) if _makes(parent, object_, key))
+    return _Step(child.name, parent.name, fields)
+
+
+def _report_circle(first: SyncFile, steps: list[_Step], problems: Problems) -> None:
+    told = ", ".join(f"{step.child}.{step.fields[0]} -> {step.parent}" for step in steps)
+    problems.error(
+        f"syncs look up each other in a circle: {told}; none of these lookups can be sent after the record is made",
+        first.where("fields", steps[0].fields[0], "lookup"),
+        fix="make one of these fields optional and editable, or leave it out",
+    )
 
 
 def check_shared(syncs: tuple[SyncFile, ...], problems: Problems) -> None:

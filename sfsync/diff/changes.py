@@ -42,12 +42,18 @@ class Changes:
     gone_stops: int  # known to be gone where the sync stops
     fresh: int  # of the unchanged: their hashes are new
     undeletes: int = 0  # that taking a run back brings out of the recycle bin
+    links: int = 0  # records whose lookups follow when the parents are made, by a call of their own
+    links_waiting: int = (
+        0  # of records sent in this run, those whose lookups wait for a parent that is not made
+    )
+    link_fields: tuple[str, ...] = ()  # these lookups
+    only_links: int = 0  # of the updates: nothing but late lookups of a known record
     aside: KeptBack = NOTHING  # for jobs of earlier runs
 
     @property
     def to_send(self) -> int:
-        """Rows and removed records that go to the org."""
-        return self.upserts + self.updates + self.deletes + self.undeletes
+        """Rows and removed records that go to the org; one whose lookups follow goes twice."""
+        return self.upserts + self.updates + self.deletes + self.undeletes + self.links - self.only_links
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,9 +228,28 @@ def _wait(sync: CompiledSync, context: DiffContext, found: Judged) -> None:
         )
     # A record that is neither in the org nor on its way there: what children of this sync wait for.
     gone = "FALSE" if sync.on_gone is OnGone.RECREATE else "w._gone_at IS NOT NULL"
-    db.execute(
-        f"CREATE TABLE {blocked} AS SELECT DISTINCT w._key FROM {run_table('work', sync.name)} AS w"
+    missing = (
+        f"SELECT DISTINCT w._key FROM {run_table('work', sync.name)} AS w"
         f" WHERE w._key IS NOT NULL AND w._op = 'upsert' AND (w._code IS NOT NULL OR {gone}"
         f" OR w._key IN (SELECT _key FROM {run_table('held', sync.name)})"
         f" OR w._key IN (SELECT _key FROM {waiting}))"
     )
+    if sync.name in sync.late:
+        _wait_for_own(sync, context, missing, shown)
+    db.execute(f"CREATE TABLE {blocked} AS {missing}")
+
+
+def _wait_for_own(sync: CompiledSync, context: DiffContext, missing: str, shown: str) -> None:
+    """Children of records of the same sync wait as any others do, and theirs with them, level by level."""
+    waiting = run_table("waiting", sync.name)
+    for rule, _ in parent_links(sync, (sync,)):
+        key = wire.key_text((rule,), [f"w.{ident(rule.field)}"], context.dialect)
+        found = (
+            f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?, {shown}"
+            f" FROM {run_table('work', sync.name)} AS w"
+            f" WHERE w._code IS NULL AND w._op <> 'none' AND w.{ident(rule.field)} <> '' AND {key} IN ({missing})"
+            f" AND w._key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
+            f" AND w._key NOT IN (SELECT _key FROM {waiting})"
+        )
+        while context.db.value(found, [rule.field, sync.name]):
+            pass

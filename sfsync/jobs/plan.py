@@ -8,6 +8,7 @@ from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.diff.aside import LeftJob
 from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.diff import diff_sync
+from sfsync.diff.late import all_apart
 from sfsync.diff.split import block_creates
 from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
@@ -68,6 +69,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         found.append((changes, refusals))
     if undo is not None:
         found = back.whole(found)
+    found = all_apart(found, session.db)
     session.warehouse.release()
     items = _packed(session, found)
     return Plan(
@@ -93,7 +95,8 @@ def _packed(
     for changes, refusals in found:
         sync = changes.sync
         chunk = int(learned.get(sync.object, MAX_COLLECTION_ROWS))
-        batches = pack_sync(sync, session.db, chunk=chunk, first_call=call, undeletes=changes.undeletes)
+        more = {"undeletes": changes.undeletes, "links": changes.links}
+        batches = pack_sync(sync, session.db, chunk=chunk, first_call=call, **more)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
         items.append(describe_sync(changes, refusals, batches, session.db))
     return tuple(items)

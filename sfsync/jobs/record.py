@@ -34,6 +34,7 @@ _ACTION = {
     Operation.UPDATE: "update",
     Operation.DELETE: "delete",
     Operation.UNDELETE: "undelete",
+    Operation.LINK: "update",
 }
 
 
@@ -66,7 +67,7 @@ class StateRecorder:
                     undo.lose(self._store, gone)
                 else:
                     snapshots.record_gone(self._store, sync, gone, self._run_id)
-            if operation is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
+            if operation.verb is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
                 doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
                 snapshots.record_unknown(self._store, sync, doubtful)
             if operation is Operation.DELETE and found & {"submitted", "in_doubt", "failed"}:
@@ -89,6 +90,8 @@ class StateRecorder:
             case Operation.UPDATE:
                 before = run_table("work", sync.name)
                 snapshots.record_updates(self._store, sync, rows, before, self._run_id)
+            case Operation.LINK:
+                snapshots.record_links(self._store, sync, rows, self._run_id)
             case Operation.DELETE:
                 snapshots.record_deletes(self._store, sync, rows, self._run_id)
             case Operation.UNDELETE:
@@ -108,7 +111,7 @@ class StateRecorder:
         )
 
     def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:
-        digest = digest_sql(sync, "t", action=operation.value)
+        digest = digest_sql(sync, "t", action=operation.verb.value)
         if operation is Operation.DELETE:
             digest = delete_digest("t._key")
         field = "nullif(o.field, '')" if operation is Operation.DELETE else _field(sync)

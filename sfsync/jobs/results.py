@@ -91,12 +91,31 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         Outcome.SUBMITTED: changes.aside.submitted_deletes,
         Outcome.STOPPED: changes.aside.stopped_deletes,
     }
+    told = run_table("outcome", item.sync.name)
+    if changes.links + changes.links_waiting:
+        told = _one_of_two_parts(item.sync.name)
     for operation, outcome, rows in session.db.execute(
-        f"SELECT _op, outcome, count(*) FROM {run_table('outcome', item.sync.name)} GROUP BY _op, outcome"
+        f"SELECT _op, outcome, count(*) FROM {told} AS o GROUP BY _op, outcome"
     ):
         into = removals if operation == Operation.DELETE else model
         into[Outcome(outcome)] = into.get(Outcome(outcome), 0) + int(rows)
     return {o: n for o, n in model.items() if n}, {o: n for o, n in removals.items() if n}
+
+
+def _one_of_two_parts(sync: str) -> str:
+    """Outcomes where some rows have two, since their lookups followed: the second, but only where the first is good and it is not."""
+    outcomes = run_table("outcome", sync)
+    parts = (
+        f"SELECT l._first, l._key, w.outcome IN ('created', 'adopted', 'updated') AS well, o.outcome <> 'updated' AS bad"
+        f" FROM {run_table('link', sync)} AS l JOIN {outcomes} AS o ON o._op = 'link' AND o._ord = l.rowid"
+        f" LEFT JOIN {outcomes} AS w ON w._op = l._first AND w._key = l._key WHERE l._first <> ''"
+    )
+    second = f"SELECT _key FROM ({parts}) AS p WHERE well AND bad"
+    hidden = f"SELECT _key FROM ({parts}) AS p WHERE NOT coalesce(well AND bad, FALSE)"
+    return (
+        f"(SELECT * FROM {outcomes} WHERE (_op IN ('upsert', 'update') AND _key NOT IN ({second}))"
+        f" OR (_op = 'link' AND _key NOT IN ({hidden})) OR _op NOT IN ('upsert', 'update', 'link'))"
+    )
 
 
 def _result(
@@ -161,10 +180,12 @@ def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[Wa
     found = [WaitingSample(row.key, row.field, row.parent_key, row.parent) for row in item.waiting_rows]
     if sync.name not in context.skipping:
         return tuple(found)
+    linked = (Operation.LINK,) if item.changes.links + item.changes.links_waiting else ()
     rows = " UNION ALL ".join(
         f"SELECT t._shown, s.field, s.parent_key, s.parent FROM {run_table('skip', sync.name)} AS s"
         f" JOIN {run_table(operation.value, sync.name)} AS t ON t.rowid = s._ord WHERE s._op = '{operation}'"
-        for operation in (Operation.UPSERT, Operation.UPDATE)
+        " AND s.parent IS NOT NULL"
+        for operation in (Operation.UPSERT, Operation.UPDATE, *linked)
     )
     later = session.db.execute(f"SELECT * FROM ({rows}) AS w ORDER BY 1 LIMIT {SAMPLES}")
     found += [
@@ -199,13 +220,19 @@ def write_successes(session: Session, item: SyncPlan) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     at = literal(session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
     key = sync.identity[0].field
+    changes = item.changes
+    empty = {
+        Operation.UNDELETE: not changes.undeletes,
+        Operation.LINK: not changes.links + changes.links_waiting,
+    }
     parts = [
         f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", t._shown"
         f' AS {ident(key)}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t"
         f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
         " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted', 'restored')"
+        + (" AND t._first = ''" if operation is Operation.LINK else "")
         for operation in Operation
-        if operation is not Operation.UNDELETE or item.changes.undeletes
+        if not empty.get(operation)
     ]
     session.db.copy_csv(" UNION ALL ".join(parts), path)

@@ -36,7 +36,7 @@ def send_plan(
         snapshots.prepare(store, sync)
     context = push_context(session, pushed, stop_requested, connected=sends)
     changes = {item.sync.name: item.changes for item in plan.syncs}
-    context.totals |= {name: c.upserts + c.updates + c.deletes + c.undeletes for name, c in changes.items()}
+    context.totals |= {name: c.to_send for name, c in changes.items()}
     if not sends:
         prepare_outcomes(context)
         return context, PushEnd(stop_requested(), False, None)

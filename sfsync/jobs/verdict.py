@@ -41,8 +41,8 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
         return "held", (
             "the org refused it in this form before; a change of it, or `sfsync retry`, tries it again",
         )
-    for table, word in (("upsert", "create"), ("update", "update"), ("delete", "delete")):
-        if among(table):
+    for table, word in (("upsert", "create"), ("update", "update"), ("link", "update"), ("delete", "delete")):
+        if (table != "link" or item.changes.links) and among(table):
             return word, ()
     if among("removed"):
         return "kept", (_why_kept(item, known),)

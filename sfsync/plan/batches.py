@@ -62,18 +62,20 @@ def sent_rules(sync: CompiledSync, operation: Operation) -> tuple[FieldRule, ...
         return sync.identity + tuple(r for r in sync.fields if r.on_create is not Send.NEVER)
     if operation is Operation.UPDATE:
         return tuple(r for r in sync.fields if r.on_update is not Send.NEVER)
+    if operation is Operation.LINK:
+        return tuple(r for r in sync.fields if r.on_update is not Send.NEVER and r.reference is not None)
     return ()
 
 
 def pack_sync(
-    sync: CompiledSync, db: DuckDB, *, chunk: int, first_call: int, undeletes: int = 0
+    sync: CompiledSync, db: DuckDB, *, chunk: int, first_call: int, undeletes: int = 0, links: int = 0
 ) -> tuple[Batch, ...]:
-    """The batches of one sync: what comes out of the bin, creates and updates, then deletes.
+    """The batches of one sync: what comes out of the bin, creates and updates, late lookups, then deletes.
 
     Args:
         chunk: rows per Collections request, as learned for the object.
         first_call: the number of the first call; later ones count on from it.
-        undeletes: records to be brought back.
+        undeletes: records to be brought back; links: those whose lookups follow.
     """
     writes = [
         Batch(
@@ -84,10 +86,13 @@ def pack_sync(
     ]
     for operation in (Operation.UPSERT, Operation.UPDATE):
         writes += _pack(sync, operation, db, chunk)
+    late = list(_pack(sync, Operation.LINK, db, chunk)) if links else []
     deletes = list(_pack(sync, Operation.DELETE, db, chunk))
-    numbered = list(_share_calls(writes, first_call))
-    start = 1 + max((b.call for b in numbered), default=first_call - 1)
-    return (*numbered, *_share_calls(deletes, start))
+    numbered: list[Batch] = []
+    for step in (writes, late, deletes):  # no call holds batches of two
+        start = 1 + max((b.call for b in numbered), default=first_call - 1)
+        numbered += _share_calls(step, start)
+    return tuple(numbered)
 
 
 def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> Iterator[Batch]:
@@ -122,12 +127,14 @@ def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str) -> 
     json_bit = f"CASE WHEN {encode.needs_json(rules)} THEN 1 ELSE 0 END" if rules else "0"
     form = " + ".join([json_bit, *bits])
     texts = " + ".join(f"coalesce(strlen({ident(rule.field)}), 0)" for rule in rules) or "0"
+    late = operation is Operation.LINK  # of these, the first rows are sent, and those after them wait
+    only, last = (" WHERE _waits IS NULL", "_waits IS NOT NULL, ") if late else ("", "")
     found = db.execute(
-        f"SELECT form, count(*), sum(size), max(size) FROM (SELECT {form} AS form, {texts} AS size FROM {table}) AS t"
-        " GROUP BY form ORDER BY form"
+        f"SELECT form, count(*), sum(size), max(size) FROM (SELECT {form} AS form, {texts} AS size FROM {table}{only})"
+        " AS t GROUP BY form ORDER BY form"
     )
     if len(found) > 1:
-        db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {table} ORDER BY {form}, rowid")
+        db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {table} ORDER BY {last}{form}, rowid")
     first = 0
     for value, rows, size, longest in found:
         clearing = tuple(rule.field for n, rule in enumerate(lookups) if value & (2 << n))
@@ -148,6 +155,8 @@ def _measure(
     if exact:
         where = f"rowid >= {form.first} AND rowid < {form.last}"
         size = int(db.value(f"SELECT sum({encode.csv_bytes(columns)}) FROM {table} WHERE {where}"))
+        if operation is Operation.LINK:  # of new records, the Ids are still to come
+            size += 18 * form.rows
     return Group(operation, form.rows, size + encode.csv_header_bytes(columns), exact, form.json_only)
 
 

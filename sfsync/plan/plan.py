@@ -131,7 +131,7 @@ def describe_sync(
     return SyncPlan(
         sync=sync,
         changes=changes,
-        fields=_field_counts(sync, db) if changes.updates else (),
+        fields=_field_counts(changes, db) if changes.updates else (),
         rejected=_rejected(sync, db),
         rejected_rows=_rejected_rows(sync, db),
         waiting_rows=_waiting_rows(sync, db) if changes.waiting else (),
@@ -142,9 +142,14 @@ def describe_sync(
     )
 
 
-def _field_counts(sync: CompiledSync, db: DuckDB) -> tuple[tuple[str, int], ...]:
+def _field_counts(changes: Changes, db: DuckDB) -> tuple[tuple[str, int], ...]:
+    sync, table = changes.sync, run_table("update", changes.sync.name)
+    names = ", ".join(ident(rule.field) for rule in sync.fields)
+    if changes.links:
+        late = f"SELECT {names} FROM {run_table('link', sync.name)} WHERE _first <> 'upsert'"
+        table = f"(SELECT {names} FROM {table} UNION ALL {late}) AS t"
     counts = ", ".join(f"count({ident(rule.field)})" for rule in sync.fields)
-    row = db.execute(f"SELECT {counts} FROM {run_table('update', sync.name)}")[0]
+    row = db.execute(f"SELECT {counts} FROM {table}")[0]
     pairs = [(rule.field, int(n)) for rule, n in zip(sync.fields, row, strict=True) if n]
     return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
@@ -199,7 +204,11 @@ def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
         rules = sync.fields if known else sync.rules
         new = ", ".join(_shown(rule, ident(rule.field)) for rule in rules)
         old = ", ".join(_shown(rule, ident(rule.field + "@")) if known else "NULL" for rule in rules)
-        if known:
+        if changes.only_links and known:
+            alone = f"SELECT _key, _shown FROM {run_table('link', sync.name)} WHERE _first = ''"
+            both = f"SELECT _key, _shown FROM {run_table('update', sync.name)} UNION ALL {alone}"
+            few = f"({both}) AS b ORDER BY _key LIMIT {SAMPLES}"
+        if known or changes.links:  # with the lookups that follow
             chosen = f"(SELECT _key, _shown FROM {few}) AS t"
             few = f"{run_table('work', sync.name)} AS w JOIN {chosen} USING (_key) ORDER BY _key"
         rows = db.execute(f"SELECT _shown, {new}, {old} FROM {few}")
@@ -243,6 +252,11 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
     if changes.gone and not changes.gone_stops:
         out.append(
             f"sync '{name}': {changes.gone:,} rows are skipped because their record is gone (on_gone: skip)"
+        )
+    if changes.links_waiting:
+        out.append(
+            f"sync '{name}': {changes.links_waiting:,} records are sent without a lookup"
+            f" ({', '.join(changes.link_fields)}): the parent is not created in this run, and the lookup waits for it"
         )
     masked = [rule.field for rule in changes.sync.fields if rule.pii]
     if changes.sync.undo_exact and masked and (changes.updates or changes.deletes):

@@ -119,7 +119,7 @@ def _statements(context: PushContext, batch: Batch, first: int) -> list[str]:
         f"SELECT string_agg({value}, ',' ORDER BY rowid) FROM {table} WHERE rowid >= {first}"
         f" AND rowid < {first + batch.reading} GROUP BY (rowid - {first}) // {each} ORDER BY min(rowid)"
     )
-    return [f"{head} ({listed})" for (listed,) in rows]
+    return [f"{head} ({listed})" for (listed,) in rows if listed]  # a record that was not made has no Id
 
 
 def _keep(context: PushContext, batch: Batch, first: int, last: int) -> None:

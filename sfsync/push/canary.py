@@ -33,6 +33,7 @@ class Step:
     deletes: bool
     upstream: tuple[CompiledSync, ...]
     judged: bool = False
+    links: bool = False  # late lookups of records that the steps before made
 
 
 def steps(
@@ -54,6 +55,9 @@ def steps(
             first = [_first(item, ahead[item.sync.name]) for item in late]
             yield Step([item for item in first if item.batches], False, upstream, judged=True)
         yield Step([_rest(item, ahead.get(item.sync.name, {})) for item in items], False, upstream)
+    late = [_links(item) for items in writes for item in items if item.changes.links]
+    if late:
+        yield Step(late, False, (), links=True)
     for items in [items for items, deletes in found if deletes]:
         some = {item.sync.name: {Operation.DELETE: size or 0} for item in items}
         if size is not None:
@@ -143,10 +147,17 @@ def _first(item: SyncPlan, rows: dict[Operation, int]) -> SyncPlan:
     return replace(item, batches=tuple(sorted(out, key=lambda batch: -batch.call)))
 
 
+def _links(item: SyncPlan) -> SyncPlan:
+    """The part of a sync's batches that sends late lookups."""
+    return replace(item, batches=tuple(b for b in item.batches if b.operation is Operation.LINK))
+
+
 def _rest(item: SyncPlan, rows: dict[Operation, int]) -> SyncPlan:
-    """What is left of a sync's batches."""
+    """What is left of a sync's batches, but for late lookups."""
     out = []
     for batch in item.batches:
+        if batch.operation is Operation.LINK:
+            continue
         first = max(batch.first, rows.get(batch.operation, 0))
         if first < batch.last:
             size = batch.bytes * (batch.last - first) // batch.rows

@@ -288,8 +288,8 @@ def _requests(context: PushContext, pieces: list[Piece]) -> list[rest.Collection
         rows = numbered(_of(pieces, sync, operation))
         spec = context.syncs[sync]
         text = "string_agg(\"Id\", ',' ORDER BY _ord)"
-        if operation in (Operation.UPSERT, Operation.UPDATE):
-            by_id = operation is Operation.UPDATE
+        if operation.verb in (Operation.UPSERT, Operation.UPDATE):
+            by_id = operation.verb is Operation.UPDATE
             record = encode.json_record(spec.object, sent_rules(spec, operation), by_id=by_id)
             text = encode.json_array(record, "_ord")
         texts |= dict(context.db.execute(f"SELECT _piece, {text} FROM ({rows}) AS p GROUP BY _piece"))
@@ -303,7 +303,7 @@ def _request(context: PushContext, piece: Piece, number: int, text: str) -> rest
             piece.operation, sync.object, piece.rows, ids=tuple(text.split(",")), reference_id=reference
         )
     return rest.Collection(
-        piece.operation,
+        piece.operation.verb,
         sync.object,
         piece.rows,
         records=text,
@@ -335,7 +335,7 @@ def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int, 
     action = "NULL"
     if any(item.answer is not None and item.answer.failed for item in items):
         error = ErrorColumns("q.code", "coalesce(q.message, '')", "q.fields")
-        looked_up = lookup_sql(context.status_codes(), f"'{operation}'", error)
+        looked_up = lookup_sql(context.status_codes(), f"'{operation.verb}'", error)
         action = f"CASE WHEN ok THEN NULL ELSE {looked_up} END"
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT '{operation}', _ord, _key, _record_id, made,"

@@ -241,7 +241,7 @@ def outcome_sql(operation: Operation, success: str, created: str, action: str) -
         Operation.UPDATE: "'updated'",
         Operation.DELETE: "'deleted'",
         Operation.UNDELETE: "'restored'",
-    }[operation]
+    }[operation.verb]
     return (
         f"CASE WHEN {success} THEN {good} ELSE CASE {action} WHEN 'gone' THEN 'gone'"
         " WHEN 'already_deleted' THEN 'already_deleted' WHEN 'fix' THEN 'rejected'"

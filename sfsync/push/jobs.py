@@ -194,7 +194,7 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
     if _by_one_call(batch, path):
 
         def create_whole() -> JobInfo:
-            return bulk.create_multipart(door, batch.operation, batch.object, path, key, batches=batches)
+            return bulk.create_multipart(door, batch.operation.verb, batch.object, path, key, batches=batches)
 
         made = yield from _begin(context, batch, create_whole, intent)
         return made
@@ -202,7 +202,7 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
     due = chain((batches,), repeat(0))  # however often a job is made for these rows, only one is closed
 
     def create() -> JobInfo:
-        return bulk.create_job(door, batch.operation, batch.object, key, batches=next(due))
+        return bulk.create_job(door, batch.operation.verb, batch.object, key, batches=next(due))
 
     job = yield from _begin(context, batch, create, intent)
     if job is None:
@@ -443,7 +443,7 @@ def _all_others_succeeded(context: PushContext, job: OpenJob, part: int) -> None
     batch = job.batch
     table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
-    good = Outcome.UPDATED if batch.operation is Operation.UPDATE else Outcome.DELETED
+    good = Outcome.UPDATED if batch.operation.verb is Operation.UPDATE else Outcome.DELETED
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT '{batch.operation}', rowid, _key, \"Id\", FALSE, '{good}', NULL, NULL, NULL, NULL,"
         f" {part} FROM {table} WHERE {where} AND {_untold(batch)}"

@@ -18,7 +18,7 @@ from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push.context import PushContext, RefersTo
-from sfsync.records import Batch, Operation
+from sfsync.records import Batch, FieldRule, Operation
 
 NOT_THERE = "'rejected', 'failed', 'waiting', 'deferred', 'stopped', 'submitted', 'in_doubt'"
 """Outcomes of a parent's create, or of its way out of the bin, that leave its children nothing to point at."""
@@ -75,9 +75,21 @@ def calls_of(item: SyncPlan, *, deletes: bool) -> Iterator[list[Batch]]:
         yield list(batches)
 
 
+WRITES = (Operation.UPSERT, Operation.UPDATE)
+
+
 def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> int:
     """Let rows wait whose parent was to be created in this run and was not; return how many, of those not held before."""
-    links = parent_links(sync, upstream)
+    return hold(context, sync, parent_links(sync, upstream), WRITES)
+
+
+def hold(
+    context: PushContext,
+    sync: CompiledSync,
+    links: Sequence[tuple[FieldRule, CompiledSync]],
+    operations: Sequence[Operation],
+) -> int:
+    """The same for these lookups, each with the sync that makes its parents, and rows of these operations."""
     if not links:
         return 0
     db = context.db
@@ -91,7 +103,7 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
         if not db.value(f"SELECT count(*) FROM ({missing}) AS m"):
             continue
         key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)
-        for operation in (Operation.UPSERT, Operation.UPDATE):
+        for operation in operations:
             db.execute(
                 f"INSERT INTO {skip} SELECT '{operation}', t.rowid, ?, t.{ident(rule.field)}, ?"
                 f" FROM {run_table(operation.value, sync.name)} AS t WHERE t.{ident(rule.field)} <> '' AND {key} IN ({missing})"
@@ -102,7 +114,7 @@ def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[Comp
     held = int(db.value(f"SELECT count(*) FROM {skip}")) - before
     if not held:
         return 0
-    for operation in (Operation.UPSERT, Operation.UPDATE):
+    for operation in operations:
         db.execute(
             f"INSERT INTO {outcomes} SELECT '{operation}', t.rowid, t._key, t.\"Id\", FALSE, 'waiting', NULL, NULL, NULL,"
             f" 'the parent record was not created in this run', 0 FROM {run_table(operation.value, sync.name)} AS t"

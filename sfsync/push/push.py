@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sfsync.errors import InterruptedRunError
 from sfsync.plan.cost import batches_of
 from sfsync.plan.plan import Plan, SyncPlan
-from sfsync.push import canary, order
+from sfsync.push import canary, late, order
 from sfsync.push.collections import push_call
 from sfsync.push.context import PushContext, PushEnd, prepare_outcomes, settle
 from sfsync.push.jobs import OpenJob, finish_jobs, start_job
@@ -29,6 +29,9 @@ def push_plan(
     first: records of each sync that go before all others, and must go through.
     """
     prepare_outcomes(context)
+    for item in plan.syncs:
+        if item.changes.links_waiting and not item.refusals:
+            late.hold_waiting(context, item.sync)
     context.door.use_ledger(context.tally)
     limit_reached, reason = False, None
     spared: set[str] = set()
@@ -36,7 +39,9 @@ def push_plan(
     try:
         for step in canary.steps(context, plan, levels, first):
             for item in step.items:
-                if not step.deletes:
+                if step.links:
+                    late.make_ready(context, item.sync)
+                elif not step.deletes:
                     order.hold_children(context, item.sync, step.upstream)
                 elif item.sync.name not in spared:  # once, before the first of its deletes
                     order.spare_adopted(context, item.sync)
@@ -73,8 +78,8 @@ def _may_go(context: PushContext, plan: Plan, step: canary.Step) -> list[SyncPla
     """
     if not step.deletes or not context.deferred:
         return step.items
-    late = [item.sync for item in plan.syncs if item.sync.name in context.deferred]
-    objects = frozenset[str]().union(*(order.touched(sync, context.refers_to) for sync in late))
+    waiting = [item.sync for item in plan.syncs if item.sync.name in context.deferred]
+    objects = frozenset[str]().union(*(order.touched(sync, context.refers_to) for sync in waiting))
     return [item for item in step.items if item.sync.object not in objects]
 
 

@@ -65,10 +65,10 @@ def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -
     outcomes = run_table("outcome", batch.sync)
     said = bulk.error_columns("j._extra")
     read = f"SELECT *, {said.code} AS code, {said.fields} AS fields, {said.message} AS message FROM ({joined}) AS j"
-    operation = f"'{batch.operation}'"
+    operation = f"'{batch.operation.verb}'"
     error = ErrorColumns("q.code", "q.message", "q.fields")
     context.db.execute(
-        f"INSERT INTO {outcomes} SELECT {operation}, _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
+        f"INSERT INTO {outcomes} SELECT '{batch.operation}', _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
         f" {outcome_sql(batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
         f" FROM (SELECT *, {lookup_sql(context.status_codes(), operation, error)} AS action FROM ({read}) AS q) AS w"
     )

@@ -74,7 +74,7 @@ def after_call(
     error: NoAnswerError | SalesforceError, operation: Operation, attempt: int, rows: int, jitter: float
 ) -> Decision:
     """Decide about a call that failed whole after `attempt` tries with `rows` rows in it."""
-    status = classify_call(error, operation)
+    status = classify_call(error, operation.verb)
     retry_after = error.retry_after_s if isinstance(error, SalesforceError) else None
     wait = pause(attempt, jitter, retry_after)
     code = error.code or "NO_ANSWER"

@@ -60,6 +60,8 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
             "fields": c.updated_fields,
             "delete": c.deletes,
             "restore": c.undeletes,
+            "late_lookups": c.links,
+            "late_lookups_waiting": c.links_waiting,
             "delete_adopted": c.adopted_deletes,
             "removed_kept": c.removed_kept,
             "removed_held_back": c.removals_held_back,

@@ -145,9 +145,14 @@ def _details(item: SyncPlan) -> str:
 
 
 def _field_lines(item: SyncPlan) -> list[str]:
-    if not item.fields:
-        return []
-    return ["Fields that change: " + ", ".join(f"{escaped(f)} {number(n)}" for f, n in item.fields) + ".", ""]
+    lines = []
+    if item.fields:
+        changed = ", ".join(f"{escaped(f)} {number(n)}" for f, n in item.fields)
+        lines += [f"Fields that change: {changed}.", ""]
+    if item.changes.links:
+        records = plural(item.changes.links, "record")
+        lines += [f"Lookups sent afterwards for {records}: {escaped(plan_values.late_text(item))}.", ""]
+    return lines
 
 
 def _rejected_lines(item: SyncPlan) -> list[str]:

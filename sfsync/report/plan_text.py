@@ -107,6 +107,7 @@ def _counts(page: Page, item: SyncPlan) -> None:
             f"{number(c.adopted_deletes)} not made by sfsync" if c.adopted_deletes else "",
             Style.DELETE,
         ),
+        ("~", c.links, "get lookups afterwards", plan_values.late_text(item), Style.UPDATE),
         ("=", c.unchanged, "unchanged", "", Style.QUIET),
         ("!", c.refused, "rejected", "", Style.BAD),
         ("!", c.held, "held", "refused before in the same form; not tried again", Style.WARN),

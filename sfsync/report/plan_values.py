@@ -120,6 +120,13 @@ def new_detail(item: SyncPlan) -> str:
     return f"{number(again)} of them again: their record is gone from the org" if again else ""
 
 
+def late_text(item: SyncPlan) -> str:
+    """Which lookups follow, and why they do."""
+    if not item.changes.links:
+        return ""
+    return f"{', '.join(item.changes.link_fields)}: by Id, when this run has created the parents"
+
+
 def why_kept(item: SyncPlan) -> str:
     """Why records stay whose row left the model."""
     if item.sync.on_removed == "delete":

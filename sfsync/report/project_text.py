@@ -65,12 +65,19 @@ def compile_text(
     color: bool,
     width: int,
     contract: str | None = None,
+    late: Sequence[tuple[str, str]] = (),
 ) -> str:
     """What was compiled and where it lies.
 
     unchecked: syncs whose fields nobody has asked the org about. contract: the file in git that they were checked against.
+    late: (lookup, sync that makes its parents): those that are sent when all records are made.
     """
     page = Page(color=color, width=width)
+    if late:
+        told = [f"{safe(lookup)} (records of {safe(parent)})" for lookup, parent in late]
+        page.wrapped(
+            f"Sent in a second pass where the parent is new in the same run: {listed(told, 10)}", hang="  "
+        )
     if unchecked:
         page.wrapped(
             f"Not checked against the org: {listed(map(safe, unchecked), 10)}. Nothing is known of these objects yet;"

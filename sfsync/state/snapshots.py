@@ -214,6 +214,32 @@ def record_updates(store: StateStore, sync: SyncShape, rows: str, before: str, r
     db.execute("DROP TABLE sfsync_merged")
 
 
+def record_links(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Record answered lookups that followed their records. Inside a transaction.
+
+    Args:
+        rows: as `record_updates` takes them.
+
+    What stands there is what this run's own first part has left. The hash is kept where now every field is known.
+    """
+    table = table_of(sync.name)
+    texts = ", ".join(f"s.{ident(rule.field)} AS {ident(rule.field + '@')}" for rule in sync.rules)
+    before = (
+        f"(SELECT s._key, s._id AS _record_id, s._origin, {texts} FROM {table} AS s"
+        f" WHERE s._key IN (SELECT _key FROM {rows} AS k))"
+    )
+    known = " AND ".join(
+        f"coalesce(r.{ident(rule.field)}, b.{ident(rule.field + '@')}) IS NOT NULL"
+        for rule in sync.fields
+        if rule.on_update is not Send.NEVER
+    )
+    whole = (
+        f"(SELECT r.* REPLACE (CASE WHEN {known or 'TRUE'} THEN r._source_hash END AS _source_hash)"
+        f" FROM {rows} AS r JOIN {before} AS b ON b._key = r._key)"
+    )
+    record_updates(store, sync, whole, before, run_id)
+
+
 def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     """Forget records that are deleted.
 

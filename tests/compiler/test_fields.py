@@ -133,7 +133,6 @@ REFUSED = [
     ("lookup by nothing", "Owner__c: {column: email, lookup: Account.Acount_Id__c}", "Account has no field 'Acount_Id__c' that deploy@acme.com can see", "did you mean 'Account_Id__c'?"),
     ("lookup by a plain field", "Owner__c: {column: email, lookup: Account.Name}", "Account.Name is not a unique external id; a lookup needs one", "unique external ids of Account: Account_Id__c"),
     ("lookup by a loose id", "Owner__c: {column: email, lookup: Contact.Email}", "Contact.Email is not a unique external id; a lookup needs one", "unique external ids of Contact: Customer_Id__c"),
-    ("own object", "Parent__c: {column: email, lookup: Odd__c.Key__c}", "Odd__c.Parent__c looks up its own object, which is not supported yet", "map the parent's record Id, or leave the field out"),
 ]  # fmt: skip
 
 

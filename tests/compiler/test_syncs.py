@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sfsync.compiler.manifest import Api, Guards, OnGone, OnLimit, OnRemoved
+from sfsync.compiler.surroundings import OrgView
+from sfsync.contract import Field
+from tests.compiler.conftest import org_of
 
 MODELS = {
     "models/c.sql": "select customer_id, account_id, last_name, title from raw.customers",
@@ -60,27 +65,82 @@ def test_priority_orders_a_level(lab) -> None:
     assert (found.syncs[0].siblings, found.syncs[1].siblings) == (("contacts",), ("first",))
 
 
-def test_a_circle_is_named_with_both_fields(lab) -> None:
-    accounts = ACCOUNTS.replace(
-        "{Name: name}", "{Name: name, Main__c: {column: parent, lookup: Contact.Customer_Id__c}}"
-    )
-    found = lab.refused(MODELS | {"syncs/a.yml": accounts, "syncs/c.yml": CONTACTS}, blind=True)
-    assert found == [
-        (
-            "syncs/a.yml:7:52: syncs look up each other in a circle: "
-            "accounts.Main__c -> contacts, contacts.AccountId -> accounts",
-            "leave one of these lookups out",
-        )
-    ]
+CIRCLE = ACCOUNTS.replace(
+    "{Name: name}", "{Name: name, Main__c: {column: parent, lookup: Contact.Customer_Id__c}}"
+)
+TREE = ACCOUNTS.replace(
+    "{Name: name}", "{Name: name, ParentId: {column: parent, lookup: Account.Account_Id__c}}"
+)
 
 
-def test_a_lookup_into_the_own_object_is_refused_even_without_an_org(lab) -> None:
-    accounts = ACCOUNTS.replace(
-        "{Name: name}", "{Name: name, ParentId: {column: parent, lookup: Account.Account_Id__c}}"
+@pytest.mark.parametrize(("one", "two"), [("syncs/a.yml", "syncs/c.yml"), ("syncs/z.yml", "syncs/c.yml")])
+def test_a_circle_is_opened_at_the_same_place_whatever_the_files(lab, one: str, two: str) -> None:
+    found = lab.compile(MODELS | {one: CIRCLE, two: CONTACTS}, blind=True)
+    assert found.levels == (("accounts",), ("contacts",))
+    late = {outline.name: (outline.after, outline.late) for outline in found.outlines}
+    assert late == {"accounts": ((), (("Main__c", "contacts"),)), "contacts": (("accounts",), ())}
+
+
+def _with(**changed: Field) -> OrgView:
+    """The org, with these fields put in or replaced."""
+    objects = []
+    for name, field in changed.items():
+        found = org_of().contract.object(name)
+        objects.append(replace(found, fields=(*(f for f in found.fields if f.name != field.name), field)))
+    return org_of(*objects)
+
+
+def _main(**flags: bool) -> Field:
+    return Field(
+        "Main__c", "Main", "reference", reference_to=("Contact",), relationship_name="Main__r", **flags
     )
+
+
+def test_a_circle_is_opened_where_the_org_lets_it(lab) -> None:
+    found = lab.compile(
+        MODELS | {"syncs/a.yml": CIRCLE, "syncs/c.yml": CONTACTS}, org=_with(Account=_main(updateable=False))
+    )
+    assert found.levels == (("contacts",), ("accounts",))
+    assert [(sync.name, sync.late) for sync in found.syncs] == [("contacts", ("accounts",)), ("accounts", ())]
+
+
+def test_a_circle_that_cannot_be_opened_is_named_with_all_fields(lab) -> None:
+    fixed = Field(
+        "AccountId",
+        "Account",
+        "reference",
+        nillable=False,
+        reference_to=("Account",),
+        relationship_name="Account",
+    )
+    found = lab.refused(
+        MODELS | {"syncs/a.yml": CIRCLE, "syncs/c.yml": CONTACTS},
+        org=_with(Account=_main(updateable=False), Contact=fixed),
+    )
+    assert found[0] == (
+        "syncs/a.yml:7:52: syncs look up each other in a circle: accounts.Main__c -> contacts, "
+        "contacts.AccountId -> accounts; none of these lookups can be sent after the record is made",
+        "make one of these fields optional and editable, or leave it out",
+    )
+
+
+def test_a_lookup_into_the_own_object_is_late(lab) -> None:
+    (sync,) = lab.compile(MODELS | {"syncs/a.yml": TREE}).syncs
+    assert sync.late == ("accounts",)
+
+
+def test_a_lookup_into_the_own_object_must_be_editable(lab) -> None:
+    fixed = Field(
+        "ParentId",
+        "Parent",
+        "reference",
+        updateable=False,
+        reference_to=("Account",),
+        relationship_name="Parent",
+    )
+    found = lab.refused(MODELS | {"syncs/a.yml": TREE}, org=_with(Account=fixed))
     assert (
-        "Account.ParentId looks up its own object"
-        in lab.refused(MODELS | {"syncs/a.yml": accounts}, blind=True)[0][0]
+        "Account.ParentId looks up its own object, and can only be set when a record is made" in found[0][0]
     )
 
 
