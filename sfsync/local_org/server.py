@@ -54,6 +54,7 @@ _OTHER_ROUTES = (
     "sfsync.local_org.bulk_query_routes",
     "sfsync.local_org.soap_routes",
     "sfsync.local_org.bulk1_routes",
+    "sfsync.local_org.fate_routes",
 )
 _SEASONS = ("Spring", "Summer", "Winter")
 

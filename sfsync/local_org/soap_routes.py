@@ -1,7 +1,7 @@
-"""The part of the partner SOAP API that REST has no twin of: undelete and emptyRecycleBin; and login.
+"""The part of the partner SOAP API that REST has no twin of: undelete, emptyRecycleBin, merge, convertLead; and login.
 
 Owns:      envelopes in and out, the session in the SOAP header, the limit of Ids a call.
-Does not:  touch records (undelete), or sign anybody in (soap_login).
+Does not:  touch records (undelete, fates), or sign anybody in (soap_login).
 Invariant: a call but login is signed by its SessionHeader alone and counted once; a refusal of the whole call is a Fault with
            HTTP status 500. Source: SOAP API Developer Guide, "undelete()", "emptyRecycleBin()", "API Fault Element".
 """
@@ -20,6 +20,7 @@ from starlette.routing import Route
 from sfsync.local_org.gate import NEWEST, OLDEST
 from sfsync.local_org.org import Org
 from sfsync.local_org.people import CURRENT
+from sfsync.local_org.soap_fates import converted, merged
 from sfsync.local_org.soap_login import log_in
 from sfsync.local_org.soap_text import ENVELOPE, INSTANCE, PARTNER, FaultError, fault_text
 from sfsync.local_org.undelete import empty, undelete
@@ -27,6 +28,7 @@ from sfsync.local_org.writing import Result
 
 MAX_IDS = 200
 _MAX_BODY = 1 << 20
+_FATES: dict[str, Callable[[Org, ET.Element], str]] = {"merge": merged, "convertLead": converted}
 Work = Callable[[Org, Sequence[str], int], list[Result]]
 _WORK: dict[str, Work] = {
     "undelete": undelete,
@@ -70,21 +72,27 @@ def _answer(request: Request, raw: bytes) -> str:
     entry.counted = org.limits.calls.take()
     if not entry.counted:
         raise FaultError("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-    if call is None or call.tag != f"{{{PARTNER}}}{name}" or name not in _WORK:
+    if call is None or call.tag != f"{{{PARTNER}}}{name}" or name not in (*_WORK, *_FATES):
         raise FaultError(
             "Client", f"No operation available for request {call.tag if call is not None else ''}"
         )
+    if name in _FATES:
+        return _envelope(org, name, _FATES[name](org, call))
     ids = [(element.text or "").strip() for element in call.iter(f"{{{PARTNER}}}ids")]
     if len(ids) > MAX_IDS:
         text = f"record limit reached. cannot submit more than {MAX_IDS} records into this call"
         raise FaultError("EXCEEDED_ID_LIMIT", text)
     results = _WORK[name](org, ids, request.scope["org.request"])
+    return _envelope(org, name, "".join(map(_result, results)))
+
+
+def _envelope(org: Org, name: str, inside: str) -> str:
     used, maximum = org.limits.calls.used, org.limits.calls.maximum
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="{ENVELOPE}" xmlns="{PARTNER}"'
         f' xmlns:xsi="{INSTANCE}"><soapenv:Header><LimitInfoHeader><limitInfo><current>{used}</current>'
         f"<limit>{maximum}</limit><type>API REQUESTS</type></limitInfo></LimitInfoHeader></soapenv:Header>"
-        f"<soapenv:Body><{name}Response>{''.join(map(_result, results))}</{name}Response></soapenv:Body>"
+        f"<soapenv:Body><{name}Response>{inside}</{name}Response></soapenv:Body>"
         "</soapenv:Envelope>"
     )
 

@@ -127,6 +127,8 @@ def _bring_back(
     back = f"_back_{next(_NUMBERS)}"
     cursor.execute(f"CREATE TEMP TABLE {back} AS {chosen}")
     stamp = f"LastModifiedDate = {literal(now)}, LastModifiedById = {literal(user)}, SystemModstamp = {literal(now)}"
+    if sobject.field("MasterRecordId") is not None:  # a loser of a merge is nobody's any more
+        stamp += ", MasterRecordId = NULL"
     cursor.execute(
         f"UPDATE {table(sobject.name)} SET IsDeleted = 'false', {stamp}"
         f" WHERE IsDeleted = 'true' AND Id IN (SELECT id FROM {back})"

@@ -136,7 +136,7 @@ def test_calls_that_are_refused_whole(org):
     assert fault(soap(org, "undelete", ["x"] * 201)) == "EXCEEDED_ID_LIMIT"
     assert fault(soap(org, "undelete", ["x"], session="00Dx!gone")) == "INVALID_SESSION_ID"
     assert fault(soap(org, "undelete", ["x"], path="12.0")) == "UNSUPPORTED_API_VERSION"
-    assert fault(soap(org, "convertLead", ["x"])) == "soapenv:Client"
+    assert fault(soap(org, "sendEmail", ["x"])) == "soapenv:Client"
     assert fault(send(org, "{}")) == "soapenv:Client"
     assert fault(send(org, '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')) == "soapenv:Client"
     org.limits(max=10, used=10)
