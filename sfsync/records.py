@@ -66,6 +66,9 @@ class Send(StrEnum):
     NEVER = "never"
     VALUE = "value"  # a null is absent
     VALUE_OR_NULL = "value_or_null"  # a null is sent and clears the field
+    REMOVAL = (
+        "removal"  # a constant, sent when the row leaves the model or is back; no column of the model has it
+    )
 
 
 class SourceType(StrEnum):
@@ -93,6 +96,10 @@ class Column:
     type: str
     family: SourceType
     scale: int | None = None  # of a decimal
+
+
+NO_COLUMN = Column("", "", SourceType.TEXT)
+"""Of a field that no column of the model is mapped to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,11 @@ class FieldRule:
     reference: Reference | None = None
     truncate: bool = False
     pii: bool = False
+
+    @property
+    def mapped(self) -> bool:
+        """A column of the model stands behind it; if not, only leaving the model and returning write it."""
+        return self.on_update is not Send.REMOVAL
 
     @property
     def header(self) -> str:

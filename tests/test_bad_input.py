@@ -335,7 +335,11 @@ SYNCS = [
         "SpecError",
         fields(AccountId={"column": "account", "lookup": "Account.Account_Id__c", "on_missing": "null"}),
     ),
-    Case("sync_on_removed_later", "SpecError", sync(on_removed="hard_delete")),
+    Case("sync_on_removed_unknown", "SpecError", sync(on_removed="remove")),
+    Case(
+        "sync_on_removed_both", "SpecError", sync(on_removed={"action": "delete", "set": {"Title": "Left"}})
+    ),
+    Case("sync_on_removed_value", "CompileError", sync(on_removed={"set": {"Is_Champion__c": "no"}})),
     Case("sync_guard_share", "SpecError", sync(guards={"max_delete_share": 5})),
     Case("sync_where", "CompileError", sync(where="countri <> 'XX'")),
     Case("sync_path_as_field", "SpecError", sync(fields={"Account.Name": "last"})),

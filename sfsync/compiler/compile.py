@@ -232,7 +232,7 @@ def _finish(
         identity=resolved.identity,
         fields=resolved.fields,
         timezone=timezone,
-        on_removed=OnRemoved(spec.removal),
+        on_removed=OnRemoved(spec.removal.kind),
         on_gone=OnGone(spec.on_gone),
         on_limit=OnLimit(spec.on_limit),
         delete_adopted=spec.delete_adopted,
@@ -251,4 +251,5 @@ def _finish(
         tags=spec.tags,
         fingerprint=fingerprint(resolved.object.name, rules, timezone, PROJECTION),
         late=tuple(dict.fromkeys(parent for _, parent in relatives.late)),
+        removal=resolved.removal,
     )

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sfsync.compiler.manifest import NO_REMOVAL, Removal
 from sfsync.compiler.names import suggest
 from sfsync.compiler.problems import Problems
+from sfsync.compiler.removal import resolve_removal
 from sfsync.compiler.surroundings import OrgView
 from sfsync.compiler.wire import accepts
 from sfsync.contract import Field, SObject
@@ -50,6 +52,7 @@ class Resolved:
     object: SObject
     identity: tuple[FieldRule, ...]
     fields: tuple[FieldRule, ...]
+    removal: Removal = NO_REMOVAL
 
 
 def refuse_object(sync: SyncFile, problems: Problems) -> bool:
@@ -118,7 +121,8 @@ def resolve(
     identity = tuple(r for r in (work.identity(name) for name in sync.spec.identity) if r is not None)
     fields = tuple(r for r in (work.field(name, m) for name, m in sync.spec.fields.items()) if r is not None)
     _check_required(sync, item, problems)
-    return None if work.undescribed else Resolved(item, identity, fields)
+    removal, others = resolve_removal(sync, item, fields, work.writable, problems)
+    return None if work.undescribed else Resolved(item, identity, fields + others, removal)
 
 
 def _check_rights(sync: SyncFile, item: SObject, org: OrgView, problems: Problems) -> None:
@@ -228,6 +232,11 @@ class _Resolver:
             self.problems.warn(f"{field.name} cannot be set on create; it is sent by a later update", where)
             on_create = Send.NEVER
         return on_create, on_update
+
+    def writable(self, name: str, where: Where) -> Field | None:
+        """The field of that name, if it can be written; else the reason is reported."""
+        field = self._find(name, where)
+        return field if field is not None and self._is_writable(field, where) else None
 
     def _find(self, name: str, where: Where) -> Field | None:
         field = self.item.field(name)

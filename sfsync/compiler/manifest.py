@@ -18,6 +18,7 @@ class OnRemoved(StrEnum):
 
     KEEP = "keep"
     DELETE = "delete"
+    SET = "set"
 
 
 class OnGone(StrEnum):
@@ -54,6 +55,17 @@ class Guards:
     max_reject_share: float | None = 0.1
     max_null_keys: int | None = 0
     min_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The details of what becomes of a record whose row left the model; texts as they go on the wire, '' is null."""
+
+    set: tuple[tuple[str, str], ...] = ()  # (field, text): sent once, when the row leaves
+    on_return: tuple[tuple[str, str], ...] = ()  # sent when it is back; of fields that are not mapped
+
+
+NO_REMOVAL = Removal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,7 @@ class CompiledSync:
     fingerprint: str  # hex; mapping, used contract fields, time zone, projection number
     late: tuple[str, ...] = ()
     """Syncs whose new records our lookups can name only when all are made: ourselves, or one that a circle puts after us."""
+    removal: Removal = NO_REMOVAL
 
     @property
     def rules(self) -> tuple[FieldRule, ...]:

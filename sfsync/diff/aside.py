@@ -52,6 +52,16 @@ class KeptBack:
     def rows(self) -> int:
         return self.submitted + self.stopped
 
+    def as_removals(self, submitted: int, stopped: int) -> KeptBack:
+        """With so many of the staged rows counted among removed records, whose they are."""
+        return KeptBack(
+            self.jobs,
+            self.submitted - submitted,
+            self.stopped - stopped,
+            self.submitted_deletes + submitted,
+            self.stopped_deletes + stopped,
+        )
+
     @property
     def deletes(self) -> int:
         return self.submitted_deletes + self.stopped_deletes

@@ -41,6 +41,7 @@ class Changes:
     gone: int  # known to be gone and skipped
     gone_stops: int  # known to be gone where the sync stops
     fresh: int  # of the unchanged: their hashes are new
+    retires: int = 0  # rows that left the model and whose records get the fields of on_removed: set
     undeletes: int = 0  # that taking a run back brings out of the recycle bin
     links: int = 0  # records whose lookups follow when the parents are made, by a call of their own
     links_waiting: int = (
@@ -53,7 +54,19 @@ class Changes:
     @property
     def to_send(self) -> int:
         """Rows and removed records that go to the org; one whose lookups follow goes twice."""
-        return self.upserts + self.updates + self.deletes + self.undeletes + self.links - self.only_links
+        sent = self.upserts + self.updates + self.retires + self.deletes + self.undeletes
+        return sent + self.links - self.only_links
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """Judged rows of removed records, by what became of them."""
+
+    retires: int = 0
+    fields: int = 0  # cells of them
+    held: int = 0
+    submitted: int = 0
+    stopped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

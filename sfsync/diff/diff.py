@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sfsync.compiler import wire
-from sfsync.compiler.manifest import CompiledSync, OnGone
+from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
 from sfsync.diff import aside, refusals, split, sql
 from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.split import Judged
@@ -40,6 +40,10 @@ def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: D
     table = info.table if info.exists and (info.rows or info.tombstones) else None
     removed = _find_candidates(sync, staged, info if table is not None else None, context)
     _judge(sync, staged, table, info, context)
+    if sync.on_removed is OnRemoved.SET and table is not None:
+        from sfsync.diff import retire  # most syncs do without
+
+        retire.judge(sync, info, context, removed=removed)
     return judged_to_changes(sync, staged, info, context, removed=removed)
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
 from sfsync.diff import aside, sql
 from sfsync.diff.aside import NOTHING, LeftJob
-from sfsync.diff.changes import Changes, DiffContext
+from sfsync.diff.changes import Changes, DiffContext, Retired
 from sfsync.diff.refusals import delete_digest, secret_of, shown_identity
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import quote_ident as ident
@@ -137,6 +137,7 @@ def split(
         sync, info, context, removed=removed, held_back=bool(held_back)
     )
     kept_back = aside.count(sync, db, jobs) if jobs else NOTHING
+    retired = _retired(sync, db, removed)
     if kept_back.deletes:
         deletes, adopted = _count_deletes(sync, db)
     refused, known = db.execute(
@@ -146,6 +147,9 @@ def split(
         f"SELECT count(*), count(*) FILTER (WHERE _worn) FROM {run_table('held', sync.name)}"
     )[0]
     waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
+    kept_back = kept_back.as_removals(retired.submitted, retired.stopped)
+    held, updates = held - retired.held, made.updates - retired.retires
+    held_deletes += retired.held
     gone = 0 if sync.on_gone is OnGone.RECREATE or not found.upserts else _count_gone(sync, db)
     counts = Changes(
         sync=sync,
@@ -154,14 +158,17 @@ def split(
         null_keys=found.no_key,
         upserts=made.upserts,
         recreated=_recreated(sync, db) if made.upserts and info.tombstones else 0,
-        updates=made.updates,
-        updated_fields=_cells(sync, db) if made.updates else 0,
+        updates=updates,
+        updated_fields=_cells(sync, db) - retired.fields if made.updates else 0,
+        retires=retired.retires,
         deletes=deletes,
         adopted_deletes=adopted,
-        removed_kept=removed - deletes - held_deletes - kept_back.deletes if not held_back else 0,
+        removed_kept=removed - retired.retires - deletes - held_deletes - kept_back.deletes
+        if not held_back
+        else 0,
         removals_held_back=held_back,
         held_deletes=held_deletes,
-        completing=_completing(sync, db) if made.updates >= COMPLETING_FROM else 0,
+        completing=_completing(sync, db, retired) if updates >= COMPLETING_FROM else 0,
         unchanged=0,
         refused=refused,
         refused_again=known,
@@ -173,7 +180,7 @@ def split(
         fresh=made.fresh,
         aside=kept_back,
     )
-    busy = made.upserts + made.updates + refused + known + held + waiting + gone + kept_back.rows
+    busy = made.upserts + updates + refused + known + held + waiting + gone + kept_back.rows
     return replace(counts, unchanged=staged.rows - busy)
 
 
@@ -199,16 +206,30 @@ def _count_gone(sync: CompiledSync, db: DuckDB) -> int:
     )
 
 
-def _completing(sync: CompiledSync, db: DuckDB) -> int:
+def _retired(sync: CompiledSync, db: DuckDB, removed: int) -> Retired:
+    """What became of records that are set aside, which are judged rows like any other."""
+    if sync.on_removed is not OnRemoved.SET or not removed:
+        return Retired()
+    from sfsync.diff import retire  # most syncs do without
+
+    return retire.count(sync, db)
+
+
+def _completing(sync: CompiledSync, db: DuckDB, retired: Retired) -> int:
     """How many updates only complete records: clear what adopting left open, or send what had no answer again."""
     pairs = [(ident(rule.field), ident(rule.field + "@")) for rule in sync.fields]
     clears = " AND ".join(f"({new} IS NULL OR ({new} = '' AND {old} IS NULL))" for new, old in pairs)
     fills = " AND ".join(f"({new} IS NULL OR {old} IS NULL)" for new, old in pairs)
+    rows = run_table("update", sync.name)
+    if retired.retires:
+        rows = (
+            f"(SELECT * FROM {rows} WHERE _key NOT IN (SELECT _key FROM {run_table('removed', sync.name)}))"
+        )
     return int(
         db.value(
             f"SELECT count(*) FROM {run_table('work', sync.name)} AS w"
             f" WHERE ((_origin = 'adopted' AND {clears}) OR (_open AND {fills}))"
-            f" AND _key IN (SELECT _key FROM {run_table('update', sync.name)} AS u)"
+            f" AND _key IN (SELECT _key FROM {rows} AS u)"
         )
     )
 

@@ -28,7 +28,8 @@ def used_columns(sync: CompiledSync) -> tuple[Column, ...]:
     """The model's columns a sync reads, each once, in the order of first use."""
     seen: dict[str, Column] = {}
     for rule in sync.rules:
-        seen.setdefault(rule.column.name, rule.column)
+        if rule.mapped:
+            seen.setdefault(rule.column.name, rule.column)
     return tuple(seen.values())
 
 
@@ -140,8 +141,10 @@ def _texts(
     What several expressions read stands in a SELECT beneath them, so that the engine works it out once a row.
     """
     names = _source_names(sync)
-    made = []
+    made, bare = [], [rule for rule in rules if not rule.mapped]
     for rule in rules:
+        if not rule.mapped:
+            continue
         x, below = names[rule.column.name], ident(rule.field + "~")
         made.append((rule, wire.steps(rule, dialect, timezone=sync.timezone, source=x, below=below)))
     based = [f"{steps.base} AS {ident(rule.field + '~')}" for rule, steps in made if steps.base is not None]
@@ -149,7 +152,9 @@ def _texts(
     texts = [
         f"{steps.unless_refused(ident(rule.field + '!'))} AS {ident(rule.field)}" for rule, steps in made
     ]
+    texts += [f"CAST(NULL AS VARCHAR) AS {ident(rule.field)}" for rule in bare]
     codes = [ident(rule.field + "!") for rule, _ in made]
+    codes += [f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '!')}" for rule in bare]
     second = f"SELECT {', '.join(['*', *based])} FROM ({source}) AS _a"
     third = f"SELECT {', '.join(['*', *coded])} FROM ({second}) AS _b"
     return f"SELECT {', '.join([*keep, *names.values(), *codes, *texts])} FROM ({third}) AS _d"
@@ -159,6 +164,8 @@ def _judgeable(sync: CompiledSync) -> str:
     """Texts and codes of every rule, and the value and size of what the first code refuses."""
     names, values, sizes = _source_names(sync), [], []
     for rule in sync.rules:
+        if not rule.mapped:
+            continue
         raw = f"CAST({names[rule.column.name]} AS VARCHAR)"
         refused = f"WHEN {ident(rule.field + '!')} IS NOT NULL THEN"
         values.append(f"{refused} SUBSTR({raw}, 1, {VALUE_LENGTH})")
@@ -262,7 +269,7 @@ def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: froz
 def _wanted(rule: FieldRule, policy: Send) -> str:
     """The text a policy would send, whatever stands in the org."""
     text = ident(rule.field + "=")
-    if policy is Send.NEVER:
+    if policy in (Send.NEVER, Send.REMOVAL):
         return "CAST(NULL AS VARCHAR)"
     return f"NULLIF({text}, '')" if policy is Send.VALUE else text
 
@@ -274,7 +281,7 @@ def _on_create(rule: FieldRule, sync: CompiledSync) -> str:
 
 
 def _on_update(rule: FieldRule, sync: CompiledSync) -> str:
-    if rule in sync.identity or rule.on_update is Send.NEVER:
+    if rule in sync.identity or rule.on_update in (Send.NEVER, Send.REMOVAL):
         return "CAST(NULL AS VARCHAR)"
     wanted = _wanted(rule, rule.on_update)
     if sync.send_all:
@@ -301,7 +308,7 @@ def _refusals(sync: CompiledSync) -> list[tuple[str, str, str]]:
             out.append((f"{code} IS NOT NULL", code, literal(rule.field)))
             continue
         for known, policy in (("NOT _known", rule.on_create), ("_known", rule.on_update)):
-            if policy is not Send.NEVER:
+            if policy not in (Send.NEVER, Send.REMOVAL):
                 out.append((f"{known} AND {code} IS NOT NULL", code, literal(rule.field)))
     out.append(("_key IS NULL", "'MISSING_ARGUMENT'", literal(sync.identity[0].field)))
     for rule in sync.fields:

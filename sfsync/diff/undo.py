@@ -161,11 +161,13 @@ def _undone_rules(sync: CompiledSync, have: frozenset[str]) -> list[FieldRule]:
 
 def _restored(sync: CompiledSync, standing: str, have: frozenset[str]) -> str:
     """Judged rows of the updates that put back what stood there before."""
-    columns, undone = [], _undone_rules(sync, have)
+    columns, undone, back = [], _undone_rules(sync, have), dict(sync.removal.on_return)
     for rule in sync.fields:
         name, sent = ident(rule.field), "CAST(NULL AS VARCHAR)"
         if rule in undone:
             before, after = _texts(rule)
+            if rule.field in back:  # what stood there first is not known: what the row's return would set
+                before = f"coalesce({before}, {literal(back[rule.field])})"
             fits = f"{before} IS DISTINCT FROM {name} AND {name} IS NOT DISTINCT FROM {after}"
             if not rule.nillable:
                 fits += f" AND {before} <> ''"
@@ -245,7 +247,10 @@ def _leftover(
     rules = _undone_rules(sync, info.fields)
     pairs = [(ident(rule.field), *_texts(rule)) for rule in rules]
     moved = [f"({after} IS NOT NULL AND {now} IS DISTINCT FROM {after})" for now, _, after in pairs]
-    unknown = [f"({after} IS NOT NULL AND {before} IS NULL)" for _, before, after in pairs]
+    back = {ident(field) for field, _ in sync.removal.on_return}
+    unknown = [
+        f"({after} IS NOT NULL AND {before} IS NULL)" for name, before, after in pairs if name not in back
+    ]
     sums = ", ".join(
         f"coalesce(sum({' + '.join(f'CAST({one} AS INTEGER)' for one in part) or '0'}), 0)"
         for part in (moved, unknown)

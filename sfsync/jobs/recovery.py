@@ -341,7 +341,8 @@ class _Recovery:
     def _nothing_known(self, sync: CompiledSync, where: str, fields: Collection[str] | None = None) -> str:
         """Records of the snapshot of which, in these fields or at all, nothing counts as known."""
         texts = "".join(
-            f", {literal('') if fields is None or rule.field in fields else 'NULL::VARCHAR'} AS {ident(rule.field)}"
+            f", {literal('') if rule.mapped and (fields is None or rule.field in fields) else 'NULL::VARCHAR'}"
+            f" AS {ident(rule.field)}"
             for rule in sync.fields
         )
         return f"(SELECT _key{texts} FROM {snapshots.table_of(sync.name)} WHERE {where})"

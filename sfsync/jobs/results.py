@@ -91,13 +91,15 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         Outcome.SUBMITTED: changes.aside.submitted_deletes,
         Outcome.STOPPED: changes.aside.stopped_deletes,
     }
-    told = run_table("outcome", item.sync.name)
+    told, left = run_table("outcome", item.sync.name), "FALSE"
     if changes.links + changes.links_waiting:
         told = _one_of_two_parts(item.sync.name)
-    for operation, outcome, rows in session.db.execute(
-        f"SELECT _op, outcome, count(*) FROM {told} AS o GROUP BY _op, outcome"
+    if changes.retires:
+        left = f"_op = 'update' AND _key IN (SELECT _key FROM {run_table('removed', item.sync.name)})"
+    for operation, outcome, retired, rows in session.db.execute(
+        f"SELECT _op, outcome, {left} AS retired, count(*) FROM {told} AS o GROUP BY ALL"
     ):
-        into = removals if operation == Operation.DELETE else model
+        into = removals if operation == Operation.DELETE or retired else model
         into[Outcome(outcome)] = into.get(Outcome(outcome), 0) + int(rows)
     return {o: n for o, n in model.items() if n}, {o: n for o, n in removals.items() if n}
 
@@ -140,7 +142,9 @@ def _result(
         object=item.sync.object,
         status=status,
         staged=0 if refused else changes.staged,
-        removed=0 if refused else changes.deletes + changes.held_deletes + changes.aside.deletes,
+        removed=0
+        if refused
+        else changes.retires + changes.deletes + changes.held_deletes + changes.aside.deletes,
         model=model,
         removals=removals,
         skipped_gone=changes.gone,

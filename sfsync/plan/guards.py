@@ -80,10 +80,11 @@ def _findings(c: Changes) -> Iterator[tuple[str, str, str]]:
             f"has {c.staged:,} rows in its model; min_rows is {guards.min_rows:,}",
             "guards.min_rows",
         )
-    if guards.max_deletes is not None and c.deletes > guards.max_deletes:
+    removed, verb = c.deletes + c.retires, "retire" if c.retires else "delete"
+    if guards.max_deletes is not None and removed > guards.max_deletes:
         yield (
             "max_deletes",
-            f"would delete {c.deletes:,} records; max_deletes is {guards.max_deletes:,}",
+            f"would {verb} {removed:,} records; max_deletes is {guards.max_deletes:,}",
             "guards.max_deletes",
         )
     made = c.upserts + c.undeletes
@@ -106,7 +107,14 @@ def _shares(c: Changes) -> Iterator[tuple[str, str, str]]:
     guards = c.sync.guards
     refused = c.refused + c.held
     shares = (
-        ("max_delete_share", "delete", c.deletes, c.snapshot_rows, guards.max_delete_share, "known records"),
+        (
+            "max_delete_share",
+            "retire" if c.retires else "delete",
+            c.deletes + c.retires,
+            c.snapshot_rows,
+            guards.max_delete_share,
+            "known records",
+        ),
         (
             "max_change_share",
             "change",

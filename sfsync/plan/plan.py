@@ -32,6 +32,7 @@ class Sample:
     key: str
     operation: Operation
     changes: Mapping[str, tuple[str | None, str | None]]
+    retires: bool = False  # an update of a record whose row left the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,7 @@ class SyncPlan:
 
     @property
     def has_changes(self) -> bool:
-        c = self.changes
-        return bool(c.upserts or c.updates or c.deletes or c.undeletes)
+        return bool(self.changes.to_send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +142,19 @@ def describe_sync(
     )
 
 
+def _kind(changes: Changes, *, leaving: bool) -> str:
+    """SQL condition of the updates that set records of removed rows aside, or of all others."""
+    if not changes.retires:
+        return "FALSE" if leaving else "TRUE"
+    word = "IN" if leaving else "NOT IN"
+    return f"_key {word} (SELECT _key FROM {run_table('removed', changes.sync.name)})"
+
+
 def _field_counts(changes: Changes, db: DuckDB) -> tuple[tuple[str, int], ...]:
     sync, table = changes.sync, run_table("update", changes.sync.name)
     names = ", ".join(ident(rule.field) for rule in sync.fields)
+    if changes.retires:
+        table = f"(SELECT * FROM {table} WHERE {_kind(changes, leaving=False)}) AS t"
     if changes.links:
         late = f"SELECT {names} FROM {run_table('link', sync.name)} WHERE _first <> 'upsert'"
         table = f"(SELECT {names} FROM {table} UNION ALL {late}) AS t"
@@ -189,14 +199,17 @@ def _shown(rule: FieldRule, text: str) -> str:
 def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
     sync = changes.sync
     out: list[Sample] = []
-    counts = {
-        Operation.UPSERT: changes.upserts,
-        Operation.UPDATE: changes.updates,
-        Operation.DELETE: changes.deletes,
-        Operation.UNDELETE: changes.undeletes,
-    }
-    for operation in (operation for operation in Operation if counts.get(operation)):
+    groups = (
+        (Operation.UPSERT, False, changes.upserts),
+        (Operation.UPDATE, False, changes.updates),
+        (Operation.UPDATE, True, changes.retires),
+        (Operation.DELETE, False, changes.deletes),
+        (Operation.UNDELETE, False, changes.undeletes),
+    )
+    for operation, leaving in ((operation, leaving) for operation, leaving, rows in groups if rows):
         few = f"{run_table(operation.value, sync.name)} ORDER BY _key LIMIT {SAMPLES}"
+        if operation is Operation.UPDATE:
+            few = f"{run_table('update', sync.name)} WHERE {_kind(changes, leaving=leaving)} ORDER BY _key LIMIT {SAMPLES}"
         if operation in (Operation.DELETE, Operation.UNDELETE):
             out += [Sample(shown, operation, {}) for (shown,) in db.execute(f"SELECT _shown FROM {few}")]
             continue
@@ -219,7 +232,7 @@ def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
                 for rule, before, after in zip(rules, olds, texts, strict=True)
                 if after is not None
             }
-            out.append(Sample(row[0], operation, pairs))
+            out.append(Sample(row[0], operation, pairs, retires=leaving))
     return tuple(out)
 
 
@@ -259,7 +272,7 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
             f" ({', '.join(changes.link_fields)}): the parent is not created in this run, and the lookup waits for it"
         )
     masked = [rule.field for rule in changes.sync.fields if rule.pii]
-    if changes.sync.undo_exact and masked and (changes.updates or changes.deletes):
+    if changes.sync.undo_exact and masked and (changes.updates or changes.retires or changes.deletes):
         out.append(
             f"sync '{name}': of masked fields nothing is kept, so they cannot be taken back: {', '.join(masked)}"
         )

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from sfsync.project.modes import MODES
+from sfsync.project.removal import KEEP, RemovedSpec, removal_shorthand
 from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, Texts, config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
@@ -154,7 +155,9 @@ class SyncOptions(BaseModel):
     nulls: Literal["clear", "keep"] = Field(
         default="clear", description="Whether a null clears the field or leaves it alone."
     )
-    on_removed: Literal["keep", "delete"] = Field(default="keep", description="A row left the model.")
+    on_removed: Annotated[RemovedSpec, BeforeValidator(removal_shorthand)] = Field(
+        default=KEEP, description="A row left the model: `keep` or `delete` its record, or a map; see below."
+    )
     on_gone: Literal["recreate", "skip", "stop"] = Field(
         default="recreate", description="A known record is not there any more."
     )
@@ -191,7 +194,7 @@ class SyncOptions(BaseModel):
     @model_validator(mode="after")
     def _check_mode(self) -> SyncOptions:
         says = MODES[self.mode].on_removed
-        if says is not None and self.on_removed == "keep" and "on_removed" in self.model_fields_set:
+        if says is not None and self.on_removed.kind == "keep" and "on_removed" in self.model_fields_set:
             raise fault(
                 f"says both mode: {self.mode}, which is on_removed: {says}, and on_removed: keep",
                 fix="write mode: upsert to keep records whose row left the model, or leave on_removed out",
@@ -199,10 +202,11 @@ class SyncOptions(BaseModel):
         return self
 
     @property
-    def removal(self) -> str:
+    def removal(self) -> RemovedSpec:
         """What becomes of a record whose row left the model: as written, else what the mode says."""
-        if self.on_removed == "keep":
-            return MODES[self.mode].on_removed or self.on_removed
+        says = MODES[self.mode].on_removed
+        if says is not None and self.on_removed.kind == "keep":
+            return RemovedSpec.model_validate(removal_shorthand(says))
         return self.on_removed
 
     @property
@@ -210,7 +214,7 @@ class SyncOptions(BaseModel):
         """Rows the model must have: as written, else 1 where `on_removed` acts and 0 elsewhere."""
         if self.guards.min_rows is not None:
             return self.guards.min_rows
-        return 0 if self.removal == "keep" else 1
+        return 0 if self.removal.kind == "keep" else 1
 
 
 _SYNC_EXAMPLE = {

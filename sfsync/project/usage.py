@@ -66,7 +66,7 @@ NOTHING = Usage({})
 def rights_of(spec: SyncSpec) -> tuple[str, ...]:
     """What a sync does to records: create, update, delete, in this order."""
     mode = MODES[spec.mode]
-    wanted = {"create": mode.creates, "update": mode.updates, "delete": spec.removal == "delete"}
+    wanted = {"create": mode.creates, "update": mode.updates, "delete": spec.removal.kind == "delete"}
     return tuple(right for right, needed in wanted.items() if needed)
 
 
@@ -90,6 +90,8 @@ def usage_of_syncs(specs: Iterable[SyncSpec]) -> Usage:
                 made.field(parent, FieldUse(key, (spec.name,), parent_key=True))
                 parents = (parent,)
             made.field(spec.object, FieldUse(name, (spec.name,), written=True, parents=parents))
+        for name in spec.removal.fields:
+            made.field(spec.object, FieldUse(name, (spec.name,), written=True))
     return Usage(
         {
             name: ObjectUse(

@@ -46,36 +46,42 @@ def plan_json(plan: Plan) -> str:
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
+def _counts(item: SyncPlan) -> dict[str, int]:
+    c = item.changes
+    return {
+        "staged": c.staged,
+        "snapshot": c.snapshot_rows,
+        "create": c.upserts,
+        "recreate": c.recreated,
+        "update": c.updates,
+        "fields": c.updated_fields,
+        "retire": c.retires,
+        "delete": c.deletes,
+        "restore": c.undeletes,
+        "late_lookups": c.links,
+        "late_lookups_waiting": c.links_waiting,
+        "delete_adopted": c.adopted_deletes,
+        "removed_kept": c.removed_kept,
+        "removed_held_back": c.removals_held_back,
+        "unchanged": c.unchanged,
+        "rejected": c.refused,
+        "held": c.held,
+        "waiting": c.waiting,
+        "gone": c.gone + c.gone_stops,
+        "submitted": c.aside.submitted,
+        "stopped": c.aside.stopped,
+        "delete_submitted": c.aside.submitted_deletes,
+        "delete_stopped": c.aside.stopped_deletes,
+        "api_calls": item.calls,
+    }
+
+
 def _sync(item: SyncPlan) -> dict[str, Any]:
     c = item.changes
     return {
         "name": item.sync.name,
         "object": item.sync.object,
-        "counts": {
-            "staged": c.staged,
-            "snapshot": c.snapshot_rows,
-            "create": c.upserts,
-            "recreate": c.recreated,
-            "update": c.updates,
-            "fields": c.updated_fields,
-            "delete": c.deletes,
-            "restore": c.undeletes,
-            "late_lookups": c.links,
-            "late_lookups_waiting": c.links_waiting,
-            "delete_adopted": c.adopted_deletes,
-            "removed_kept": c.removed_kept,
-            "removed_held_back": c.removals_held_back,
-            "unchanged": c.unchanged,
-            "rejected": c.refused,
-            "held": c.held,
-            "waiting": c.waiting,
-            "gone": c.gone + c.gone_stops,
-            "submitted": c.aside.submitted,
-            "stopped": c.aside.stopped,
-            "delete_submitted": c.aside.submitted_deletes,
-            "delete_stopped": c.aside.stopped_deletes,
-            "api_calls": item.calls,
-        },
+        "counts": _counts(item),
         "refused_by_guard": bool(item.refusals),
         "jobs_at_work": [
             {
@@ -110,7 +116,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
         "samples": [
             {
                 "key": sample.key,
-                "operation": VERB[sample.operation],
+                "operation": "retire" if sample.retires else VERB[sample.operation],
                 "changes": {field: list(pair) for field, pair in sample.changes.items()},
             }
             for sample in item.samples

@@ -86,6 +86,7 @@ _COLUMNS = (
     "update",
     "delete",
     "unchanged",
+    "retire",
     "restore",
     "rejected",
     "held",
@@ -107,6 +108,7 @@ def _table(plan: Plan) -> list[str]:
                 c.updates,
                 c.deletes,
                 c.unchanged,
+                c.retires,
                 c.undeletes,
                 c.refused,
                 c.held,
@@ -139,6 +141,7 @@ def _details(item: SyncPlan) -> str:
     summary = (
         f"{escaped(item.sync.name)}: {number(c.upserts)} new, {number(c.updates)} to update"
         f" ({plural(c.updated_fields, 'field')}), {number(c.deletes)} to delete, {number(c.refused)} rejected"
+        f"{f', {number(c.retires)} to retire' if c.retires else ''}"
         f"{f', {number(c.undeletes)} to restore' if c.undeletes else ''}"
     )
     return "\n".join(["<details>", f"<summary>{summary}</summary>", "", *body, "</details>", "", ""])
@@ -190,11 +193,13 @@ def _sample_lines(item: SyncPlan) -> list[str]:
     lines = []
     for sample in item.samples:
         sign = _SIGN[sample.operation]
-        lines.append(f"{sign} {VERB[sample.operation]} {cut(safe(sample.key), _VALUE)}")
+        lines.append(
+            f"{sign} {'retire' if sample.retires else VERB[sample.operation]} {cut(safe(sample.key), _VALUE)}"
+        )
         for field, (before, after) in sample.changes.items():
             lines.append(f"{sign}   {field}: {change(sample.operation, before, after, _VALUE)}")
     c = item.changes
-    more = c.upserts + c.undeletes + c.updates + c.deletes - len(item.samples)
+    more = c.to_send - len(item.samples)
     if more > 0:
         lines.append(f"# and {number(more)} more")
     longest = max((len(run) for run in re.findall(r"`+", "\n".join(lines))), default=0)

@@ -100,6 +100,7 @@ def _counts(page: Page, item: SyncPlan) -> None:
         ("+", c.upserts, "new to sfsync (create or adopt)", plan_values.new_detail(item), Style.CREATE),
         ("+", c.undeletes, "to restore", "out of the recycle bin, with their Ids", Style.CREATE),
         ("~", c.updates, "to update", plan_values.fields_text(item), Style.UPDATE),
+        ("~", c.retires, "to retire", plan_values.retired_text(item), Style.DELETE),
         (
             "-",
             c.deletes,
@@ -158,14 +159,15 @@ def _refused(page: Page, item: SyncPlan) -> None:
 
 
 def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
-    totals = {
-        Operation.UPSERT: item.changes.upserts,
-        Operation.UPDATE: item.changes.updates,
-        Operation.DELETE: item.changes.deletes,
-        Operation.UNDELETE: item.changes.undeletes,
-    }
-    for operation, total in totals.items():
-        samples = [sample for sample in item.samples if sample.operation is operation]
+    totals = (
+        (Operation.UPSERT, False, item.changes.upserts),
+        (Operation.UPDATE, False, item.changes.updates),
+        (Operation.UPDATE, True, item.changes.retires),
+        (Operation.DELETE, False, item.changes.deletes),
+        (Operation.UNDELETE, False, item.changes.undeletes),
+    )
+    for operation, retires, total in totals:
+        samples = [s for s in item.samples if s.operation is operation and s.retires == retires]
         if not samples:
             continue
         page.line()
@@ -181,7 +183,8 @@ def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
         for sample in samples:
             _sample(page, sample, verbose=verbose)
         if total > len(samples):
-            page.line(f"    and {number(total - len(samples))} more to {VERB[operation]}", Style.QUIET)
+            verb = "retire" if retires else VERB[operation]
+            page.line(f"    and {number(total - len(samples))} more to {verb}", Style.QUIET)
 
 
 def value_key(page: Page, sample: Sample) -> str:

@@ -20,6 +20,7 @@ class Totals:
     update: int
     fields: int
     delete: int
+    retire: int
     unchanged: int
     rejected: int
     held: int
@@ -38,6 +39,7 @@ def totals(plan: Plan) -> Totals:
         update=sum(c.updates for c in found),
         fields=sum(c.updated_fields for c in found),
         delete=sum(c.deletes for c in found),
+        retire=sum(c.retires for c in found),
         unchanged=sum(c.unchanged for c in found),
         rejected=sum(c.refused for c in found),
         held=sum(c.held for c in found),
@@ -55,9 +57,10 @@ def last_line(plan: Plan) -> str:
     api = plan.api
     spent = api_text(api.calls, api.allowed, api.left_in_org, api.seen_at, plan.created_at)
     restore = f" {number(t.restore)} to restore," if t.restore else ""
+    retire = f" {number(t.retire)} to retire," if t.retire else ""
     return (
         f"Plan: {number(t.create)} to create,{restore} {number(t.update)} to update ({plural(t.fields, 'field')}),"
-        f" {number(t.delete)} to delete, {number(t.rejected)} rejected. {spent}"
+        f"{retire} {number(t.delete)} to delete, {number(t.rejected)} rejected. {spent}"
     )
 
 
@@ -114,6 +117,11 @@ def fields_text(item: SyncPlan) -> str:
     return ", ".join(f"{name} {number(count)}" for name, count in item.fields)
 
 
+def retired_text(item: SyncPlan) -> str:
+    """``the row left the model: sets Active__c``: what becomes of the records that are retired."""
+    return f"the row left the model: sets {', '.join(field for field, _ in item.sync.removal.set)}"
+
+
 def new_detail(item: SyncPlan) -> str:
     """How many of the new rows replace records that were gone."""
     again = item.changes.recreated
@@ -131,6 +139,8 @@ def why_kept(item: SyncPlan) -> str:
     """Why records stay whose row left the model."""
     if item.sync.on_removed == "delete":
         return "kept in the org: sfsync did not make them (delete_adopted)"
+    if item.sync.on_removed == "set":
+        return "kept in the org; retired before (on_removed: set)"
     return "kept in the org (on_removed: keep)"
 
 

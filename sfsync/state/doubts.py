@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
+from sfsync.records import FieldRule, Send
 from sfsync.state.store import CONTROL, StateStore
 from sfsync.state.undo import Mapped, json_object, member
 
@@ -44,15 +45,24 @@ def forgotten(store: StateStore, sync: Mapped, name: str, rows: str, snapshot: s
     Args:
         rows: a relation with `_key` and, for each mapped field, NULL where it is not forgotten.
     """
-    texts = json_object(
-        f"CASE WHEN r.{ident(rule.field)} IS NOT NULL AND s.{ident(rule.field)} IS NOT NULL"
-        f" THEN {member(rule.field)} || to_json([s.{ident(rule.field)}]) END"
-        for rule in sync.fields
-        if not rule.pii
-    )
+    texts = json_object(_forgotten(rule) for rule in sync.fields if not rule.pii)
     found = f"SELECT s._key, s._id AS _record_id, {texts} AS _texts FROM {snapshot} AS s JOIN {rows} AS r ON r._key = s._key"
     # What was in doubt already stood there first.
     _merge(store, name, found, "json_merge_patch(CAST(n._texts AS JSON), CAST(d.texts AS JSON))")
+
+
+def _forgotten(rule: FieldRule) -> str:
+    """SQL of one field's member: what stood there; of a field that only removals write, also that it may be written."""
+    sent, stood = f"r.{ident(rule.field)}", f"s.{ident(rule.field)}"
+    if rule.on_update is Send.REMOVAL:
+        return f"CASE WHEN {sent} IS NOT NULL THEN {member(rule.field)} || to_json([{stood}, {sent}]) END"
+    return f"CASE WHEN {sent} IS NOT NULL AND {stood} IS NOT NULL THEN {member(rule.field)} || to_json([{stood}]) END"
+
+
+def maybe_written(sync: str, field: str) -> str:
+    """SELECT of the keys of a sync whose field may have been written without an answer."""
+    told = f"json_exists(CAST(texts AS JSON), {literal(f'$.{field}')})"
+    return f"SELECT key FROM {TABLE} WHERE sync = {literal(sync)} AND {told}"
 
 
 def read(store: StateStore, sync: Mapped, name: str, rows: str, *, sent: bool) -> None:

@@ -135,13 +135,18 @@ def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     """
     _delete_keys(store, sync, rows)
     fields = [ident(rule.field) for rule in sync.rules]
-    left_out = [ident(r.field) for r in sync.fields if r.on_update is not Send.NEVER]
+    others = (Send.NEVER, Send.REMOVAL)
+    left_out = [ident(r.field) for r in sync.fields if r.on_update not in others]
     never_created = [
-        ident(r.field) for r in sync.fields if r.on_create is Send.NEVER and r.on_update is not Send.NEVER
+        ident(r.field) for r in sync.fields if r.on_create is Send.NEVER and r.on_update not in others
     ]
+    # What the org gave a field that no column is mapped to, nobody knows.
+    unmapped = {ident(r.field) for r in sync.fields if r.on_update is Send.REMOVAL}
     complete = " AND ".join(f"{name} IS NOT NULL" for name in left_out) or "TRUE"
     texts = [
-        name if name in never_created else f"CASE WHEN _created THEN coalesce({name}, '') ELSE {name} END"
+        name
+        if name in never_created or name in unmapped
+        else f"CASE WHEN _created THEN coalesce({name}, '') ELSE {name} END"
         for name in fields
     ]
     created_hash = "NULL" if never_created else "_source_hash"

@@ -12,6 +12,7 @@ from sfsync.errors import SpecError
 from sfsync.project import spec as specs
 from sfsync.project import spec_tables
 from sfsync.project.modes import MODES
+from sfsync.project.removal import KEEP, WORDS, RemovedSpec
 from sfsync.project.spec import GuardSpec, ProjectSpec, SyncSpec
 from sfsync.yaml_models import validated
 from sfsync.yaml_text import parse_yaml
@@ -50,7 +51,7 @@ def test_the_least_sync():
         "mode": "upsert",
         "where": None,
         "nulls": "clear",
-        "on_removed": "keep",
+        "on_removed": KEEP.model_dump(),
         "on_gone": "recreate",
         "on_limit": "defer",
         "delete_adopted": False,
@@ -79,7 +80,8 @@ VALID = [  # one more line of a sync, path of attributes, value
     ("mode: upsert", "mode", "upsert"),
     ("mode: mirror", "mode", "mirror"),
     ("nulls: keep", "nulls", "keep"),
-    ("on_removed: delete", "on_removed", "delete"),
+    ("on_removed: delete", "on_removed", RemovedSpec(action="delete")),
+    ("on_removed: {set: {Active__c: false}}", "on_removed", RemovedSpec(set={"Active__c": False})),
     ("on_gone: stop", "on_gone", "stop"),
     ("on_limit: refuse", "on_limit", "refuse"),
     ("priority: -3", "priority", -3),
@@ -125,8 +127,8 @@ INVALID = [  # one more line of a sync, the finding
     ("mode: replace", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace'"),
     ("mode: null", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found nothing"),
     ("nulls: clean", "7:8: it: 'nulls' must be one of clear, keep, found 'clean' | did you mean 'clear'?"),
-    ("on_removed: hard_delete", "7:13: it: 'on_removed' must be one of keep, delete, found 'hard_delete' | did you mean 'delete'?"),
-    ("on_removed: {set: {Active__c: false}}", "7:13: it: 'on_removed' must be one of keep, delete, found a map"),
+    ("on_removed: delet", f"7:13: it: 'on_removed' must be one of {', '.join(WORDS)}, or a map, found 'delet' | did you mean 'delete'?"),
+    ("on_removed: {set: {}}", "7:19: it: 'on_removed.set' has no field | for example Active__c: false"),
     (
         "on_gone: recreat",
         "7:10: it: 'on_gone' must be one of recreate, skip, stop, found 'recreat' | did you mean 'recreate'?",

@@ -1,0 +1,81 @@
+"""What `on_removed` may say: a word, or a map with what becomes of a record whose row left the model.
+
+Owns:      the short and the long form, and what of the long form goes together.
+Does not:  know fields (compiler/removal checks them) or carry anything out (diff).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from sfsync.project.spec_types import config
+from sfsync.yaml_models import fault
+from sfsync.yaml_text import nearest
+
+WORDS = ("keep", "delete")
+Constant = bool | int | float | str | None
+
+
+def removal_shorthand(value: Any) -> Any:
+    """Read a word as a map: `delete` as `{action: delete}`."""
+    if isinstance(value, str):
+        if value not in WORDS:
+            raise fault(f"must be one of {', '.join(WORDS)}, or a map", fix=nearest(value, WORDS))
+        return {"action": value}
+    if not isinstance(value, dict | RemovedSpec):
+        raise fault(f"must be one of {', '.join(WORDS)}, or a map", fix="write on_removed: delete")
+    return value
+
+
+class RemovedSpec(BaseModel):
+    """What becomes of a record whose row left the model; a plain word is the action."""
+
+    model_config = config(
+        {"action": "delete"}, {"set": {"Active__c": False}, "on_return": {"Active__c": True}}
+    )
+
+    action: Literal["keep", "delete"] | None = Field(
+        default=None, description="`keep` the record, or `delete` it. Not beside `set`."
+    )
+    set: dict[str, Constant] | None = Field(
+        default=None,
+        description="The record stays, and these fields get these values once, when the row leaves.",
+    )
+    on_return: dict[str, Constant] | None = Field(
+        default=None,
+        description="Values for fields that the sync does not map, when the row is back; only beside `set`.",
+    )
+
+    @field_validator("set", "on_return")
+    @classmethod
+    def _check_filled(cls, value: dict[str, Constant] | None) -> dict[str, Constant] | None:
+        if value is not None and not value:
+            raise fault("has no field", fix="for example Active__c: false")
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> RemovedSpec:
+        if (self.action is None) == (self.set is None):
+            fix = "write on_removed: delete, or on_removed: {set: {Active__c: false}}"
+            raise fault("needs one of 'action' and 'set', and not both", fix=fix)
+        if self.on_return is not None and self.set is None:
+            raise fault("has 'on_return' but no 'set'", fix="add set: {Field: value}, or remove on_return")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """keep | delete | set."""
+        return self.action or "set"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields that are set when a row leaves or returns."""
+        return tuple(dict.fromkeys((*(self.set or ()), *(self.on_return or ()))))
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+KEEP = RemovedSpec(action="keep")
