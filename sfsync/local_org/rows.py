@@ -20,7 +20,18 @@ from sfsync.local_org.stage import folded
 from sfsync.local_org.store import quoted, table
 from sfsync.local_org.writing import Result, transaction, write_records
 
-_RESOURCES = ("sobjects", "query", "queryAll", "composite", "jobs", "limits")
+_RESOURCES = (
+    "sobjects",
+    "query",
+    "queryAll",
+    "composite",
+    "jobs",
+    "limits",
+    "tooling",
+    "recent",
+    "tabs",
+    "theme",
+)
 
 
 def sobject_of(ask: Ask, name: str) -> SObject:
