@@ -335,6 +335,11 @@ SYNCS = [
         "SpecError",
         fields(AccountId={"column": "account", "lookup": "Account.Account_Id__c", "on_missing": "null"}),
     ),
+    Case(
+        "sync_hard_delete_collections",
+        "SpecError",
+        sync(on_removed="hard_delete", push={"api": "collections"}),
+    ),
     Case("sync_on_removed_unknown", "SpecError", sync(on_removed="remove")),
     Case(
         "sync_on_removed_both", "SpecError", sync(on_removed={"action": "delete", "set": {"Title": "Left"}})

@@ -18,6 +18,7 @@ class OnRemoved(StrEnum):
 
     KEEP = "keep"
     DELETE = "delete"
+    HARD_DELETE = "hard_delete"  # past the recycle bin
     SET = "set"
 
 
@@ -119,6 +120,16 @@ class CompiledSync:
     late: tuple[str, ...] = ()
     """Syncs whose new records our lookups can name only when all are made: ourselves, or one that a circle puts after us."""
     removal: Removal = NO_REMOVAL
+
+    @property
+    def deletes(self) -> bool:
+        """Records whose row left the model are deleted."""
+        return self.on_removed in (OnRemoved.DELETE, OnRemoved.HARD_DELETE)
+
+    @property
+    def erases(self) -> bool:
+        """They are deleted past the recycle bin: for good."""
+        return self.on_removed is OnRemoved.HARD_DELETE
 
     @property
     def rules(self) -> tuple[FieldRule, ...]:

@@ -240,7 +240,7 @@ def _plan_deletes(
     """Leave `delete:`; return how many, how many of them sfsync did not create, and how many are held."""
     db = context.db
     table = run_table("delete", sync.name)
-    if sync.on_removed is not OnRemoved.DELETE or held_back or not removed:
+    if not sync.deletes or held_back or not removed:
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
         return 0, 0, 0
     mine = "" if sync.delete_adopted else " AND s._origin = 'created'"

@@ -85,8 +85,10 @@ def undo_sync(
     deleting = replace(sync, on_removed=OnRemoved.DELETE, delete_adopted=True)
     changes = judged_to_changes(deleting, Staged(judged, True, rows), info, context, removed=removed)
     undeletes = _split_undeletes(sync, context)
+    # What a run made is deleted into the bin, whatever the sync says of rows that left the model.
+    soft = replace(sync, on_removed=OnRemoved.DELETE) if sync.erases else sync
     changes = replace(
-        changes, sync=sync, completing=0, undeletes=undeletes, unchanged=changes.unchanged - undeletes
+        changes, sync=soft, completing=0, undeletes=undeletes, unchanged=changes.unchanged - undeletes
     )
     return changes, _leftover(sync, lines, standing, info, context)
 

@@ -93,7 +93,7 @@ class StateRecorder:
             case Operation.LINK:
                 snapshots.record_links(self._store, sync, rows, self._run_id)
             case Operation.DELETE:
-                snapshots.record_deletes(self._store, sync, rows, self._run_id)
+                snapshots.record_deletes(self._store, sync, rows, self._run_id, erased=sync.erases)
             case Operation.UNDELETE:
                 snapshots.record_undeletes(self._store, sync, rows, self._run_id)
         rejected.clear(self._store, sync.name, rows)

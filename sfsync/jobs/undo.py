@@ -9,7 +9,7 @@ from sfsync.diff.aside import LeftJob
 from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.undo import Leftover, undo_sync
 from sfsync.engine.dialect import DUCKDB
-from sfsync.errors import StateError
+from sfsync.errors import RefusedError, StateError
 from sfsync.jobs.session import Session
 from sfsync.plan import guards
 from sfsync.report.words import plural
@@ -35,6 +35,13 @@ class Undoing:
         theirs = undo.syncs_of(self._session.store, self.run_id)
         if away := sorted(theirs - {sync.name for sync in syncs}):
             self._warn(f"not selected, or no longer in the project, so not taken back: {', '.join(away)}")
+        for name, rows in undo.erased(self._session.store, self.run_id).items():
+            if name in {sync.name for sync in syncs}:
+                raise RefusedError(
+                    f"run {self.run_id} deleted {plural(rows, 'record')} of sync '{name}' past the recycle bin"
+                    " (on_removed: hard_delete): nothing brings them back",
+                    fix=f"to take back what other syncs did in it: --exclude {name}",
+                )
         self._warn("the models are not asked: take the change back there too, or the next run sends it again")
         return tuple(sync for sync in syncs if sync.name in theirs)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sfsync.compiler.manifest import OnRemoved
 from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
 from sfsync.engine.duckdb import DuckDB
@@ -56,8 +55,8 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
 
 def _why_kept(item: SyncPlan, known: dict[str, Any]) -> str:
     sync = item.sync
-    if sync.on_removed is not OnRemoved.DELETE:
-        return "it left the model, and the sync says on_removed: keep"
+    if not sync.deletes:
+        return f"it left the model, and the sync says on_removed: {sync.on_removed}"
     if item.changes.removals_held_back:
         return "it left the model, but nothing is deleted while rows have no key (guards.max_null_keys)"
     if known.get("_origin") != "created" and not sync.delete_adopted:

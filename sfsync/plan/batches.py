@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sfsync.compiler.manifest import CompiledSync
+from sfsync.compiler.manifest import Api, CompiledSync
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
@@ -97,10 +97,10 @@ def pack_sync(
 
 def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> Iterator[Batch]:
     table = run_table(operation.value, sync.name)
-    reads = 0
+    api, reads = Api.BULK if sync.erases and operation is Operation.DELETE else sync.api, 0
     for form in _forms(sync, operation, db, table):
-        group = _measure(sync, operation, form, db, table, chunk)
-        best = prices(group, sync.api, chunk)[0]
+        group = _measure(sync, operation, form, db, table, chunk, api)
+        best = prices(group, api, chunk)[0]
         if sync.undo_exact and not reads:
             from sfsync.plan.reading import rows_a_call  # most syncs do without
 
@@ -143,14 +143,14 @@ def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str) -> 
 
 
 def _measure(
-    sync: CompiledSync, operation: Operation, form: _Form, db: DuckDB, table: str, chunk: int
+    sync: CompiledSync, operation: Operation, form: _Form, db: DuckDB, table: str, chunk: int, api: Api
 ) -> Group:
     by_id = operation is not Operation.UPSERT
     columns = encode.csv_columns(sent_rules(sync, operation), by_id=by_id, clearing=form.clearing)
     size = form.text_bytes + form.rows * (2 * len(columns) + (18 if by_id else 0))
     # Only for a multipart job does every byte count.
     exact = form.text_bytes <= MAX_MULTIPART_CHARACTERS and multipart_may_win(
-        operation, form.rows, sync.api, chunk
+        operation, form.rows, api, chunk
     )
     if exact:
         where = f"rowid >= {form.first} AND rowid < {form.last}"

@@ -262,6 +262,11 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
         out.append(
             f"sync '{name}': {changes.adopted_deletes:,} of the deletes are records sfsync did not create"
         )
+    if changes.deletes and changes.sync.erases:
+        out.append(
+            f"sync '{name}': {changes.deletes:,} records would be deleted past the recycle bin (on_removed: hard_delete):"
+            " neither `--undo` nor anybody brings them back"
+        )
     if changes.gone and not changes.gone_stops:
         out.append(
             f"sync '{name}': {changes.gone:,} rows are skipped because their record is gone (on_gone: skip)"

@@ -14,7 +14,7 @@ from sfsync.project.spec_types import config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
 
-WORDS = ("keep", "delete")
+WORDS = ("keep", "delete", "hard_delete")
 Constant = bool | int | float | str | None
 
 
@@ -36,8 +36,9 @@ class RemovedSpec(BaseModel):
         {"action": "delete"}, {"set": {"Active__c": False}, "on_return": {"Active__c": True}}
     )
 
-    action: Literal["keep", "delete"] | None = Field(
-        default=None, description="`keep` the record, or `delete` it. Not beside `set`."
+    action: Literal["keep", "delete", "hard_delete"] | None = Field(
+        default=None,
+        description="`keep` the record, `delete` it, or `hard_delete` it: past the recycle bin, for good. Not beside `set`.",
     )
     set: dict[str, Constant] | None = Field(
         default=None,
@@ -66,8 +67,13 @@ class RemovedSpec(BaseModel):
 
     @property
     def kind(self) -> str:
-        """keep | delete | set."""
+        """keep | delete | hard_delete | set."""
         return self.action or "set"
+
+    @property
+    def deletes(self) -> bool:
+        """Records are deleted, in whichever way."""
+        return self.action in ("delete", "hard_delete")
 
     @property
     def fields(self) -> tuple[str, ...]:

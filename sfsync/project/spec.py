@@ -156,7 +156,8 @@ class SyncOptions(BaseModel):
         default="clear", description="Whether a null clears the field or leaves it alone."
     )
     on_removed: Annotated[RemovedSpec, BeforeValidator(removal_shorthand)] = Field(
-        default=KEEP, description="A row left the model: `keep` or `delete` its record, or a map; see below."
+        default=KEEP,
+        description="A row left the model: `keep`, `delete` or `hard_delete` its record, or a map; see below.",
     )
     on_gone: Literal["recreate", "skip", "stop"] = Field(
         default="recreate", description="A known record is not there any more."
@@ -198,6 +199,15 @@ class SyncOptions(BaseModel):
             raise fault(
                 f"says both mode: {self.mode}, which is on_removed: {says}, and on_removed: keep",
                 fix="write mode: upsert to keep records whose row left the model, or leave on_removed out",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_hard_delete(self) -> SyncOptions:
+        if self.on_removed.kind == "hard_delete" and self.push.api == "collections":
+            raise fault(
+                "says both on_removed: hard_delete, which only Bulk jobs can do, and push.api: collections",
+                fix="leave push.api out, or write on_removed: delete",
             )
         return self
 

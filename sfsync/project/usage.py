@@ -66,7 +66,7 @@ NOTHING = Usage({})
 def rights_of(spec: SyncSpec) -> tuple[str, ...]:
     """What a sync does to records: create, update, delete, in this order."""
     mode = MODES[spec.mode]
-    wanted = {"create": mode.creates, "update": mode.updates, "delete": spec.removal.kind == "delete"}
+    wanted = {"create": mode.creates, "update": mode.updates, "delete": spec.removal.deletes}
     return tuple(right for right, needed in wanted.items() if needed)
 
 

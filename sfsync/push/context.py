@@ -22,7 +22,7 @@ from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.plan.batches import sent_rules
 from sfsync.ports import CallLedger, Clock, Events, Journal
-from sfsync.records import Intent, Operation, Outcome, Way
+from sfsync.records import Batch, Intent, Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 if TYPE_CHECKING:
@@ -127,6 +127,10 @@ class PushContext:
             self.db.execute(f"INSERT INTO {_STATUS_TABLE} VALUES {marks}", cells)
             self.has_status_codes = True
         return _STATUS_TABLE
+
+    def erases(self, batch: Batch) -> bool:
+        """Whether a batch deletes past the recycle bin: then it goes by a job, and by nothing else."""
+        return batch.operation is Operation.DELETE and self.syncs[batch.sync].erases
 
     def next_part(self) -> int:
         """A new number for rows that are answered and recorded together."""

@@ -162,7 +162,7 @@ def _look(context: PushContext, job: OpenJob, jobs: list[OpenJob]) -> Talk[None]
     elif info.state.final:
         failed = yield from _harvest(context, job, info)
         jobs.remove(job)
-        if failed:
+        if failed and not context.erases(job.batch):
             batch = job.batch
             yield from retry_rows(context, batch.sync, batch.operation, batch.first, batch.last)
     else:
@@ -190,11 +190,11 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
     """Create, upload and close; None when the org refused the job for good (its rows are settled)."""
     sync = context.syncs[batch.sync]
     key = sync.identity[0].field if batch.operation is Operation.UPSERT else None
-    door = context.door
+    door, what = context.door, bulk.HARD_DELETE if context.erases(batch) else batch.operation.verb
     if _by_one_call(batch, path):
 
         def create_whole() -> JobInfo:
-            return bulk.create_multipart(door, batch.operation.verb, batch.object, path, key, batches=batches)
+            return bulk.create_multipart(door, what, batch.object, path, key, batches=batches)
 
         made = yield from _begin(context, batch, create_whole, intent)
         return made
@@ -202,7 +202,7 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
     due = chain((batches,), repeat(0))  # however often a job is made for these rows, only one is closed
 
     def create() -> JobInfo:
-        return bulk.create_job(door, batch.operation.verb, batch.object, key, batches=next(due))
+        return bulk.create_job(door, what, batch.object, key, batches=next(due))
 
     job = yield from _begin(context, batch, create, intent)
     if job is None:

@@ -82,6 +82,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
         "name": item.sync.name,
         "object": item.sync.object,
         "counts": _counts(item),
+        "hard_delete": item.sync.erases,
         "refused_by_guard": bool(item.refusals),
         "jobs_at_work": [
             {

@@ -138,9 +138,10 @@ def _details(item: SyncPlan) -> str:
     if not body:
         return ""
     c = item.changes
+    for_good = " for good" if c.deletes and item.sync.erases else ""
     summary = (
         f"{escaped(item.sync.name)}: {number(c.upserts)} new, {number(c.updates)} to update"
-        f" ({plural(c.updated_fields, 'field')}), {number(c.deletes)} to delete, {number(c.refused)} rejected"
+        f" ({plural(c.updated_fields, 'field')}), {number(c.deletes)} to delete{for_good}, {number(c.refused)} rejected"
         f"{f', {number(c.retires)} to retire' if c.retires else ''}"
         f"{f', {number(c.undeletes)} to restore' if c.undeletes else ''}"
     )

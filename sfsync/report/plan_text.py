@@ -105,7 +105,7 @@ def _counts(page: Page, item: SyncPlan) -> None:
             "-",
             c.deletes,
             "to delete",
-            f"{number(c.adopted_deletes)} not made by sfsync" if c.adopted_deletes else "",
+            plan_values.delete_detail(item),
             Style.DELETE,
         ),
         ("~", c.links, "get lookups afterwards", plan_values.late_text(item), Style.UPDATE),

@@ -117,6 +117,13 @@ def fields_text(item: SyncPlan) -> str:
     return ", ".join(f"{name} {number(count)}" for name, count in item.fields)
 
 
+def delete_detail(item: SyncPlan) -> str:
+    """What is to be known of the records that are deleted; nothing where all are ours and can come back."""
+    adopted = item.changes.adopted_deletes
+    notes = ["for good: past the recycle bin, nothing brings them back"] if item.sync.erases else []
+    return "; ".join([*([f"{number(adopted)} not made by sfsync"] if adopted else []), *notes])
+
+
 def retired_text(item: SyncPlan) -> str:
     """``the row left the model: sets Active__c``: what becomes of the records that are retired."""
     return f"the row left the model: sets {', '.join(field for field, _ in item.sync.removal.set)}"
@@ -137,7 +144,7 @@ def late_text(item: SyncPlan) -> str:
 
 def why_kept(item: SyncPlan) -> str:
     """Why records stay whose row left the model."""
-    if item.sync.on_removed == "delete":
+    if item.sync.deletes:
         return "kept in the org: sfsync did not make them (delete_adopted)"
     if item.sync.on_removed == "set":
         return "kept in the org; retired before (on_removed: set)"

@@ -84,9 +84,13 @@ class JobInfo:
         )
 
 
+HARD_DELETE = "hardDelete"
+"""A delete that goes past the recycle bin; only jobs can do it."""
+
+
 def create_job(
     door: Door,
-    operation: Operation,
+    operation: Operation | str,
     object_name: str,
     external_id: str | None = None,
     *,
@@ -107,7 +111,7 @@ def create_job(
 
 def create_multipart(
     door: Door,
-    operation: Operation,
+    operation: Operation | str,
     object_name: str,
     csv: bytes | Path,
     external_id: str | None = None,
@@ -197,7 +201,7 @@ def _path(door: Door, *parts: str) -> str:
     return door.data_path("/".join(("jobs/ingest", *parts)))
 
 
-def _job_body(operation: Operation, object_name: str, external_id: str | None) -> str:
+def _job_body(operation: Operation | str, object_name: str, external_id: str | None) -> str:
     if (operation is Operation.UPSERT) != (external_id is not None):
         raise InternalError(f"a Bulk {operation} with external id field {external_id}")
     body = {

@@ -361,8 +361,13 @@ _PLAIN: tuple[StatusCode, ...] = (
         "INVALID_EXTERNAL_ID_FIELD_NAME",
         "INVALIDENTITY",
         "INVALIDOPERATION",
-        "FEATURENOTENABLED",
         "FUNCTIONALITY_NOT_ENABLED",
+    ),
+    *_rows(
+        Action.FIX,
+        "The user may not do this by Bulk: to delete past the recycle bin (on_removed: hard_delete) takes the permission"
+        " 'Bulk API Hard Delete'.",
+        "FEATURENOTENABLED",
     ),
     *_rows(
         Action.FIX,

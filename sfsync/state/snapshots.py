@@ -245,11 +245,14 @@ def record_links(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> 
     record_updates(store, sync, whole, before, run_id)
 
 
-def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+def record_deletes(
+    store: StateStore, sync: SyncShape, rows: str, run_id: str, *, erased: bool = False
+) -> None:
     """Forget records that are deleted.
 
     Args:
         rows: a relation with `_key, _mine`: whether it was us who deleted it.
+        erased: past the recycle bin.
     """
     db, table = store.db, table_of(sync.name)
     doubted = doubts.any_of(store, sync.name)
@@ -271,8 +274,8 @@ def record_deletes(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
             f"(SELECT s.*{f' REPLACE ({stood})' if stood else ''}, s._id AS _record_id FROM {table} AS s"
             f" JOIN sfsync_leaving AS r ON r._row = s.rowid WHERE r._mine OR r._deleting)"
         )
-    texts = undo.known_texts(sync)
-    undo.note(store, run_id, sync.name, sync.object, gone, operation="'delete'", texts=texts)
+    texts, gone_as = undo.known_texts(sync), f"'{undo.ERASED}'" if erased else "'delete'"
+    undo.note(store, run_id, sync.name, sync.object, gone, operation=gone_as, texts=texts)
     db.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _row FROM sfsync_leaving)")
     doubts.drop(store, sync.name, rows)
     db.execute("DROP TABLE sfsync_leaving")

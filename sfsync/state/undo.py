@@ -8,6 +8,7 @@ A line's texts are a JSON object by field: of an update [before, after] for each
 for a text that was not known, and null alone for a masked field (`pii`), of which no text is kept; of a delete the texts
 that the record had, but for masked fields, and as `_origin` who made it. Creates and undeletes have none;
 adoptions have them, as updates do, where the sync reads what stands there before it writes (`undo: exact`).
+An `erase` line is a delete past the recycle bin.
 A `lost` line was a delete, and its record is no longer in the org's recycle bin.
 """
 
@@ -27,6 +28,9 @@ TABLE = f"{CONTROL}.undo"
 
 ORIGIN = "_origin"
 """Among the texts of a deleted record: created | adopted."""
+
+ERASED = "erase"
+"""The operation of a delete past the recycle bin: no way leads back."""
 
 KEPT_RUNS = 10
 """Runs that changed something and can be taken back."""
@@ -109,6 +113,15 @@ def syncs_of(store: StateStore, run_id: str) -> frozenset[str]:
     return frozenset(name for (name,) in found)
 
 
+def erased(store: StateStore, run_id: str) -> dict[str, int]:
+    """How many records of each sync a run deleted past the recycle bin."""
+    found = store.db.execute(
+        f"SELECT sync, count(*) FROM {TABLE} WHERE run_id = ? AND operation = '{ERASED}' GROUP BY sync ORDER BY sync",
+        [run_id],
+    )
+    return {sync: int(rows) for sync, rows in found}
+
+
 def of_record(
     store: StateStore, sync: str, key: str, record: str | None
 ) -> list[tuple[str, datetime | None, str, dict[str, list[str | None] | None]]]:
@@ -122,7 +135,7 @@ def of_record(
         (
             run_id,
             utc(at) if at else None,
-            "delete" if operation == "lost" else operation,
+            "delete" if operation in ("lost", ERASED) else operation,
             json.loads(texts or "{}") if operation in ("update", "adopt") else {},
         )
         for run_id, at, operation, texts in rows
