@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sfsync.contract import Contract
-from sfsync.local_org import assertion, ids, record_types, rule_sql, rules
+from sfsync.local_org import assertion, currencies, ids, record_types, rule_sql, rules
 from sfsync.local_org.app import App
 from sfsync.local_org.auth import Auth
 from sfsync.local_org.fault_rules import Rule
@@ -171,6 +171,7 @@ def seed(store: Store) -> None:
     with store.write() as cursor:
         if store.contract.object(record_types.OBJECT) is not None:
             record_types.seed(cursor, store.contract, audit)
+        currencies.seed(cursor, store.contract, audit)
         for name, record, texts in records:
             sobject = store.contract.object(name)
             if (

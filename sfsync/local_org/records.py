@@ -17,7 +17,7 @@ import duckdb
 from sfsync.contract import Contract, Field, SObject
 from sfsync.local_org.answers import ApiError
 from sfsync.local_org.columns import no_such_column
-from sfsync.local_org.soql_json import json_value
+from sfsync.local_org.soql_json import compound_value, json_value
 from sfsync.local_org.store import quoted, table
 from sfsync.local_org.write_sql import NUMBER_TYPES
 
@@ -122,10 +122,7 @@ def read_records(
     """The live records of these Ids, by Id, as parsed JSON."""
     root = f"{base}/sobjects/{sobject.name}/"
     head = f"""'{{"attributes":{{"type":"{sobject.name}","url":"{root}' || Id || '"}}'"""
-    cells = "".join(
-        f""" || ',"{f.name}":' || {_address(f) if f.type == "address" else json_value(f, quoted(f.name))}"""
-        for f in fields
-    )
+    cells = "".join(f""" || ',"{f.name}":' || {_value(sobject, f)}""" for f in fields)
     rows = cursor.execute(
         f"SELECT Id, {head}{cells} || '}}' FROM {table(sobject.name)}"
         " WHERE IsDeleted = 'false' AND Id IN (SELECT unnest(?::VARCHAR[]))",
@@ -134,10 +131,11 @@ def read_records(
     return {str(record): json.loads(text, parse_float=Decimal) for record, text in rows}
 
 
-def _address(field: Field) -> str:
-    """A compound address is read through its parts; here it is always null."""
-    del field
-    return "'null'"
+def _value(sobject: SObject, field: Field) -> str:
+    """SQL of a field's JSON text; an address is made of its parts."""
+    if field.type in ("address", "location"):
+        return compound_value(sobject, field, quoted)
+    return json_value(field, quoted(field.name))
 
 
 def chosen_fields(sobject: SObject, names: str | Sequence[str] | None) -> tuple[Field, ...]:

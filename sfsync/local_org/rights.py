@@ -20,7 +20,7 @@ from sfsync.ports import write_private
 
 FOLDER = "permission_sets"
 _METADATA = "{http://soap.sforce.com/2006/04/metadata}"
-_EVERYBODY = ("Group", "Organization", "RecordType", "User")
+_EVERYBODY = ("CurrencyType", "Group", "Organization", "RecordType", "User")
 HARD_DELETE = "BulkApiHardDelete"
 _MAX = 1 << 20
 _READ_WITH = {"Contact": ("Account",), "Opportunity": ("Account",), "Case": ("Account", "Contact")}

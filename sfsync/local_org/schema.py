@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sfsync.contract import Contract, Field, SObject, from_json
 from sfsync.errors import OrgError, SpecError, Where
+from sfsync.local_org import currencies
 from sfsync.local_org.ids import ALPHABET
 from sfsync.local_org.record_types import FIELD as RECORD_TYPE_ID
 from sfsync.local_org.record_types import with_record_types
@@ -77,10 +78,12 @@ def load_schema(path: Path | None) -> Contract:
         for o in built_in.objects
         if o.name in _ALWAYS and wanted.object(o.name) is None
     )
-    return _complete(wanted, added, built_in)
+    return _complete(wanted, added, built_in, currencies.read(text, path))
 
 
-def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) -> Contract:
+def _complete(
+    wanted: Contract, added: tuple[SObject, ...], built_in: Contract, codes: tuple[str, ...]
+) -> Contract:
     audit = _audit(built_in)
     taken: set[str | None] = {o.key_prefix for o in (*wanted.objects, *added) if o.key_prefix}
     known = {o.name: o.key_prefix for o in built_in.objects}
@@ -95,7 +98,9 @@ def _complete(wanted: Contract, added: tuple[SObject, ...], built_in: Contract) 
                 fields=_with_audit(replace(sobject, fields=_with_fate(sobject)), audit),
             )
         )
-    return with_record_types(replace(wanted, objects=(*done, *added)), tuple(audit.values()))
+    system = tuple(audit.values())
+    whole = currencies.with_currencies(replace(wanted, objects=(*done, *added)), codes, system)
+    return with_record_types(whole, system)
 
 
 def _audit(built_in: Contract) -> dict[str, Field]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sfsync.contract import Contract, Field
-from sfsync.local_org.soql_json import json_value
-from sfsync.local_org.soql_names import Names, Resolved, Source, ordered
+from sfsync.local_org.soql_json import compound_value, json_value
+from sfsync.local_org.soql_names import COMPOUND, Names, Resolved, Source, ordered
 from sfsync.local_org.soql_syntax import Order, Path, Query, Selected, SoqlError, parse
 from sfsync.local_org.soql_values import comparable, filterable, kind
 from sfsync.local_org.store import literal
@@ -174,9 +174,12 @@ class _Compiler:
             "'\"}'",
         ]
         for name, member in node.members.items():
-            value = (
-                self._json(member) if isinstance(member, _Node) else json_value(member, source.column(name))
-            )
+            if isinstance(member, _Node):
+                value = self._json(member)
+            elif member.type in COMPOUND and not source.polymorphic:
+                value = compound_value(source.objects[0], member, source.column)
+            else:
+                value = json_value(member, source.column(name))
             parts += [literal(f',"{name}":'), value]
         text = " || ".join([*parts, "'}'"])
         if source.alias == "t0":

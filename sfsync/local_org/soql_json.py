@@ -7,8 +7,13 @@ Invariant: the SQL never yields NULL; a null field is the text `null` in JSON, a
 
 from __future__ import annotations
 
-from sfsync.contract import Field
+from collections.abc import Callable
+
+from sfsync.contract import Field, SObject
 from sfsync.local_org.soql_values import kind
+
+_ADDRESS = ("city", "country", "geocodeAccuracy", "latitude", "longitude", "postalCode", "state", "street")
+_PLACE = ("latitude", "longitude")
 
 
 def json_value(found: Field, column: str) -> str:
@@ -24,6 +29,33 @@ def json_value(found: Field, column: str) -> str:
     if compared in ("date", "time", "id"):
         return f"coalesce('\"' || {column} || '\"', 'null')"
     return f"coalesce(CAST(to_json({column}) AS VARCHAR), 'null')"
+
+
+def compound_value(sobject: SObject, found: Field, column_of: Callable[[str], str]) -> str:
+    """SQL of the JSON text of an address or a place, which is made of its parts; `null` where all of them are.
+
+    Args:
+        column_of: SQL of a field's canonical text, from its name.
+    """
+    parts = {_part_of(found, f): f for f in sobject.fields if f.compound_field_name == found.name}
+    if not parts:
+        return "'null'"
+    keys = _ADDRESS if found.type == "address" else _PLACE
+    texts = []
+    for key in keys:
+        value = json_value(parts[key], column_of(parts[key].name)) if key in parts else "'null'"
+        texts.append(f"""'"{key}":' || {value}""")
+    members = " || ',' || ".join(texts)
+    present = ", ".join(column_of(f.name) for f in parts.values())
+    return f"CASE WHEN coalesce({present}, NULL) IS NULL THEN 'null' ELSE '{{' || {members} || '}}' END"
+
+
+def _part_of(compound: Field, part: Field) -> str:
+    """The key of a part: BillingPostalCode of BillingAddress is postalCode, Spot__Latitude__s of Spot__c latitude."""
+    if compound.type == "location":
+        return "latitude" if "latitude" in part.name.lower() else "longitude"
+    name = part.name.removeprefix(compound.name.removesuffix("Address"))
+    return name[:1].lower() + name[1:]
 
 
 def cell_value(found: Field, column: str) -> str:

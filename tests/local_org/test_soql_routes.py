@@ -192,3 +192,29 @@ def test_a_semi_join_of_query_all_looks_into_the_bin(org):
     org.delete(f"/sobjects/Contact/{contact}")
     text = "SELECT count() FROM Account WHERE Id IN (SELECT AccountId FROM Contact)"
     assert (ask(org, text).json()["totalSize"], ask(org, text, "/queryAll").json()["totalSize"]) == (0, 1)
+
+
+def test_an_address_is_made_of_its_parts(org):
+    parts = {"BillingStreet": 'Main "1"', "BillingPostalCode": "10115", "BillingLatitude": 52.5}
+    made = org.post("/sobjects/Account", json={"Name": "a", **parts}).json()["id"]
+    org.post("/sobjects/Account", json={"Name": "b"})
+    org.post("/sobjects/Contact", json={"LastName": "Ito", "AccountId": made})
+    whole = {
+        "city": None,
+        "country": None,
+        "geocodeAccuracy": None,
+        "latitude": 52.5,
+        "longitude": None,
+        "postalCode": "10115",
+        "state": None,
+        "street": 'Main "1"',
+    }
+    found = ask(org, "SELECT BillingAddress, ShippingAddress FROM Account ORDER BY Name").json()["records"]
+    assert [(r["BillingAddress"], r["ShippingAddress"]) for r in found] == [(whole, None), (None, None)]
+    parent = ask(org, "SELECT Account.BillingAddress FROM Contact").json()["records"][0]
+    assert parent["Account"]["BillingAddress"] == whole
+    assert org.get(f"/sobjects/Account/{made}").json()["BillingAddress"] == whole
+    refused = org.post("/sobjects/Account", json={"Name": "c", "BillingAddress": {"city": "Ulm"}})
+    assert refused.status_code == 400
+    where = ask(org, "SELECT Id FROM Account WHERE BillingAddress = 'x'")
+    assert where.json()[0]["errorCode"] == "INVALID_FIELD"
