@@ -34,6 +34,16 @@ def _person_name(value: Value, sent: str | None) -> str:
     return f"nullif(concat_ws(' ', {value('FirstName')}, {value('LastName')}), '')"
 
 
+def _account_name(value: Value, sent: str | None) -> str:
+    """A person account is called by its person, another one as it was named."""
+    return f"CASE WHEN {value('LastName')} IS NULL THEN {value('Name')} ELSE {_person_name(value, sent)} END"
+
+
+def _is_person(value: Value, sent: str | None) -> str:
+    del sent
+    return f"CASE WHEN {value('LastName')} IS NULL THEN 'false' ELSE 'true' END"
+
+
 def _probability(value: Value, sent: str | None) -> str:
     cases = " ".join(f"WHEN {literal(stage)} THEN '{percent}'" for stage, percent in _PROBABILITY.items())
     by_stage = f"CASE {value('StageName')} {cases} END"
@@ -60,6 +70,8 @@ _MADE: Mapping[str, Mapping[str, Make]] = {
 
 def derived_fields(sobject: SObject) -> Mapping[str, Make]:
     """The fields of this object that are made on save, with how."""
+    if sobject.name == "Account" and sobject.field("LastName") and sobject.field("IsPersonAccount"):
+        return {"Name": _account_name, "IsPersonAccount": _is_person}
     made = {name: make for name, make in _MADE.get(sobject.name, {}).items() if sobject.field(name)}
     if sobject.field("LastName") and sobject.field("FirstName") and sobject.field("Name"):
         made["Name"] = _person_name

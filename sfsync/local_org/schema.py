@@ -7,6 +7,7 @@ Invariant: every object of a loaded schema has Id, the audit fields and a key pr
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from importlib.resources import files
@@ -16,6 +17,7 @@ from sfsync.contract import Contract, Field, SObject, from_json
 from sfsync.errors import OrgError, SpecError, Where
 from sfsync.local_org import currencies
 from sfsync.local_org.ids import ALPHABET
+from sfsync.local_org.person_accounts import with_person_accounts
 from sfsync.local_org.record_types import FIELD as RECORD_TYPE_ID
 from sfsync.local_org.record_types import with_record_types
 
@@ -78,7 +80,15 @@ def load_schema(path: Path | None) -> Contract:
         for o in built_in.objects
         if o.name in _ALWAYS and wanted.object(o.name) is None
     )
-    return _complete(wanted, added, built_in, currencies.read(text, path))
+    done = _complete(wanted, added, built_in, currencies.read(text, path))
+    return with_person_accounts(done) if _wants_people(text, path) else done
+
+
+def _wants_people(text: str, path: Path) -> bool:
+    found = json.loads(text).get("person_accounts", False)
+    if not isinstance(found, bool):
+        raise SpecError("'person_accounts' is true or false", where=Where(path))
+    return found
 
 
 def _complete(

@@ -17,6 +17,7 @@ from sfsync.contract import Field, SObject
 from sfsync.local_org import ids, record_types
 from sfsync.local_org.call import CHUNK, Call
 from sfsync.local_org.columns import Column, RefusedWriteError, by_field
+from sfsync.local_org.person_accounts import has_them
 from sfsync.local_org.store import Store, literal, quoted, table
 from sfsync.local_org.write_sql import CONVERTED_TYPES, SEPARATOR, cell, fail
 
@@ -391,6 +392,8 @@ class Staging:
             if field.required_on_create:
                 text = sent.get(field.name)
                 absent = "true" if text is None else f"coalesce({text}, '') = ''"
+                if field.name == "Name" and has_them(self.call.sobject) and "LastName" in sent:
+                    absent += f" AND coalesce({sent['LastName']}, '') = ''"
                 lacking.append(f"CASE WHEN target IS NULL AND {absent} THEN {literal(field.name)} END")
         for column in self.columns:
             field = column.field

@@ -21,6 +21,7 @@ from sfsync.local_org import row_rules, save, stage
 from sfsync.local_org.assignment import assign
 from sfsync.local_org.call import CHUNK, Call
 from sfsync.local_org.columns import RefusedWriteError, key_field, resolve
+from sfsync.local_org.person_accounts import has_them, keep_contacts
 from sfsync.local_org.rules import AssignmentRule
 from sfsync.local_org.store import Store, instant
 from sfsync.local_org.write_sql import SEPARATOR, fail
@@ -63,6 +64,8 @@ def apply(store: Store, cursor: duckdb.DuckDBPyConnection, call: Call) -> str:
         rules.check(turn)
         if not (call.all_or_none and staged.failures()):
             saved.write(turn)
+            if has_them(saved.whole):
+                keep_contacts(store, cursor, saved.whole, saved.judged, turn)
             if assigning is not None:
                 assign(store, cursor, saved.whole, assigning, saved.judged, turn)
     if call.journal:
