@@ -178,6 +178,7 @@ def assign(given: Given, file: Path | None, user: str | None) -> None:
 
 def _address(found: LocalOrg) -> str:
     lines = [f"Local org: {found.url}", f"Certificate: {found.ca_file}"]
+    lines += [f"Page: {found.url}/ (sign in with the user name and the password below)"]
     lines += [f"{name}: {value}" for name, value in _variables(found).items() if name != "SF_CA_FILE"]
     return "\n".join(lines) + "\n"
 

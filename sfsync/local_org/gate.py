@@ -41,6 +41,10 @@ ASYNC = "/services/async/"
 MAX_HEAD = 16_384
 """Bytes of a request's URI, and of URI and headers together; Limits Quick Reference, "API Request Limits"."""
 
+PAGE = "/_local/page"
+"""Where the org's web page is: it asks for the user name and password itself."""
+
+_OURS = ("/", "/favicon.ico")  # beside what is below /_local: no client of Salesforce asks for these
 _DATA = re.compile(r"/services/data/v(\d+)\.(\d+)(/.*)?")
 _KINDS = (
     ("token", re.compile(r"/services/oauth2/token")),
@@ -95,7 +99,7 @@ class Gate:
             return
         self.last_seen = time.monotonic()
         path = scope["path"]
-        if path.startswith("/_local"):
+        if path.startswith("/_local") or path in _OURS:
             await self._local(scope, receive, send)
             return
         method = _method(scope)
@@ -180,6 +184,10 @@ class Gate:
             raise not_found()
 
     async def _local(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path in _OURS or path == PAGE or path.startswith(f"{PAGE}/"):
+            await self.app(scope, receive, send)
+            return
         header = _header(scope, b"authorization")
         own_key = (
             f"Bearer {self.org.identity.client_secret}"  # no token needed, so that looking leaves no trace

@@ -55,6 +55,7 @@ _OTHER_ROUTES = (
     "sfsync.local_org.soap_routes",
     "sfsync.local_org.bulk1_routes",
     "sfsync.local_org.fate_routes",
+    "sfsync.local_org.page_routes",
 )
 _SEASONS = ("Spring", "Summer", "Winter")
 
