@@ -1,13 +1,14 @@
 """The values that travel from compile to push: pure, frozen, and free of any engine or connection.
 
-Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Batch, Intent, and the oldest
-           API version.
+Owns:      Operation, Outcome (the closed enum of what can become of a row), Send, FieldRule, Reference, Way and what it honours,
+           Batch, Intent, and the oldest API version.
 Does not:  read specs, build SQL, or talk to an org.
 Invariant: three states of a wire text everywhere: absent (SQL NULL, not sent), null ('', clears the field), text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -155,6 +156,16 @@ class FieldRule:
         return self.reference.header if self.reference is not None else self.field
 
 
+class Option(StrEnum):
+    """What a sync may ask of the way its rows are sent."""
+
+    ALL_OR_NONE = "all_or_none"
+    DUPLICATE_RULES = "duplicate_rules"
+    ASSIGNMENT_RULE = "assignment_rule"  # the active one
+    ASSIGNMENT_RULE_ID = "assignment_rule_id"  # one of them
+    UPDATE_MRU = "update_mru"
+
+
 class Way(StrEnum):
     """The ways to send rows; plan/cost prices them."""
 
@@ -162,6 +173,19 @@ class Way(StrEnum):
     MULTIPART = "multipart"  # a Bulk 2.0 job created, filled and closed by one request
     BULK = "bulk"  # a full Bulk 2.0 job
     SOAP = "soap"  # at most 200 Ids of the recycle bin
+
+
+HONOURS: Mapping[Way, frozenset[Option]] = {
+    Way.COLLECTIONS: frozenset(Option),
+    Way.MULTIPART: frozenset({Option.ASSIGNMENT_RULE_ID}),
+    Way.BULK: frozenset({Option.ASSIGNMENT_RULE_ID}),
+    Way.SOAP: frozenset(),  # undelete alone, which no option is about
+}
+"""What each way can do for a sync that asks for it; a way that cannot is neither priced nor chosen.
+
+Source: REST API Developer Guide, "Headers" (none of these is listed for Bulk API 2.0); Bulk API 2.0 Developer Guide, "Create a
+Job" (assignmentRuleId).
+"""
 
 
 @dataclass(frozen=True, slots=True)

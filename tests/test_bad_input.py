@@ -282,6 +282,16 @@ SEEDS = [
 ]
 
 SYNCS = [
+    Case("push_bulk_cannot", "CompileError", sync(push={"api": "bulk", "all_or_none": True})),
+    Case("push_no_assignment_rules", "CompileError", sync(push={"assignment_rule": True})),
+    Case("push_rule_no_id", "CompileError", sync(push={"assignment_rule": "our rule"})),
+    Case("push_together_unknown", "CompileError", sync(push={"send_together": [["LastName", "Emial"]]})),
+    Case("push_together_one", "CompileError", sync(push={"send_together": [["LastName"]]})),
+    Case(
+        "push_together_twice",
+        "CompileError",
+        sync(push={"send_together": [["LastName", "Email"], ["Title", "Email"]]}),
+    ),
     Case("sync_unknown_key", "SpecError", sync(on_removd="delete")),
     Case("sync_unknown_model", "SpecError", sync(model="dim_contact")),
     Case("sync_unknown_object", "CompileError", sync(object="Contcat")),

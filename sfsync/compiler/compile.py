@@ -23,6 +23,7 @@ from sfsync.compiler.manifest import (
 )
 from sfsync.compiler.models import Models, compile_models
 from sfsync.compiler.names import suggest
+from sfsync.compiler.options import check_options, options_of, together_of
 from sfsync.compiler.position import place
 from sfsync.compiler.problems import Problems
 from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_condition
@@ -86,6 +87,7 @@ def _compile_sync(
     sync: SyncFile, project: Project, models: Models, around: Surroundings, problems: Problems
 ) -> _SyncUnit | None:
     refused = refuse_object(sync, problems)
+    check_options(sync, problems)
     item = _input(sync, project, models, around, problems)
     if item is None:
         return None
@@ -252,4 +254,6 @@ def _finish(
         fingerprint=fingerprint(resolved.object.name, rules, timezone, PROJECTION),
         late=tuple(dict.fromkeys(parent for _, parent in relatives.late)),
         removal=resolved.removal,
+        options=options_of(spec.push),
+        together=together_of(spec.push, resolved.object.name, resolved.fields),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sfsync.records import FieldRule
+from sfsync.records import FieldRule, Operation, Option
 
 
 class OnRemoved(StrEnum):
@@ -70,6 +70,35 @@ NO_REMOVAL = Removal()
 
 
 @dataclass(frozen=True, slots=True)
+class PushOptions:
+    """What the org shall do with the rows beyond saving them."""
+
+    all_or_none: bool = False
+    allow_save: bool = False  # past duplicate rules that only alert
+    assignment_rule: bool | str = False  # True: the active one; a text: the Id of one
+    update_mru: bool = False
+
+    def needs(self, operation: Operation) -> frozenset[Option]:
+        """What a way of sending must be able to do for rows of an operation."""
+        if operation is Operation.UNDELETE:
+            return frozenset()
+        asked = {Option.ALL_OR_NONE: self.all_or_none}
+        if operation is not Operation.DELETE:
+            asked |= {
+                Option.DUPLICATE_RULES: self.allow_save,
+                Option.ASSIGNMENT_RULE: self.assignment_rule is True,
+                Option.ASSIGNMENT_RULE_ID: isinstance(self.assignment_rule, str),
+                Option.UPDATE_MRU: self.update_mru,
+            }
+        return frozenset(option for option, wanted in asked.items() if wanted)
+
+    def rule_of_job(self, operation: Operation) -> str | None:
+        """The Id of the assignment rule that a Bulk job names."""
+        writes = operation in (Operation.UPSERT, Operation.UPDATE)
+        return self.assignment_rule if writes and isinstance(self.assignment_rule, str) else None
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledModel:
     """One model: where it stands, its rendered SQL without a trailing semicolon, and what it reads."""
 
@@ -120,6 +149,8 @@ class CompiledSync:
     late: tuple[str, ...] = ()
     """Syncs whose new records our lookups can name only when all are made: ourselves, or one that a circle puts after us."""
     removal: Removal = NO_REMOVAL
+    options: PushOptions = PushOptions()
+    together: tuple[tuple[str, ...], ...] = ()  # that an update sends together when one of them changes
 
     @property
     def deletes(self) -> bool:

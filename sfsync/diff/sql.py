@@ -286,7 +286,17 @@ def _on_update(rule: FieldRule, sync: CompiledSync) -> str:
     wanted = _wanted(rule, rule.on_update)
     if sync.send_all:
         return wanted
+    mates = next((group for group in sync.together if rule.field in group), ())
+    if mates:
+        moved = " OR ".join(_moved(mate) for mate in sync.fields if mate.field in mates)
+        return f"CASE WHEN {moved} THEN {wanted} END"
     return f"CASE WHEN ({wanted}) IS DISTINCT FROM {ident(rule.field + '@')} THEN {wanted} END"
+
+
+def _moved(rule: FieldRule) -> str:
+    """Whether an update would send another text than the org acknowledged."""
+    wanted = _wanted(rule, rule.on_update)
+    return f"(({wanted}) IS NOT NULL AND ({wanted}) IS DISTINCT FROM {ident(rule.field + '@')})"
 
 
 def _with_change_marks(sync: CompiledSync, rows: str) -> str:

@@ -149,15 +149,17 @@ def _measure(
     columns = encode.csv_columns(sent_rules(sync, operation), by_id=by_id, clearing=form.clearing)
     size = form.text_bytes + form.rows * (2 * len(columns) + (18 if by_id else 0))
     # Only for a multipart job does every byte count.
+    needs = sync.options.needs(operation)
     exact = form.text_bytes <= MAX_MULTIPART_CHARACTERS and multipart_may_win(
-        operation, form.rows, api, chunk
+        operation, form.rows, api, chunk, needs
     )
     if exact:
         where = f"rowid >= {form.first} AND rowid < {form.last}"
         size = int(db.value(f"SELECT sum({encode.csv_bytes(columns)}) FROM {table} WHERE {where}"))
         if operation is Operation.LINK:  # of new records, the Ids are still to come
             size += 18 * form.rows
-    return Group(operation, form.rows, size + encode.csv_header_bytes(columns), exact, form.json_only)
+    size += encode.csv_header_bytes(columns)
+    return Group(operation, form.rows, size, exact, form.json_only, needs)
 
 
 def _collections(

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sfsync.compiler.manifest import Api
-from sfsync.records import Batch, Operation, Way
+from sfsync.records import HONOURS, Batch, Operation, Option, Way
 from sfsync.salesforce.limits import (
     MAX_COLLECTION_ROWS,
     MAX_COMPOSITE_COLLECTIONS,
@@ -41,6 +41,7 @@ class Group:
     csv_bytes: int  # header included
     exact: bool  # csv_bytes is exact, so the multipart limit can be judged
     json_only: bool  # CSV cannot carry these rows
+    needs: frozenset[Option] = frozenset()  # what the way must be able to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,17 @@ def price_collections(rows: int, chunk: int) -> Price:
     return Price(Way.COLLECTIONS, -(-rows // (chunk * MAX_COMPOSITE_COLLECTIONS)), 0)
 
 
-def multipart_may_win(operation: Operation, rows: int, api: Api, chunk: int) -> bool:
+def honours(way: Way, needs: frozenset[Option]) -> bool:
+    """Whether a way can do all that the sync asks for."""
+    return needs <= HONOURS[way]
+
+
+def multipart_may_win(
+    operation: Operation, rows: int, api: Api, chunk: int, needs: frozenset[Option] = frozenset()
+) -> bool:
     """Whether a job of one request could be the cheapest way for so many rows, so that its exact size matters."""
+    if not honours(Way.MULTIPART, needs):
+        return False
     if api is Api.AUTO:
         collections = price_collections(rows, min(chunk, MAX_COLLECTION_ROWS))
         return collections.calls > job_calls(Way.MULTIPART, operation)
@@ -100,7 +110,7 @@ def prices(group: Group, api: Api, chunk: int) -> list[Price]:
     chunk = min(chunk, MAX_COLLECTION_ROWS)
     if api is not Api.BULK or group.json_only:
         out.append(price_collections(group.rows, chunk))
-    if api is not Api.COLLECTIONS and not group.json_only:
+    if api is not Api.COLLECTIONS and not group.json_only and honours(Way.BULK, group.needs):
         if group.exact and group.csv_bytes <= MAX_MULTIPART_CHARACTERS:
             out.append(Price(Way.MULTIPART, job_calls(Way.MULTIPART, group.operation), 1))
         jobs = -(-group.csv_bytes // JOB_BYTES)

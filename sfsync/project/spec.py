@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 
 from sfsync.project.modes import MODES
 from sfsync.project.removal import KEEP, RemovedSpec, removal_shorthand
-from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, Texts, config
+from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, TextGroups, Texts, config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
 
@@ -82,6 +82,27 @@ class PushSpec(BaseModel):
         default=timedelta(minutes=30),
         description="How long a Bulk job may be at work. A run that waits longer ends; the next one looks at the job first,"
         " and leaves its rows alone while it goes on.",
+    )
+    send_together: TextGroups | None = Field(
+        default=None,
+        description="Groups of mapped fields that an update sends together when one of them changes: [[StageName,"
+        " Probability]]. Left out: what the platform itself ties together on Opportunity and line items; []: nothing.",
+    )
+    all_or_none: bool = Field(
+        default=False,
+        description="Rows of one request (at most 200) are saved together or not at all. Not by Bulk.",
+    )
+    duplicate_rules: Literal["obey", "allow_save"] = Field(
+        default="obey",
+        description="Whether rows are saved that a duplicate rule only alerts about; rules that block still do. Not by Bulk.",
+    )
+    assignment_rule: bool | Filled = Field(
+        default=False,
+        description="Run assignment rules of Account, Case or Lead: true for the active one (not by Bulk), or a rule's Id.",
+    )
+    update_mru: bool = Field(
+        default=False,
+        description="Put written records on the user's list of recently used ones (API 60.0). Not by Bulk.",
     )
 
 

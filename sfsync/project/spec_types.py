@@ -83,4 +83,7 @@ Count = Annotated[int, Field(ge=0)]
 Filled = Annotated[str, AfterValidator(_filled)]
 Name = Annotated[str, AfterValidator(_sync_name)]
 Texts = Annotated[tuple[Filled, ...], BeforeValidator(one_or_many)]
+TextGroups = Annotated[
+    tuple[Annotated[tuple[Filled, ...], BeforeValidator(as_tuple)], ...], BeforeValidator(as_tuple)
+]
 ColumnType = Annotated[str, AfterValidator(_column_type)]

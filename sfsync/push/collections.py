@@ -67,8 +67,8 @@ def push_call(context: PushContext, batches: Sequence[Batch]) -> Talk[None]:
     smooth = True
     for group in grouped(pieces):
         smooth &= yield from _send(context, group, allowance)
-    if smooth:
-        return
+    if smooth or context.syncs[batches[0].sync].options.all_or_none:
+        return  # rows that stand or fall together are not tried again one by one: the next run sends them together
     for batch in batches:
         within = f"_ord >= {batch.first} AND _ord < {batch.last}"
         yield from _retry_rows(context, batch.sync, batch.operation, within)
@@ -196,7 +196,7 @@ def _give_up(
 ) -> Talk[None]:
     context.stale_contract |= decision.code in retry.ABOUT_THE_REQUEST
     match decision.next:
-        case retry.Next.SMALLER if allowance[0] > 0:
+        case retry.Next.SMALLER if allowance[0] > 0 and (len(pieces) > 1 or not _whole(context, pieces[0])):
             allowance[0] -= 1
             for half in halves(context, pieces):
                 yield from _send(context, half, allowance, repeated=repeated)
@@ -217,6 +217,11 @@ def _give_up(
                     message=decision.message,
                     action=str(decision.action),
                 )
+
+
+def _whole(context: PushContext, piece: Piece) -> bool:
+    """Whether the rows of a request stand or fall together, so that it is not split."""
+    return context.syncs[piece.sync].options.all_or_none
 
 
 def _exchange(context: PushContext, pieces: list[Piece]) -> Talk[Answer]:
@@ -300,7 +305,10 @@ def _request(context: PushContext, piece: Piece, number: int, text: str) -> rest
     sync, reference = context.syncs[piece.sync], f"r{number}"
     if piece.operation in (Operation.DELETE, Operation.UNDELETE):
         return rest.Collection(
-            piece.operation, sync.object, piece.rows, ids=tuple(text.split(",")), reference_id=reference
+            *(piece.operation, sync.object, piece.rows),
+            ids=tuple(text.split(",")),
+            reference_id=reference,
+            all_or_none=sync.options.all_or_none,
         )
     return rest.Collection(
         piece.operation.verb,
@@ -309,6 +317,12 @@ def _request(context: PushContext, piece: Piece, number: int, text: str) -> rest
         records=text,
         external_id=sync.identity[0].field if piece.operation is Operation.UPSERT else None,
         reference_id=reference,
+        headers=rest.write_headers(
+            allow_save=sync.options.allow_save,
+            assignment_rule=sync.options.assignment_rule,
+            update_mru=sync.options.update_mru,
+        ),
+        all_or_none=sync.options.all_or_none,
     )
 
 

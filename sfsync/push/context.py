@@ -249,5 +249,6 @@ def outcome_sql(operation: Operation, success: str, created: str, action: str) -
     return (
         f"CASE WHEN {success} THEN {good} ELSE CASE {action} WHEN 'gone' THEN 'gone'"
         " WHEN 'already_deleted' THEN 'already_deleted' WHEN 'fix' THEN 'rejected'"
-        " WHEN 'in_doubt' THEN 'in_doubt' WHEN 'limit_daily' THEN 'deferred' ELSE 'failed' END END"
+        " WHEN 'in_doubt' THEN 'in_doubt' WHEN 'limit_daily' THEN 'deferred' WHEN 'rolled_back' THEN 'stopped'"
+        " ELSE 'failed' END END"
     )

@@ -190,19 +190,19 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
     """Create, upload and close; None when the org refused the job for good (its rows are settled)."""
     sync = context.syncs[batch.sync]
     key = sync.identity[0].field if batch.operation is Operation.UPSERT else None
+    rule = sync.options.rule_of_job(batch.operation)
     door, what = context.door, bulk.HARD_DELETE if context.erases(batch) else batch.operation.verb
     if _by_one_call(batch, path):
 
         def create_whole() -> JobInfo:
-            return bulk.create_multipart(door, what, batch.object, path, key, batches=batches)
+            return bulk.create_multipart(door, what, batch.object, path, key, batches=batches, rule=rule)
 
-        made = yield from _begin(context, batch, create_whole, intent)
-        return made
+        return (yield from _begin(context, batch, create_whole, intent))
 
     due = chain((batches,), repeat(0))  # however often a job is made for these rows, only one is closed
 
     def create() -> JobInfo:
-        return bulk.create_job(door, what, batch.object, key, batches=next(due))
+        return bulk.create_job(door, what, batch.object, key, batches=next(due), rule=rule)
 
     job = yield from _begin(context, batch, create, intent)
     if job is None:
@@ -214,7 +214,7 @@ def _open(context: PushContext, batch: Batch, path: Path, batches: int, intent: 
         if again is None:
             return None
         job = again
-        if (yield from _patiently(context, batch, lambda: _upload(context, again, path))) is None:
+        if (yield from _patiently(context, batch, lambda: bulk.upload(door, again.id, path))) is None:
             return None
     yield from _unless_stopped(context, batch, job, intent)
     full = job
@@ -260,11 +260,6 @@ def _uploaded(context: PushContext, batch: Batch, job: JobInfo, path: Path) -> T
         )
         return False
     return True
-
-
-def _upload(context: PushContext, info: JobInfo, path: Path) -> JobInfo:
-    bulk.upload(context.door, info.id, path)
-    return info
 
 
 def _close(context: PushContext, info: JobInfo) -> JobInfo:

@@ -34,7 +34,7 @@ _WHY: Mapping[Outcome, str] = {
     Outcome.HELD: "refused before in the same form; not tried again",
     Outcome.WAITING: "the parent is not in the org yet",
     Outcome.DEFERRED: "the API limit did not allow it; the next run goes on there",
-    Outcome.STOPPED: "the run ended before it was this row's turn",
+    Outcome.STOPPED: "not applied: the run ended first, or an all-or-none request was taken back; the next run goes on",
     Outcome.FAILED: "did not go through; tried again next time",
     Outcome.GONE: "the record is not in the org any more",
     Outcome.IN_DOUBT: "sent, and no answer came; the next run finds out",

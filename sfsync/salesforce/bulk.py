@@ -95,14 +95,20 @@ def create_job(
     external_id: str | None = None,
     *,
     batches: int = 0,
+    rule: str | None = None,
 ) -> JobInfo:
-    """Open a job that waits for its CSV. batches: what its rows will count as, booked now (`limits.bulk_batches`)."""
+    """Open a job that waits for its CSV.
+
+    Args:
+        batches: what its rows will count as, booked now (`limits.bulk_batches`).
+        rule: Id of the assignment rule that its rows go through.
+    """
     return _job(
         door.call(
             "POST",
             _path(door),
             kind="bulk",
-            body=_job_body(operation, object_name, external_id),
+            body=_job_body(operation, object_name, external_id, rule),
             timeout_s=_CONTROL_S,
             batches=batches,
         )
@@ -117,8 +123,9 @@ def create_multipart(
     external_id: str | None = None,
     *,
     batches: int = 0,
+    rule: str | None = None,
 ) -> JobInfo:
-    """Create, fill and close a job in one call: at most 100,000 characters of CSV. batches: as for `create_job`."""
+    """Create, fill and close a job in one call: at most 100,000 characters of CSV. batches, rule: as for `create_job`."""
     data = csv.read_bytes() if isinstance(csv, Path) else csv
     characters = len(data.decode())
     if characters > MAX_MULTIPART_CHARACTERS:
@@ -128,7 +135,7 @@ def create_multipart(
     mark = uuid4().hex  # 122 random bits: not in the data
     head = (
         f'--{mark}\r\nContent-Disposition: form-data; name="job"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n'
-        f"{_job_body(operation, object_name, external_id)}\r\n"
+        f"{_job_body(operation, object_name, external_id, rule)}\r\n"
         f'--{mark}\r\nContent-Disposition: form-data; name="content"; filename="content.csv"\r\n'
         f"Content-Type: {_CSV}\r\n\r\n"
     )
@@ -137,12 +144,13 @@ def create_multipart(
     return _job(door.call("POST", _path(door), kind="bulk", body=body, headers=headers, batches=batches))
 
 
-def upload(door: Door, job_id: str, csv: Path) -> None:
-    """Stream the CSV of an open job; once per job."""
+def upload(door: Door, job_id: str, csv: Path) -> str:
+    """Stream the CSV of an open job; once per job. Returns the job's Id."""
     size = csv.stat().st_size
     if size > MAX_BULK_BYTES:
         raise InternalError(f"a job of {size:,} bytes; at most {MAX_BULK_BYTES:,} are sent")
     door.call("PUT", _path(door, job_id, "batches"), kind="upload", body=csv, headers={"Content-Type": _CSV})
+    return job_id
 
 
 def close(door: Door, job_id: str) -> JobInfo:
@@ -201,7 +209,7 @@ def _path(door: Door, *parts: str) -> str:
     return door.data_path("/".join(("jobs/ingest", *parts)))
 
 
-def _job_body(operation: Operation | str, object_name: str, external_id: str | None) -> str:
+def _job_body(operation: Operation | str, object_name: str, external_id: str | None, rule: str | None) -> str:
     if (operation is Operation.UPSERT) != (external_id is not None):
         raise InternalError(f"a Bulk {operation} with external id field {external_id}")
     body = {
@@ -213,6 +221,8 @@ def _job_body(operation: Operation | str, object_name: str, external_id: str | N
     }
     if external_id is not None:
         body["externalIdFieldName"] = external_id
+    if rule is not None:
+        body["assignmentRuleId"] = rule
     return json.dumps(body)
 
 

@@ -9,8 +9,8 @@ Source:    REST API Developer Guide, "sObject Collections" and "Composite".
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfsync.errors import InternalError
@@ -35,6 +35,8 @@ class Collection:
     ids: tuple[str, ...] = ()
     external_id: str | None = None  # field of the upsert key
     reference_id: str = "r0"  # names the answer inside a Composite; letters, digits and _
+    headers: Mapping[str, str] = field(default_factory=lambda: WRITE_HEADERS)
+    all_or_none: bool = False  # the rows of this request are saved together or not at all
 
     def __post_init__(self) -> None:
         if not 0 < self.rows <= MAX_COLLECTION_ROWS:
@@ -54,7 +56,7 @@ class Collection:
     def resource(self) -> str:
         """The resource below the versioned root, with the Ids of a delete in its query."""
         if self.operation is Operation.DELETE:
-            return f"composite/sobjects?ids={','.join(self.ids)}&allOrNone=false"
+            return f"composite/sobjects?ids={','.join(self.ids)}&allOrNone={self._all_or_none}"
         if self.operation is Operation.UPSERT:
             return f"composite/sobjects/{self.object}/{self.external_id}"
         return "composite/sobjects"
@@ -65,7 +67,11 @@ class Collection:
         if self.operation is Operation.DELETE:
             return None
         records = self.records if self.records.startswith("[") else f"[{self.records}]"
-        return f'{{"allOrNone":false,"records":{records}}}'
+        return f'{{"allOrNone":{self._all_or_none},"records":{records}}}'
+
+    @property
+    def _all_or_none(self) -> str:
+        return "true" if self.all_or_none else "false"
 
 
 class ReferenceInTextError(SalesforceError):
@@ -86,8 +92,25 @@ def send_collection(door: Door, request: Collection, *, to_file: Path | None = N
     data = None if body is None else _sized(body)
     path = door.data_path(request.resource)
     return door.call(
-        request.method, path, kind="collections", body=data, headers=WRITE_HEADERS, to_file=to_file
+        request.method, path, kind="collections", body=data, headers=request.headers, to_file=to_file
     )
+
+
+def write_headers(
+    *, allow_save: bool = False, assignment_rule: bool | str = False, update_mru: bool = False
+) -> Mapping[str, str]:
+    """The headers of a write: WRITE_HEADERS, but for what is asked for.
+
+    Source: REST API Developer Guide, "Assignment Rule Header", "Duplicate Rule Header", "MRU Header".
+    """
+    headers = dict(WRITE_HEADERS)
+    if assignment_rule:
+        headers["Sforce-Auto-Assign"] = "TRUE" if assignment_rule is True else assignment_rule
+    if update_mru:
+        headers["Sforce-Mru"] = "updateMru=true"
+    if allow_save:
+        headers["Sforce-Duplicate-Rule-Header"] = "allowSave=true"
+    return headers
 
 
 def send_composite(door: Door, requests: Sequence[Collection], *, to_file: Path | None = None) -> Answer:
@@ -105,8 +128,7 @@ def send_composite(door: Door, requests: Sequence[Collection], *, to_file: Path 
     for request in requests:
         if "@{" in request.records:
             raise ReferenceInTextError(request.object)
-    headers = json.dumps(dict(WRITE_HEADERS))
-    parts = ",".join(_subrequest(door, r, headers) for r in requests)
+    parts = ",".join(_subrequest(door, r) for r in requests)
     body = f'{{"allOrNone":false,"collateSubrequests":false,"compositeRequest":[{parts}]}}'
     path = door.data_path("composite")
     return door.call(
@@ -114,7 +136,9 @@ def send_composite(door: Door, requests: Sequence[Collection], *, to_file: Path 
     )
 
 
-def _subrequest(door: Door, request: Collection, headers: str) -> str:
+def _subrequest(door: Door, request: Collection) -> str:
+    # The headers of the whole call do not reach its parts.
+    headers = json.dumps(dict(request.headers))
     url = json.dumps(door.data_path(request.resource))
     body = "" if request.body is None else f',"body":{request.body}'
     return (

@@ -24,6 +24,9 @@ class Action(StrEnum):
     IN_DOUBT = "in_doubt"  # may have been done: look before repeating
     LIMIT_DAILY = "limit_daily"  # no calls left: the run ends, the rest is deferred
     LIMIT_CONCURRENT = "limit_concurrent"  # too many long calls at once: pause, then smaller groups
+    ROLLED_BACK = (
+        "rolled_back"  # taken back with another row of its all-or-none request: sent again by the next run
+    )
     GONE = "gone"  # the record we knew is not there any more
     ALREADY_DELETED = "already_deleted"  # a delete that found nothing to do: success
 

@@ -35,6 +35,7 @@ WHAT_WE_DO: Mapping[Action, str] = {
     Action.IN_DOUBT: "`in_doubt`; the next run finds out before it sends anything",
     Action.LIMIT_DAILY: "`deferred`; the run ends and the next goes on there",
     Action.LIMIT_CONCURRENT: "tried again in the same run after a pause, in smaller groups; else on the next run",
+    Action.ROLLED_BACK: "`stopped`; not applied, and sent again by the next run",
     Action.GONE: "`gone`; `on_gone` decides in the next plan",
     Action.ALREADY_DELETED: "`already_deleted`: done",
 }

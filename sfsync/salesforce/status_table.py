@@ -150,11 +150,15 @@ _PLAIN: tuple[StatusCode, ...] = (
         "HTTP_504",
     ),
     *_rows(
-        Action.RETRY_SMALLER,
-        "Another row of the same request was refused and took this one with it: mend that one.",
+        Action.ROLLED_BACK,
+        "Another row of its all-or-none request was refused and took this one with it: mend that one.",
         "PROCESSING_HALTED",
-        "BATCH_PROCESSING_HALTED",
         "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+    ),
+    *_rows(
+        Action.RETRY_SMALLER,
+        "Another part of the same Bulk job failed and took this row with it: it goes again.",
+        "BATCH_PROCESSING_HALTED",
     ),
     *_rows(
         Action.NEW_TOKEN,
@@ -214,7 +218,7 @@ _PLAIN: tuple[StatusCode, ...] = (
     ),
     *_rows(
         Action.FIX,
-        "A duplicate rule found look-alikes: merge them or correct the row, or have the rule let the user of sfsync pass.",
+        "A duplicate rule found look-alikes: merge them first, or pass rules that only alert with `push.duplicate_rules: allow_save`.",
         "DUPLICATES_DETECTED",
     ),
     *_rows(

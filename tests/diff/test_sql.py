@@ -316,6 +316,24 @@ def test_send_all(
         assert (found[1], found[3]) == (sent, other)
 
 
+TOGETHER = [
+    ("one differs, both go", "b", "a", "update", "b", "g"),
+    ("none differs", "a", "a", "none", None, None),
+    ("a null that is kept is no difference", None, "a", "none", None, None),
+    ("new key", "a", "-", "upsert", "a", "g"),
+]
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "op", "sent", "other"), [c[1:] for c in TOGETHER], ids=[c[0] for c in TOGETHER]
+)
+def test_fields_that_travel_together(
+    engine: Engine, new: str | None, old: Any, op: str, sent: str | None, other: str | None
+) -> None:
+    found = judge(engine, replace(judging(), together=(("F", "G"),)), new, old)
+    assert (found[0], found[1], found[3]) == (op, sent, other)
+
+
 def test_a_bad_value_is_refused_only_where_it_would_be_sent(engine: Engine) -> None:
     for keys, old, code in (
         ({}, "-", "TOO_BAD"),

@@ -28,6 +28,7 @@ ENDS_AS = {
     Action.IN_DOUBT: "in_doubt",
     Action.LIMIT_DAILY: "deferred",
     Action.LIMIT_CONCURRENT: "failed",
+    Action.ROLLED_BACK: "stopped",
     Action.GONE: "gone",
     Action.ALREADY_DELETED: "already_deleted",
 }

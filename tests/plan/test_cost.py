@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sfsync.compiler.manifest import Api
-from sfsync.plan.cost import JOB_BYTES, Group, job_calls, price_collections, prices
-from sfsync.records import Operation, Way
+from sfsync.plan.cost import JOB_BYTES, Group, job_calls, multipart_may_win, price_collections, prices
+from sfsync.records import HONOURS, Operation, Option, Way
 from sfsync.salesforce.limits import MAX_MULTIPART_CHARACTERS
 
 UP, CHANGE, DELETE = Operation.UPSERT, Operation.UPDATE, Operation.DELETE
@@ -84,3 +84,12 @@ def test_ways_cheapest_first(
 ) -> None:
     found = prices(Group(operation, rows, size, exact, json_only), api, chunk)
     assert [(price.way, price.calls) for price in found] == expected
+
+
+def test_only_ways_that_honour_what_is_asked_are_priced() -> None:
+    for option in Option:
+        group = Group(UP, 10**5, 10, exact=True, json_only=False, needs=frozenset({option}))
+        ways = {price.way for price in prices(group, Api.AUTO, 200)}
+        assert ways == {way for way in (C, M, B) if option in HONOURS[way]}
+        assert multipart_may_win(UP, 10**5, Api.AUTO, 200, group.needs) == (option in HONOURS[M])
+    assert HONOURS[C] == frozenset(Option), "one way can do it all"

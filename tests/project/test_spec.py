@@ -70,7 +70,16 @@ def test_the_least_sync():
             "max_null_keys": 0,
             "min_rows": None,
         },
-        "push": {"api": "auto", "send": "changed", "max_wait": timedelta(minutes=30)},
+        "push": {
+            "api": "auto",
+            "send": "changed",
+            "max_wait": timedelta(minutes=30),
+            "send_together": None,
+            "all_or_none": False,
+            "duplicate_rules": "obey",
+            "assignment_rule": False,
+            "update_mru": False,
+        },
         "tags": (),
         "meta": {},
     }
@@ -101,6 +110,10 @@ VALID = [  # one more line of a sync, path of attributes, value
     ("guards: {max_deletes: null}", "guards.max_deletes", None),
     ("guards: {max_deletes: 0}", "guards.max_deletes", 0),
     ("push: {api: bulk, send: all}", "push.send", "all"),
+    ("push: {all_or_none: true}", "push.all_or_none", True),
+    ("push: {assignment_rule: true}", "push.assignment_rule", True),
+    ("push: {assignment_rule: 01Q5g000000AbCdEAK}", "push.assignment_rule", "01Q5g000000AbCdEAK"),
+    ("push: {send_together: [[A, B]]}", "push.send_together", (("A", "B"),)),
     ("tags: crm", "tags", ("crm",)),
     ("tags: [crm, daily]", "tags", ("crm", "daily")),
     ("meta: {owner: {team: growth}, n: 1}", "meta", {"owner": {"team": "growth"}, "n": 1}),
@@ -164,8 +177,7 @@ INVALID = [  # one more line of a sync, the finding
         "7:10: it: unknown key 'allow_cascade' in 'guards' | valid keys: max_deletes, max_delete_share, "
         "max_change_share, max_creates, max_reject_share, max_null_keys, min_rows",
     ),
-    ("push: {order_by: x}", "7:8: it: unknown key 'order_by' in 'push' | valid keys: api, send, max_wait"),
-    ("push: {all_or_none: true}", "7:8: it: unknown key 'all_or_none' in 'push' | valid keys: api, send, max_wait"),
+    ("push: {order_by: x}", "7:8: it: unknown key 'order_by' in 'push' | valid keys: api, send, max_wait, send_together, all_or_none, duplicate_rules, assignment_rule, update_mru"),
     ("push: {max_wait: 30}", f"7:18: it: 'push.max_wait' {UNIT}, found 30 | write 30d"),
     (
         "push: {api: rest}",

@@ -15,7 +15,13 @@ from sfsync.salesforce.describe import fetch_contract, fetch_org, fetch_user
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 from sfsync.salesforce.limits import Usage, bulk_batches, parse_usage
 from sfsync.salesforce.query import query, soql
-from sfsync.salesforce.rest import Collection, ReferenceInTextError, send_collection, send_composite
+from sfsync.salesforce.rest import (
+    Collection,
+    ReferenceInTextError,
+    send_collection,
+    send_composite,
+    write_headers,
+)
 from sfsync.salesforce.status_actions import Action
 from sfsync.salesforce.status_codes import classify_call
 
@@ -87,6 +93,37 @@ def test_a_composite_carries_the_records_as_they_are_and_the_headers_on_each_par
             },
         ],
     }
+
+
+def test_what_a_sync_asks_of_its_writes(raw, raw_door):
+    """On a Collection's request and on each part of a Composite, next to parts that ask for nothing."""
+    headers = write_headers(allow_save=True, assignment_rule="01Q5g000000AbCdEAK", update_mru=True)
+    asked = {
+        "Sforce-Auto-Assign": "01Q5g000000AbCdEAK",
+        "Sforce-Mru": "updateMru=true",
+        "Sforce-Duplicate-Rule-Header": "allowSave=true",
+    }
+    raw.script = [http(200, "[]"), http(200, '{"compositeResponse":[]}')]
+    send_collection(raw_door, contact(headers=headers, all_or_none=True))
+    seen = raw.calls[0]
+    assert {name: seen.headers[name.lower()] for name in asked} == asked
+    assert json.loads(seen.body)["allOrNone"] is True
+    deletes = Collection(DELETE, "Contact", 1, ids=("003A",), reference_id="b", all_or_none=True)
+    send_composite(raw_door, (contact(reference_id="a", headers=headers, all_or_none=True), deletes))
+    body = json.loads(raw.calls[1].body)
+    first, second = body["compositeRequest"]
+    assert (body["allOrNone"], first["body"]["allOrNone"]) == (False, True), "each part by itself"
+    assert first["httpHeaders"] == asked
+    assert second["httpHeaders"] == {"Sforce-Auto-Assign": "FALSE", "Sforce-Mru": "updateMru=false"}
+    assert second["url"].endswith("allOrNone=true")
+    assert write_headers(assignment_rule=True)["Sforce-Auto-Assign"] == "TRUE"
+
+
+def test_a_job_with_an_assignment_rule(raw, raw_door):
+    raw.script = [http(200, json.dumps(JOB)), http(200, json.dumps(JOB))]
+    bulk.create_job(raw_door, UPDATE, "Lead", rule="01Q5g000000AbCdEAK")
+    bulk.create_multipart(raw_door, UPDATE, "Lead", b"Id,Name\n", rule="01Q5g000000AbCdEAK")
+    assert all(b'"assignmentRuleId": "01Q5g000000AbCdEAK"' in seen.body for seen in raw.calls)
 
 
 REFUSED_HERE = [  # id, what is asked, message

@@ -75,7 +75,7 @@ CASES = [  # code, operation, message, fields, action
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", UPDATE, "T: execution of BeforeUpdate: null", "", Action.FIX),
     ("CANNOT_EXECUTE_FLOW_TRIGGER", UPDATE, "failed: UNABLE_TO_LOCK_ROW", "", Action.RETRY_SMALLER),
     ("UNKNOWN_EXCEPTION", UPDATE, "An unexpected error occurred.", "", Action.RETRY_NOW),
-    ("PROCESSING_HALTED", UPSERT, "The transaction was rolled back", "", Action.RETRY_SMALLER),
+    ("PROCESSING_HALTED", UPSERT, "The transaction was rolled back", "", Action.ROLLED_BACK),
     ("SOMETHING_NEW", UPSERT, "who knows", "", Action.FIX),
 ]
 IDS = [f"{code}-{operation or 'any'}-{fields or 'no field'}" for code, operation, _, fields, _ in CASES]
