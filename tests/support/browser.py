@@ -34,6 +34,10 @@ _QUIET = (
 )
 
 
+class BrowserError(AssertionError):
+    """The driver could not do what it was asked for."""
+
+
 class Browser:
     """One window."""
 
@@ -45,7 +49,8 @@ class Browser:
             method, self._base + path, json={} if method == "POST" and body is None else body
         )
         value = answer.json()["value"]
-        assert answer.ok, value
+        if not answer.ok:
+            raise BrowserError(f"{method} {path}: {value}")
         return value
 
     def open(self, url: str) -> None:
@@ -69,6 +74,19 @@ class Browser:
 
     def text(self, css: str) -> str:
         return str(self.ask("GET", f"/element/{self.find(css)}/text"))
+
+    def sees(self, css: str, wanted: str) -> None:
+        """Wait until an element has this text: what a key or a click leads to comes when it comes."""
+        end, last = time.monotonic() + 20, ""
+        while time.monotonic() < end:
+            try:
+                last = self.text(css)
+            except BrowserError as error:  # not there yet, or of the page before
+                last = str(error)
+            if last == wanted:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{css} never said {wanted!r}, but at last {last!r}")
 
     def texts(self, css: str) -> list[str]:
         return [str(self.ask("GET", f"/element/{found}/text")) for found in self.all(css)]
