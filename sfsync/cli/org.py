@@ -54,12 +54,15 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @shared
 @click.option("--faults", type=_FILE, metavar="FILE", help="Rules by which it misbehaves.")
-def start(given: Given, faults: Path | None) -> None:
+@click.option(
+    "--rules", type=_FILE, metavar="FILE", help="Its own rules: validation, duplicates, assignment, denials."
+)
+def start(given: Given, faults: Path | None, rules: Path | None) -> None:
     """Start the local org, or find the one that runs."""
     from sfsync.jobs.org import org_start_command
 
     with given.opened() as (options, _):
-        found = org_start_command(options, faults=faults)
+        found = org_start_command(options, faults=faults, rules=rules)
     write_report(_address(found))
 
 

@@ -21,11 +21,13 @@ def _folder(session: Session) -> tuple[Path, Path | None]:
     return session.org_folder, settings.schema_
 
 
-def org_start_command(options: Options, *, faults: Path | None = None) -> control.LocalOrg:
+def org_start_command(
+    options: Options, *, faults: Path | None = None, rules: Path | None = None
+) -> control.LocalOrg:
     """Start the org, or find the one that runs."""
     with Session(options, "org start") as session:
         folder, schema = _folder(session)
-        return control.start(folder, schema=schema, faults=faults)
+        return control.start(folder, schema=schema, faults=faults, rules=rules)
 
 
 def org_stop_command(options: Options) -> bool:

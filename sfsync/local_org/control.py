@@ -65,7 +65,12 @@ def org_id(folder: Path) -> str | None:
 
 
 def start(
-    folder: Path, *, schema: Path | None = None, faults: Path | None = None, idle_minutes: float = 30
+    folder: Path,
+    *,
+    schema: Path | None = None,
+    faults: Path | None = None,
+    rules: Path | None = None,
+    idle_minutes: float = 30,
 ) -> LocalOrg:
     """The running org of this folder; starts it if none answers.
 
@@ -73,6 +78,7 @@ def start(
         folder: where its data live; made if absent.
         schema: an org contract that replaces the built-in objects; an org that runs with another one is restarted.
         faults: a file of misbehaviour rules; given to a running org too.
+        rules: a file of the org's own rules, in place of those that it has.
         idle_minutes: it ends by itself after so long without a request.
 
     Raises:
@@ -95,9 +101,12 @@ def start(
             running = None
         if running is not None:
             if faults is not None:
-                _set_faults(running, faults)
-            return running
-        return _launch(folder, schema, faults, idle_minutes)
+                _give(running, "/_local/faults", "fault", faults)
+        else:
+            running = _launch(folder, schema, faults, idle_minutes)
+        if rules is not None:
+            _give(running, "/_local/rules", "rules", rules)
+        return running
 
 
 def find(folder: Path) -> LocalOrg | None:
@@ -352,16 +361,18 @@ def _running(folder: Path) -> LocalOrg:
 # -------------------------------------------------------------------- calls
 
 
-def _set_faults(org: LocalOrg, file: Path) -> None:
+def _give(org: LocalOrg, path: str, what: str, file: Path) -> None:
+    """Put what a YAML or JSON file holds in place of what the org has."""
     import yaml
 
     try:
-        rules = yaml.safe_load(file.read_text(encoding="utf-8")) or []
-    except OSError as error:
-        raise OrgError(f"the fault file {file} cannot be read: {error.strerror}") from None
+        body = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise OrgError(f"the {what} file {file} cannot be read: {reason}") from None
     except yaml.YAMLError as error:
-        raise OrgError(f"the fault file {file} is neither JSON nor YAML: {error}") from None
-    call(org, "PUT", "/_local/faults", rules)
+        raise OrgError(f"the {what} file {file} is neither JSON nor YAML: {error}") from None
+    call(org, "PUT", path, body or ([] if path.endswith("faults") else {}))
 
 
 def _load(org: LocalOrg, name: str, body: bytes, kind: str) -> dict[str, Any]:

@@ -119,4 +119,5 @@ def usable(sobject: SObject) -> tuple[str, ...]:
 
 def default_of(sobject: SObject) -> str | None:
     """The Id that a new record gets which names none."""
-    return next((info.id for info in sobject.record_type_infos if info.default), None)
+    mine = (info for info in sobject.record_type_infos if info.active and info.available)
+    return next((info.id for info in mine if info.default), None)

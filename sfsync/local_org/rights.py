@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sfsync.contract import Contract, Field, SObject
+from sfsync.contract import Contract, Field, RecordType, SObject
 from sfsync.errors import OrgError
 from sfsync.local_org.people import People
 from sfsync.ports import write_private
@@ -34,6 +34,9 @@ class PermissionSet:
     objects: Mapping[str, frozenset[str]]  # create | edit | delete
     fields: Mapping[str, bool]  # editable
     user: frozenset[str] = frozenset()  # permissions that are about no object
+    record_types: frozenset[str] | None = (
+        None  # ``account.retail``; None: it says nothing of them, and closes none
+    )
 
     def seen(self, contract: Contract) -> Contract:
         """The contract as a user with this set alone sees it."""
@@ -52,8 +55,13 @@ class PermissionSet:
             createable=item.createable and "create" in rights,
             updateable=item.updateable and "edit" in rights,
             deletable=item.deletable and "delete" in rights,
+            record_type_infos=tuple(self._record_type(item, info) for info in item.record_type_infos),
             fields=tuple(field for field in fields if field is not None),
         )
+
+    def _record_type(self, item: SObject, info: RecordType) -> RecordType:
+        named = f"{item.name}.{info.developer_name}".lower()
+        return info if self.record_types is None else replace(info, available=named in self.record_types)
 
     def _field(self, item: SObject, field: Field) -> Field | None:
         if not field.permissionable:
@@ -155,7 +163,20 @@ def read(text: str, contract: Contract) -> PermissionSet:
     user = frozenset(
         _text(part, "name") for part in root.iter(f"{_METADATA}userPermissions") if _flag(part, "enabled")
     )
-    return PermissionSet(_text(root, "label") or "without a label", objects, fields, user)
+    types = _record_types(root, contract)
+    return PermissionSet(_text(root, "label") or "without a label", objects, fields, user, types)
+
+
+def _record_types(root: ET.Element, contract: Contract) -> frozenset[str] | None:
+    parts = list(root.iter(f"{_METADATA}recordTypeVisibilities"))
+    for part in parts:
+        place = _text(part, "recordType")
+        object_, _, name = place.partition(".")
+        item = contract.object(object_)
+        if item is None or item.record_type(name) is None:
+            raise OrgError(f"In field: recordType - no RecordType named {place} found")
+    visible = (_text(part, "recordType").lower() for part in parts if _flag(part, "visible"))
+    return frozenset(visible) if parts else None
 
 
 def _objects(root: ET.Element, contract: Contract) -> Iterator[tuple[str, frozenset[str]]]:

@@ -99,7 +99,7 @@ class Saving:
     def _default(self, field: Field) -> str:
         if field.default_value is not None:
             return literal(field.default_value)
-        if field.name == record_types.FIELD and (chosen := record_types.default_of(self.whole)):
+        if field.name == record_types.FIELD and (chosen := record_types.default_of(self.call.sobject)):
             return literal(chosen)
         if field.name == "OwnerId":
             return literal(self.user_id)

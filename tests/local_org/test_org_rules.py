@@ -377,3 +377,24 @@ def test_rules_outlive_the_process_and_end_with_a_reset(tmp_path):
             control.start(folder)
     finally:
         control.stop(folder)
+
+
+def test_rules_from_a_file_of_the_start(tmp_path):
+    folder, rules = tmp_path / "org", tmp_path / "rules.yml"
+    rules.write_text("hard_delete: true\nvalidation: []\n")
+    try:
+        org = control.start(folder, rules=rules)
+        assert control.call(org, "PUT", "/_local/rules", {})["assignment_ids"] == {}
+        assert not (folder / "rules.json").read_text().count("hard_delete")
+        control.start(folder, rules=rules)
+        assert "hard_delete" in (folder / "rules.json").read_text()
+        rules.write_text("hard_delete: [")
+        with pytest.raises(OrgError, match="neither JSON nor YAML"):
+            control.start(folder, rules=rules)
+        rules.write_text("")
+        control.start(folder, rules=rules)
+        assert "hard_delete" not in (folder / "rules.json").read_text()
+        with pytest.raises(OrgError, match="cannot be read"):
+            control.start(folder, rules=tmp_path / "none.yml")
+    finally:
+        control.stop(folder)

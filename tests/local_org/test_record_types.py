@@ -170,6 +170,37 @@ def test_bulk_takes_developer_names_row_by_row(org, ids):
     assert failed.count("INVALID_CROSS_REFERENCE_KEY") == 1
 
 
+def test_a_permission_set_opens_record_types(org, ids):
+    def assign(*types):
+        parts = "".join(
+            f"<recordTypeVisibilities><recordType>{t}</recordType><visible>true</visible></recordTypeVisibilities>"
+            for t in types
+        )
+        text = (
+            '<PermissionSet xmlns="http://soap.sforce.com/2006/04/metadata"><label>x</label><objectPermissions>'
+            "<object>Shop__c</object><allowRead>true</allowRead><allowEdit>true</allowEdit>"
+            f"<allowCreate>true</allowCreate></objectPermissions>{parts}</PermissionSet>"
+        )
+        headers = {"Authorization": f"Bearer {org.client_secret}"}
+        return org.session.put(f"{org.url}/_local/permission_set", data=text, headers=headers)
+
+    def available():
+        return {n for n, i in described(org, "Shop__c").items() if i["available"]}
+
+    assert assign().ok
+    assert available() == {"Master", "Retail", "Wholesale", "Closed"}
+    assert assign("Shop__c.Wholesale").ok
+    assert available() == {"Master", "Wholesale"}
+    for name, status in (("Retail", 400), ("Wholesale", 201)):
+        body = {"Name": "a", "RecordTypeId": ids["Shop__c", name]}
+        assert org.post("/sobjects/Shop__c", json=body).status_code == status
+    made = org.post("/sobjects/Shop__c", json={"Name": "without"}).json()["id"]
+    assert "RecordTypeId" not in org.by("Shop__c", "Id")[made]
+    assert "no RecordType named Shop__c.Nope found" in assign("Shop__c.Nope").text
+    headers = {"Authorization": f"Bearer {org.client_secret}"}
+    org.session.put(f"{org.url}/_local/permission_set", data="", headers=headers).raise_for_status()
+
+
 def test_the_contract_keeps_record_types_and_reads_older_files():
     contract = from_json(json.dumps(SCHEMA))
     assert from_json(to_json(contract)) == from_json(to_file(contract))
