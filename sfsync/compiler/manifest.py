@@ -64,6 +64,7 @@ class Removal:
 
     set: tuple[tuple[str, str], ...] = ()  # (field, text): sent once, when the row leaves
     on_return: tuple[tuple[str, str], ...] = ()  # sent when it is back; of fields that are not mapped
+    after: int = 1  # runs in a row that must have missed the row
 
 
 NO_REMOVAL = Removal()

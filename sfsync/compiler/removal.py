@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sfsync.compiler.constants import ConstantError, wire_text
-from sfsync.compiler.manifest import NO_REMOVAL, Removal
+from sfsync.compiler.manifest import Removal
 from sfsync.compiler.problems import Problems
 from sfsync.contract import Field, SObject
 from sfsync.errors import Where
@@ -29,7 +29,7 @@ def resolve_removal(
     """What `set` and `on_return` send, and a rule for each field among them that the sync does not map."""
     spec = sync.spec.removal
     if spec.set is None:
-        return NO_REMOVAL, ()
+        return Removal(after=spec.after), ()
     by_name = {rule.field: rule for rule in mapped}
     work = _Constants(sync, item, find, problems)
     leaving = work.texts("set", spec.set, by_name)
@@ -41,7 +41,7 @@ def resolve_removal(
             work.where("on_return"),
             fix="add such a field to set, or leave on_return out: mapped fields are sent as usual when the row is back",
         )
-    return Removal(leaving, back), tuple(work.rules.values())
+    return Removal(leaving, back, spec.after), tuple(work.rules.values())
 
 
 class _Constants:

@@ -15,6 +15,18 @@ from sfsync.state.store import StateStore
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Records whose row is missing and that are not removed yet (on_removed.after)."""
+
+    rows: int = 0
+    more_runs: int = 0  # until the first of them are removed
+    counts: bool = False  # the run is one that counts
+
+
+NOT_MISSING = Missing()
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What the diff of one sync found; rows stand in the run's file."""
 
@@ -49,6 +61,7 @@ class Changes:
     )
     link_fields: tuple[str, ...] = ()  # these lookups
     only_links: int = 0  # of the updates: nothing but late lookups of a known record
+    missing: Missing = NOT_MISSING
     aside: KeptBack = NOTHING  # for jobs of earlier runs
 
     @property

@@ -19,7 +19,7 @@ from datetime import timedelta
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
 from sfsync.diff import aside, refusals, split, sql
-from sfsync.diff.changes import Changes, DiffContext
+from sfsync.diff.changes import NOT_MISSING, Changes, DiffContext, Missing
 from sfsync.diff.split import Judged
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import Dialect
@@ -40,11 +40,27 @@ def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: D
     table = info.table if info.exists and (info.rows or info.tombstones) else None
     removed = _find_candidates(sync, staged, info if table is not None else None, context)
     _judge(sync, staged, table, info, context)
+    waiting = NOT_MISSING
+    if sync.removal.after > 1 and table is not None:
+        waiting, removed = _spare(sync, info, context, removed)
     if sync.on_removed is OnRemoved.SET and table is not None:
         from sfsync.diff import retire  # most syncs do without
 
         retire.judge(sync, info, context, removed=removed)
-    return judged_to_changes(sync, staged, info, context, removed=removed)
+    changes = judged_to_changes(sync, staged, info, context, removed=removed)
+    return replace(changes, missing=waiting) if waiting.counts else changes
+
+
+def _spare(sync: CompiledSync, info: SnapshotInfo, context: DiffContext, removed: int) -> tuple[Missing, int]:
+    """Records that are not due to be removed, and how many removed ones are left."""
+    from sfsync.diff import grace  # most syncs do without
+
+    judged = run_table("judged", sync.name)
+    no_key = int(
+        context.db.value(f"SELECT count(*) FROM {judged} WHERE _key IS NULL AND _code = 'MISSING_ARGUMENT'")
+    )
+    waiting = grace.spare(sync, info, context, null_keys=no_key)
+    return waiting, removed - waiting.rows
 
 
 def judged_to_changes(

@@ -14,7 +14,8 @@ from sfsync.jobs.session import Session
 from sfsync.plan.plan import Plan, SyncPlan
 from sfsync.push.context import PushContext
 from sfsync.records import Operation, Outcome
-from sfsync.state import history, rejected, snapshots
+from sfsync.report.plan_values import missing_text
+from sfsync.state import history, missing, rejected, snapshots
 
 SAMPLES = 5
 """Refused rows of each code and field that a result shows."""
@@ -30,6 +31,9 @@ def finish_sync(
     else:
         if plan.undo is None:  # else nothing was compared, and what is refused still stands
             _record_local(session, changes)
+            if changes.missing.counts and not interrupted:
+                with session.db.transaction():
+                    missing.count(session.store, sync.name, run_table("missing", sync.name), session.run_id)
         model, removals = _outcomes(session, item)
         status = status_of(model, removals, skipped_gone=changes.gone, strict=strict)
         if interrupted and model.get(Outcome.STOPPED, 0) + removals.get(Outcome.STOPPED, 0):
@@ -134,6 +138,10 @@ def _result(
     why = [f"{refusal.what} ({refusal.fix})" for refusal in item.refusals]
     if not refused:
         why = [left_text(item.sync, job) for job in changes.aside.jobs]
+        if changes.missing.rows:
+            why.append(
+                f"{changes.missing.rows:,} records miss their row: {missing_text(changes.missing.more_runs)}"
+            )
     times = context.times.get(name, (now, now))
     any_refused = rejected.any_of(session.store, name)
     samples, codes = refused_of_run(session, name) if any_refused else ((), ())

@@ -43,6 +43,15 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
     for table, word in (("upsert", "create"), ("update", "update"), ("link", "update"), ("delete", "delete")):
         if (table != "link" or item.changes.links) and among(table):
             return word, ()
+    if (
+        sync.removal.after > 1
+        and item.changes.missing.rows
+        and among("missing", f" AND _runs < {sync.removal.after}")
+    ):
+        runs = db.value(f"SELECT _runs FROM {run_table('missing', sync.name)} WHERE _key = ?", [key])
+        return "missing", (
+            f"{runs} of {sync.removal.after} runs in a row have missed its row (on_removed.after)",
+        )
     if among("removed"):
         return "kept", (_why_kept(item, known),)
     if known.get("_gone_at") is not None:

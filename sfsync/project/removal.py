@@ -6,15 +6,17 @@ Does not:  know fields (compiler/removal checks them) or carry anything out (dif
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from sfsync.project.spec_types import config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
 
 WORDS = ("keep", "delete", "hard_delete")
+_RUNS = re.compile(r"([1-9]\d{0,3})\s*runs?")
 Constant = bool | int | float | str | None
 
 
@@ -27,6 +29,15 @@ def removal_shorthand(value: Any) -> Any:
     if not isinstance(value, dict | RemovedSpec):
         raise fault(f"must be one of {', '.join(WORDS)}, or a map", fix="write on_removed: delete")
     return value
+
+
+def parse_runs(value: Any) -> Any:
+    """Read '3 runs' as a number."""
+    match = _RUNS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        raise fault("must be a number of runs", fix=f"write {value if whole else 3} runs")
+    return int(match[1])
 
 
 class RemovedSpec(BaseModel):
@@ -49,6 +60,11 @@ class RemovedSpec(BaseModel):
         description="Values for fields that the sync does not map, when the row is back; only beside `set`.",
     )
 
+    after: Annotated[int, BeforeValidator(parse_runs)] = Field(
+        default=1,
+        description="How many runs in a row must have missed the row before anything becomes of its record: `3 runs`.",
+    )
+
     @field_validator("set", "on_return")
     @classmethod
     def _check_filled(cls, value: dict[str, Constant] | None) -> dict[str, Constant] | None:
@@ -61,6 +77,8 @@ class RemovedSpec(BaseModel):
         if (self.action is None) == (self.set is None):
             fix = "write on_removed: delete, or on_removed: {set: {Active__c: false}}"
             raise fault("needs one of 'action' and 'set', and not both", fix=fix)
+        if self.action == "keep" and "after" in self.model_fields_set:
+            raise fault("has 'after', but keeps the record", fix="write action: delete, or leave after out")
         if self.on_return is not None and self.set is None:
             raise fault("has 'on_return' but no 'set'", fix="add set: {Field: value}, or remove on_return")
         return self

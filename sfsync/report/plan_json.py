@@ -61,6 +61,8 @@ def _counts(item: SyncPlan) -> dict[str, int]:
         "late_lookups": c.links,
         "late_lookups_waiting": c.links_waiting,
         "delete_adopted": c.adopted_deletes,
+        "missing": c.missing.rows,
+        "missing_more_runs": c.missing.more_runs,
         "removed_kept": c.removed_kept,
         "removed_held_back": c.removals_held_back,
         "unchanged": c.unchanged,

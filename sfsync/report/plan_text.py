@@ -65,7 +65,16 @@ def plan_text(plan: Plan, *, color: bool, width: int, verbose: bool = False) -> 
 
 def _is_idle(item: SyncPlan) -> bool:
     c = item.changes
-    others = c.refused + c.held + c.waiting + c.gone + c.gone_stops + c.removed_kept + c.removals_held_back
+    others = (
+        c.refused
+        + c.held
+        + c.waiting
+        + c.gone
+        + c.gone_stops
+        + c.removed_kept
+        + c.removals_held_back
+        + c.missing.rows
+    )
     others += c.aside.rows + c.aside.deletes
     return not (item.has_changes or item.refusals or others)
 
@@ -125,6 +134,13 @@ def _counts(page: Page, item: SyncPlan) -> None:
         ("!", c.aside.stopped_deletes, "to delete, stopped", "wait for the end of a job", Style.WARN),
         ("!", skipped, "gone", "the record is not in the org any more", Style.WARN),
         ("=", c.removed_kept, "left the model", plan_values.why_kept(item), Style.QUIET),
+        (
+            "=",
+            c.missing.rows,
+            "missing from the model",
+            plan_values.missing_text(c.missing.more_runs),
+            Style.QUIET,
+        ),
         ("!", c.removals_held_back, "left the model", "not deleted while rows have no key", Style.WARN),
     ]
     shown = [row for row in rows if row[1]]

@@ -117,6 +117,12 @@ def fields_text(item: SyncPlan) -> str:
     return ", ".join(f"{name} {number(count)}" for name, count in item.fields)
 
 
+def missing_text(more_runs: int) -> str:
+    """``removed after 2 more runs``: how long records wait whose row is missing."""
+    runs = plural(more_runs, "more run")
+    return f"removed after {runs} that {'misses' if more_runs == 1 else 'miss'} it (on_removed.after)"
+
+
 def delete_detail(item: SyncPlan) -> str:
     """What is to be known of the records that are deleted; nothing where all are ours and can come back."""
     adopted = item.changes.adopted_deletes

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError, StateError
-from sfsync.state import doubts, rejected, undo
+from sfsync.state import doubts, missing, rejected, undo
 from sfsync.state.journal import TABLE as INTENTS
 from sfsync.state.journal import left_jobs
 from sfsync.state.snapshots import SyncShape, identity_of, table_of
@@ -23,7 +23,7 @@ from sfsync.state.store import CATALOG, CONTROL, StateStore
 
 SAMPLES = 3
 _REFUSED = rejected.TABLE
-_OF_A_SYNC = (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE, doubts.TABLE)
+_OF_A_SYNC = (f"{CONTROL}.snapshots", _REFUSED, undo.TABLE, doubts.TABLE, missing.TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +258,7 @@ def rekey(store: StateStore, sync: SyncShape, key: str, *, shown: str, keep_gone
         )
         db.execute(f"DELETE FROM {_REFUSED} WHERE sync = ?", [sync.name])
         doubts.drop(store, sync.name)
+        db.execute(f"DELETE FROM {missing.TABLE} WHERE sync = ?", [sync.name])
     return found
 
 

@@ -283,8 +283,9 @@ def _rules(store: StateStore, known: Known) -> list[_Rule]:
         _Rule("runs", "started_at IS NULL OR ended_at < started_at", "run_id", "runs have odd times"),
         _Rule("run_syncs", f"run_id IS NULL OR run_id NOT IN {runs}", "coalesce(run_id, '?')", "syncs of runs that are not there"),
         _Rule("run_syncs", "NOT coalesce(json_valid(counts), FALSE)", "run_id", "counts of runs cannot be read"),
-        _Rule("undo", "(operation IN ('create', 'adopt', 'update', 'delete', 'undelete', 'lost') AND run_id <> '' AND sync <> '' AND key <> '' AND id <> '') IS NOT TRUE", "coalesce(run_id, '?') || ' ' || coalesce(sync, '?') || ' ' || coalesce(key, '?')", "changes to be taken back are not told in full"),
+        _Rule("undo", "(operation IN ('create', 'adopt', 'update', 'delete', 'undelete', 'lost', 'erase') AND run_id <> '' AND sync <> '' AND key <> '' AND id <> '') IS NOT TRUE", "coalesce(run_id, '?') || ' ' || coalesce(sync, '?') || ' ' || coalesce(key, '?')", "changes to be taken back are not told in full"),
         _Rule("doubts", "(sync <> '' AND key <> '' AND deleting IS NOT NULL AND json_valid(texts)) IS NOT TRUE", "coalesce(sync, '?') || ' ' || coalesce(key, '?')", "what stood in records in doubt is not told in full"),
+        _Rule("missing", "(sync <> '' AND key <> '' AND run_id <> '' AND runs > 0) IS NOT TRUE", "coalesce(sync, '?') || ' ' || coalesce(key, '?')", "rows that miss from the model are not counted in full"),
         _Rule("intents", f"run_id IS NULL OR run_id NOT IN {runs}", "number::VARCHAR", "open requests are of runs that are not there"),
         _Rule("intents", strange, "sync", "open requests are of syncs that are neither in the project nor in the state"),
         _Rule("intents", f"operation NOT IN ({operations}) OR way NOT IN ({ways}) OR row_count < 0 OR (number + row_count + length(object)) IS NULL", "number::VARCHAR", "open requests are not told in full"),
@@ -310,6 +311,7 @@ _KEYS_FIT = (
 _ONCE = (
     ("rejected", "sync, coalesce(key, chr(30) || digest)", "any_value(sync)", "refused rows stand twice"),
     ("doubts", "sync, key", "any_value(sync)", "records in doubt stand twice"),
+    ("missing", "sync, key", "any_value(sync)", "missing rows stand twice"),
     ("intents", "number", "number::VARCHAR", "open requests share a number"),
     ("run_syncs", "run_id, sync", "any_value(run_id)", "syncs stand twice in a run"),
 )

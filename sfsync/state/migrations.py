@@ -68,6 +68,11 @@ def _m6_doubts(db: DuckDB, schema: str) -> None:
     )
 
 
+def _m7_missing(db: DuckDB, schema: str) -> None:
+    """Since how many runs a record's row has been missing from the model."""
+    db.execute(f"CREATE TABLE {schema}.missing (sync VARCHAR, key VARCHAR, runs INTEGER, run_id VARCHAR)")
+
+
 MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
     _m1_control_tables,
     _m2_bulk_batches,
@@ -75,6 +80,7 @@ MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
     _m4_undo,
     _m5_left_jobs,
     _m6_doubts,
+    _m7_missing,
 )
 VERSION = len(MIGRATIONS)
 

@@ -69,7 +69,7 @@ def sync_of(**more: Any) -> CompiledSync:
 
 def changes_of(sync: CompiledSync | None = None, **counts: int) -> Changes:
     """A diff that found nothing but these."""
-    names = [name for name in Changes.__dataclass_fields__ if name != "sync"]
+    names = [name for name in Changes.__dataclass_fields__ if name not in ("sync", "aside", "missing")]
     return Changes(sync or sync_of(), **{name: counts.get(name, 0) for name in names})
 
 

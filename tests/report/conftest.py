@@ -86,7 +86,9 @@ def sync_plan(name: str, object_: str, *, counts=None, sync=None, **parts):
     from sfsync.plan.plan import SyncPlan
 
     made = compiled(name, object_, **(sync or {}))
-    numbers = {f.name: 0 for f in fields_of(Changes) if f.name not in ("sync", "aside")} | (counts or {})
+    numbers = {f.name: 0 for f in fields_of(Changes) if f.name not in ("sync", "aside", "missing")} | (
+        counts or {}
+    )
     values = {
         "fields": (),
         "rejected": (),
