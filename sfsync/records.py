@@ -24,6 +24,9 @@ class Operation(StrEnum):
     """What one request asks of the org for its rows."""
 
     UPSERT = "upsert"  # a key unknown to us, by external id, with the whole create payload
+    CREATE = (
+        "create"  # a key that the org surely does not have, as a new record: never to be repeated blindly
+    )
     UPDATE = "update"  # a record we know, by Id, with the fields that changed
     DELETE = "delete"  # a record we know, by Id
     UNDELETE = "undelete"  # a record that a run deleted, by Id, out of the recycle bin
@@ -33,6 +36,11 @@ class Operation(StrEnum):
     def verb(self) -> Operation:
         """What the org is asked to do: to it a link is an update like any other."""
         return Operation.UPDATE if self is Operation.LINK else self
+
+    @property
+    def makes(self) -> bool:
+        """Whether its rows have a key that is unknown to us, and no Id yet."""
+        return self in (Operation.UPSERT, Operation.CREATE)
 
 
 class Outcome(StrEnum):

@@ -59,10 +59,12 @@ ROOMS: Mapping[str, Room] = {
         "local_org.control",
     ),
     "report": room(5, "plan", "artifacts", "salesforce.status_help"),
-    "push": room(5, "plan", "diff", "compiler.manifest", "compiler.wire", "salesforce", "engine"),
+    "push": room(
+        5, "plan", "diff", "compiler.manifest", "compiler.wire", "compiler.org_texts", "salesforce", "engine"
+    ),
     "plan": room(4, "diff", "compiler", "engine", "contract", "salesforce.encode", "salesforce.limits"),
     "diff": room(3, "compiler", "state", "engine"),
-    "match": room(3, "salesforce", "state", "engine"),
+    "match": room(3, "compiler", "salesforce", "state", "engine"),
     "compiler": room(2, "project", "contract", "engine.dialect"),
     "drift": room(2, "project", "contract"),
     "state": room(2, "engine", "contract"),

@@ -308,7 +308,7 @@ SYNCS = [
     Case("sync_read_only_field", "CompileError", fields(CreatedDate="seen")),
     Case("sync_required_missing", "CompileError", fields(LastName=None)),
     Case("sync_identity_not_external", "CompileError", sync(identity={"Department": "id"})),
-    Case("sync_identity_two", "SpecError", sync(identity={"Customer_Id__c": "id", "Email": "email"})),
+    Case("sync_identity_none", "SpecError", sync(identity={})),
     Case(
         "sync_lookup_not_external",
         "CompileError",

@@ -16,6 +16,7 @@ from sfsync.compiler.manifest import (
     Api,
     CompiledSync,
     Manifest,
+    Mode,
     OnGone,
     OnLimit,
     OnRemoved,
@@ -223,6 +224,11 @@ def _finish(
 ) -> CompiledSync:
     spec = unit.file.spec
     rules = resolved.identity + resolved.fields
+    mode = Mode.UPSERT if spec.mode == "mirror" else Mode(spec.mode)
+    # A mode that makes nothing cannot make anew what is gone.
+    on_gone = OnGone(spec.on_gone)
+    if not mode.creates and on_gone is OnGone.RECREATE:
+        on_gone = OnGone.SKIP
     return CompiledSync(
         name=unit.file.name,
         object=resolved.object.name,
@@ -235,7 +241,7 @@ def _finish(
         fields=resolved.fields,
         timezone=timezone,
         on_removed=OnRemoved(spec.removal.kind),
-        on_gone=OnGone(spec.on_gone),
+        on_gone=on_gone,
         on_limit=OnLimit(spec.on_limit),
         delete_adopted=spec.delete_adopted,
         clear_on_create=spec.clear_on_create,
@@ -256,4 +262,7 @@ def _finish(
         removal=resolved.removal,
         options=options_of(spec.push),
         together=together_of(spec.push, resolved.object.name, resolved.fields),
+        mode=mode,
+        match=spec.match == "unknown",
+        inserts=mode is Mode.CREATE or not resolved.upsertable,
     )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sfsync.compiler.keys import is_upsert_key, may_name
 from sfsync.compiler.manifest import NO_REMOVAL, Removal
 from sfsync.compiler.names import suggest
 from sfsync.compiler.problems import Problems
@@ -21,6 +22,7 @@ from sfsync.compiler.surroundings import OrgView
 from sfsync.compiler.wire import accepts
 from sfsync.contract import Field, SObject
 from sfsync.errors import Where
+from sfsync.project.modes import MODES
 from sfsync.project.project import SyncFile
 from sfsync.project.spec import FieldSpec
 from sfsync.project.usage import rights_of
@@ -53,6 +55,7 @@ class Resolved:
     identity: tuple[FieldRule, ...]
     fields: tuple[FieldRule, ...]
     removal: Removal = NO_REMOVAL
+    upsertable: bool = False  # the identity is one field that the platform upserts by
 
 
 def refuse_object(sync: SyncFile, problems: Problems) -> bool:
@@ -120,9 +123,12 @@ def resolve(
     work = _Resolver(sync, item, columns, org, problems)
     identity = tuple(r for r in (work.identity(name) for name in sync.spec.identity) if r is not None)
     fields = tuple(r for r in (work.field(name, m) for name, m in sync.spec.fields.items()) if r is not None)
-    _check_required(sync, item, problems)
+    if MODES[sync.spec.mode].creates:
+        _check_required(sync, item, problems)
     removal, others = resolve_removal(sync, item, fields, work.writable, problems)
-    return None if work.undescribed else Resolved(item, identity, fields + others, removal)
+    keys = [item.field(rule.field) for rule in identity]
+    upsertable = len(keys) == 1 and keys[0] is not None and is_upsert_key(keys[0])
+    return None if work.undescribed else Resolved(item, identity, fields + others, removal, upsertable)
 
 
 def _check_rights(sync: SyncFile, item: SObject, org: OrgView, problems: Problems) -> None:
@@ -170,20 +176,30 @@ class _Resolver:
         spec = self.sync.spec.identity[name]
         column = self.columns.get(spec.column)
         field = self._find(name, where)
-        if field is None or not self._is_key(field, where) or not self._is_writable(field, where, key=True):
+        if field is None or not may_name(field, self.item, self.sync.spec, where, self.problems):
             return None
-        if column is None or not self._accepts(field, column, field.type, where):
+        creates = MODES[self.sync.spec.mode].creates
+        if creates and not self._is_writable(field, where, key=True):
+            return None
+        reference, shape = None, _shape(field, self.item)
+        if spec.lookup is not None:
+            parent = self._parent(field, spec.lookup, where, part="identity")
+            if parent is None:
+                return None
+            reference, shape = parent
+        if column is None or not self._accepts(field, column, shape["type"], where):
             return None
         return FieldRule(
             field=field.name,
             label=field.label,
             column=column,
-            on_create=Send.VALUE,
-            on_update=Send.VALUE if field.updateable else Send.NEVER,
+            on_create=Send.VALUE if creates else Send.NEVER,
+            on_update=Send.VALUE if creates and field.updateable else Send.NEVER,
             required=True,
             nillable=field.nillable,
+            reference=reference,
             pii=spec.pii,
-            **_shape(field, self.item),
+            **shape,
         )
 
     def field(self, name: str, spec: FieldSpec) -> FieldRule | None:
@@ -225,11 +241,22 @@ class _Resolver:
         clear = (spec.nulls or self.sync.spec.nulls) == "clear" and field.type != "boolean"
         on_create = Send.VALUE_OR_NULL if clear and self.sync.spec.clear_on_create else Send.VALUE
         on_update = Send.VALUE_OR_NULL if clear else Send.VALUE
+        mode = self.sync.spec.mode
         if not field.updateable:
-            self.problems.warn(f"{field.name} can only be set on create; later changes are not sent", where)
+            if MODES[mode].updates:
+                self.problems.warn(
+                    f"{field.name} can only be set on create; later changes are not sent", where
+                )
             on_update = Send.NEVER
         if not field.createable:
-            self.problems.warn(f"{field.name} cannot be set on create; it is sent by a later update", where)
+            if MODES[mode].creates:
+                self.problems.warn(
+                    f"{field.name} cannot be set on create; it is sent by a later update", where
+                )
+            on_create = Send.NEVER
+        if not MODES[mode].updates:
+            on_update = Send.NEVER
+        if not MODES[mode].creates:
             on_create = Send.NEVER
         return on_create, on_update
 
@@ -245,24 +272,6 @@ class _Resolver:
             what, fix = self.org.has_no(f"field '{name}'", near, self.item.name)
             self.problems.error(what, where, fix=fix)
         return field
-
-    def _is_key(self, field: Field, where: Where) -> bool:
-        if (field.external_id or field.id_lookup) and field.type != "id":
-            if not field.unique:
-                self.problems.warn(
-                    f"{field.name} is not unique in {self.item.name}: two records with one value are refused "
-                    "by the org as DUPLICATE_EXTERNAL_ID",
-                    where,
-                )
-            return True
-        keys = [f.name for f in self.item.fields if f.external_id and f.createable and f.type != "id"]
-        fix = f"external ids of {self.item.name}: {', '.join(keys)}" if keys else None
-        self.problems.error(
-            f"{self.item.name}.{field.name} is not an external id, so it cannot say which record a row is",
-            where,
-            fix=fix or f"add an external id field, unique, to {self.item.name} in Salesforce's Setup",
-        )
-        return False
 
     def _is_writable(self, field: Field, where: Where, *, key: bool = False) -> bool:
         reason, fix = _refusal(field, self.item)
@@ -305,9 +314,11 @@ class _Resolver:
                 where,
             )
 
-    def _parent(self, field: Field, lookup: str, where: Where) -> tuple[Reference, dict[str, Any]] | None:
+    def _parent(
+        self, field: Field, lookup: str, where: Where, *, part: str = "fields"
+    ) -> tuple[Reference, dict[str, Any]] | None:
         """The reference of a lookup, and the shape of the parent's field."""
-        at = self.sync.value_where("fields", field.name, "lookup")
+        at = self.sync.value_where(part, field.name, "lookup")
         at = where if at.line is None else at
         parent_name, parent_field = lookup.split(".")
         if field.type != "reference" or field.relationship_name is None:

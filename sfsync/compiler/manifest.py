@@ -13,6 +13,19 @@ from enum import StrEnum
 from sfsync.records import FieldRule, Operation, Option
 
 
+class Mode(StrEnum):
+    """What a sync does with a row, by whether the org has its record."""
+
+    UPSERT = "upsert"  # create it, or update what differs
+    CREATE = "create"  # create it; what is there is left alone
+    UPDATE = "update"  # update what differs; what is not there is not made
+    DELETE = "delete"  # delete it
+
+    @property
+    def creates(self) -> bool:
+        return self in (Mode.UPSERT, Mode.CREATE)
+
+
 class OnRemoved(StrEnum):
     """What happens to a record whose row left the model."""
 
@@ -152,6 +165,21 @@ class CompiledSync:
     removal: Removal = NO_REMOVAL
     options: PushOptions = PushOptions()
     together: tuple[tuple[str, ...], ...] = ()  # that an update sends together when one of them changes
+    mode: Mode = Mode.UPSERT
+    match: bool = False  # the org is asked for the keys that the snapshot does not know
+    inserts: bool = (
+        False  # unknown keys are made by plain creates: no external id to upsert by, or mode create
+    )
+
+    @property
+    def by_id(self) -> bool:
+        """Whether rows name their record by its Id."""
+        return len(self.identity) == 1 and self.identity[0].type == "id"
+
+    @property
+    def making(self) -> Operation:
+        """How a record is made that the org does not have."""
+        return Operation.CREATE if self.inserts else Operation.UPSERT
 
     @property
     def deletes(self) -> bool:

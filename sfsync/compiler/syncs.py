@@ -85,9 +85,11 @@ def _check_late(sync: SyncFile, name: str, org: OrgView | None, problems: Proble
 def _lookups(sync: SyncFile) -> list[tuple[str, str, str]]:
     """(field, parent object, parent field), the latter two in lower case."""
     out = []
-    for name, field in sync.spec.fields.items():
-        if field.lookup is not None:
-            object_, key = field.lookup.lower().split(".")
+    lookups = {name: item.lookup for name, item in sync.spec.identity.items()}
+    lookups |= {name: item.lookup for name, item in sync.spec.fields.items()}
+    for name, lookup in lookups.items():
+        if lookup is not None:
+            object_, key = lookup.lower().split(".")
             out.append((name, object_, key))
     return out
 

@@ -5,6 +5,7 @@ Owns:      the values alone; rows stand in the run's file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sfsync.compiler.manifest import CompiledSync
@@ -12,6 +13,14 @@ from sfsync.diff.aside import NOTHING, KeptBack, LeftJob
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.duckdb import DuckDB
 from sfsync.state.store import StateStore
+
+Match = Callable[[CompiledSync, str, str], int | None]
+"""Asks which of the keys in a relation with `_key` the org has, and leaves them in a table of a snapshot's form; how many.
+
+None: nobody could be asked.
+
+`_origin` is adopted; several (`_id` lists the records); converted, of a lead that is none any more.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,14 @@ class Changes:
     link_fields: tuple[str, ...] = ()  # these lookups
     only_links: int = 0  # of the updates: nothing but late lookups of a known record
     missing: Missing = NOT_MISSING
+    matched: int = 0  # records that the org was asked about and has, in rows that are adopted
+    adopted: int = 0  # of them: nothing differs, so nothing is sent
+    asked: bool = False  # whether what is new to sfsync is new to the org, too
+    exists: int = 0  # mode create: the org has the record
+    no_match: int = 0  # modes update and delete: the org does not have it
+    merged: int = 0  # the record is that of another row by now
+    unasked: int = 0  # rows that must not be sent before the org was asked, and it could not be
+    converted: int = 0  # leads that are none any more
     aside: KeptBack = NOTHING  # for jobs of earlier runs
 
     @property
@@ -92,3 +109,4 @@ class DiffContext:
     upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
     memory: int  # bytes that the join of step one may hold before it spills
     away: tuple[LeftJob, ...] = ()  # of syncs that are not in the project
+    match: Match | None = None  # asks the org about unknown keys; None: nobody asks

@@ -14,18 +14,16 @@ Their rowids count from 0 without holes: they are the ordinals of batches.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
-from sfsync.diff import aside, refusals, split, sql
+from sfsync.diff import aside, matching, refusals, split, sql
 from sfsync.diff.changes import NOT_MISSING, Changes, DiffContext, Missing
 from sfsync.diff.split import Judged
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.records import FieldRule
-from sfsync.state import rejected
 from sfsync.state.snapshots import SnapshotInfo
 
 KNOWN_ROW_BYTES = 160
@@ -40,6 +38,17 @@ def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: D
     table = info.table if info.exists and (info.rows or info.tombstones) else None
     removed = _find_candidates(sync, staged, info if table is not None else None, context)
     _judge(sync, staged, table, info, context)
+    asked = matching.ask(sync, context)
+    if asked:
+        # From here on all is as if the snapshot had known these records before.
+        if table is None:
+            info = matching.as_snapshot(sync, info)
+            context.db.execute(f"DROP TABLE {run_table('removed', sync.name)}")
+            _find_candidates(sync, staged, info, context)
+            _judge(sync, staged, info.table, info, context)
+        else:
+            removed -= matching.place(sync, info, context)
+            _judge(sync, staged, table, info, context, matching.table_of(sync))
     waiting = NOT_MISSING
     if sync.removal.after > 1 and table is not None:
         waiting, removed = _spare(sync, info, context, removed)
@@ -48,7 +57,10 @@ def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: D
 
         retire.judge(sync, info, context, removed=removed)
     changes = judged_to_changes(sync, staged, info, context, removed=removed)
-    return replace(changes, missing=waiting) if waiting.counts else changes
+    if waiting.counts:
+        changes = replace(changes, missing=waiting)
+    changes = matching.counted(sync, changes, context) if asked else changes
+    return changes if asked is None else replace(changes, asked=True)
 
 
 def _spare(sync: CompiledSync, info: SnapshotInfo, context: DiffContext, removed: int) -> tuple[Missing, int]:
@@ -70,7 +82,7 @@ def judged_to_changes(
     found = split.judged(sync, context.db)
     doubles = refusals.find_doubles(sync, context.db)
     refusals.refuse(sync, context.db, context.store, any_at_all=bool(found.bad or doubles))
-    _hold(sync, context, found)
+    matching.hold(sync, context, found)
     _wait(sync, context, found)
     if jobs := aside.find(sync, context.db, context.store, context.away):
         aside.set_aside(sync, context.db, jobs)
@@ -161,7 +173,12 @@ def _add_doubles(keys: str, table: str, candidate: str, context: DiffContext) ->
 
 
 def _judge(
-    sync: CompiledSync, staged: Staged, table: str | None, info: SnapshotInfo, context: DiffContext
+    sync: CompiledSync,
+    staged: Staged,
+    table: str | None,
+    info: SnapshotInfo,
+    context: DiffContext,
+    matched: str | None = None,
 ) -> None:
     """Step two: project and judge the candidates only; leaves `judged:` and, as every later step reads it, `work:`."""
     dialect, candidate = context.dialect, run_table("candidate", sync.name)
@@ -172,6 +189,10 @@ def _judge(
         context.db.execute(f"CREATE VIEW {work} AS SELECT * FROM {wide}")
         return
     known = None if table is None else sql.known_rows(table, candidate, dialect)
+    have = info.fields
+    if known is not None and matched is not None:
+        known = sql.with_matched(sync, known, have, matched, dialect)
+        have = frozenset(rule.field for rule in sync.rules)
     rows = staged.relation if table is None else candidate
     if staged.projected:
         projected = f"SELECT * FROM {rows} AS t"
@@ -183,25 +204,9 @@ def _judge(
         projected = sql.project_candidates(sync, rows, dialect)
     # Without a snapshot all rows are creates, and what a create sends follows from the whole text: a text is written once.
     sent = () if table is not None else sql.sent_on_create(sync)
-    judged = sql.judged(sync, projected, known, info.fields, stored=not sent)
+    judged = sql.judged(sync, projected, known, have, stored=not sent)
     context.db.execute(f"CREATE TABLE {wide} AS {judged}")
     context.db.execute(f"CREATE VIEW {work} AS SELECT {', '.join(['*', *sent])} FROM {wide}")
-
-
-def _hold(sync: CompiledSync, context: DiffContext, found: Judged) -> None:
-    """Keep back rows the org refused before in exactly this form; leaves `held:` (keys)."""
-    db, work, held = context.db, run_table("work", sync.name), run_table("held", sync.name)
-    if not (found.pending and rejected.any_of(context.store, sync.name)):
-        db.execute(f"CREATE TABLE {held} (_key VARCHAR, _op VARCHAR, _worn BOOLEAN)")
-        return
-    since = timedelta(seconds=sync.retry_rejected_after_s)
-    db.execute(
-        f"CREATE TABLE {held} AS SELECT w._key, w._op, o.transient AS _worn FROM {work} AS w"
-        f" JOIN {rejected.TABLE} AS o ON o.sync = ? AND o.key = w._key"
-        f" WHERE o.decided_by = 'org' AND {split.is_held(sync)} AND NOT o.released AND o.last_at > ?"
-        f" AND w._code IS NULL AND w._op <> 'none' AND o.digest = {refusals.digest_sql(sync, 'w')}",
-        [sync.name, context.store.clock.now() - since],
-    )
 
 
 def parent_links(
@@ -209,7 +214,7 @@ def parent_links(
 ) -> list[tuple[FieldRule, CompiledSync]]:
     """Lookups of a sync that refer to records of a sync diffed before it."""
     links = []
-    for rule in sync.fields:
+    for rule in sync.rules:
         if rule.reference is None:
             continue
         for parent in upstream:
@@ -240,7 +245,7 @@ def _wait(sync: CompiledSync, context: DiffContext, found: Judged) -> None:
         db.execute(
             f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?, {shown}"
             f" FROM {run_table('work', sync.name)} AS w"
-            f" WHERE w._code IS NULL AND w._op <> 'none' AND w.{ident(rule.field)} <> ''"
+            f" WHERE w._code IS NULL AND w._op IN ('upsert', 'update') AND w.{ident(rule.field)} <> ''"
             f" AND {key} IN (SELECT _key FROM {run_table('blocked', parent.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {waiting})",

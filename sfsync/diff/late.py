@@ -78,7 +78,7 @@ def take_apart(changes: Changes, syncs: Mapping[str, CompiledSync], db: DuckDB) 
     table = run_table("link", sync.name)
     if not db.value(f"CREATE TABLE {table} AS {_found(sync, links)}"):
         return changes
-    for operation in (Operation.UPSERT, Operation.UPDATE):
+    for operation in (sync.making, Operation.UPDATE):
         _leave_out(sync, operation, links, db)
     alone = _without_first(sync, db)
     waiting = _wait(sync, db) if alone else 0
@@ -101,12 +101,13 @@ def take_apart(changes: Changes, syncs: Mapping[str, CompiledSync], db: DuckDB) 
 def _made(link: LateLink) -> str:
     """The keys that come into being in this run, if all goes well."""
     parent, field = link.parent.name, ident(link.own.field)
+    making = link.parent.making.value
     if link.by_identity:
-        return f"SELECT _key FROM {run_table('upsert', parent)}"
+        return f"SELECT _key FROM {run_table(making, parent)}"
     key = wire.key_text((link.own,), [f"p.{field}"], DUCKDB)
     return " UNION ALL ".join(
         f"SELECT {key} FROM {run_table(table, parent)} AS p WHERE p.{field} <> ''"
-        for table in ("upsert", "update")
+        for table in (making, "update")
     )
 
 
@@ -138,7 +139,7 @@ def _found(sync: CompiledSync, links: list[LateLink]) -> str:
     parts = [
         f"SELECT _key, \"Id\", _shown, _source_hash, '{operation}' AS _first, {', '.join([*told, *texts])}"
         f" FROM {run_table(operation.value, sync.name)} AS t"
-        for operation in (Operation.UPSERT, Operation.UPDATE)
+        for operation in (sync.making, Operation.UPDATE)
     ]
     names = [ident(field) for field in late]
     some = " OR ".join(f"{name} IS NOT NULL" for name in names)

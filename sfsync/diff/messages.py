@@ -22,9 +22,11 @@ def message_sql(sync: CompiledSync) -> str:
         for code, text in _texts(rule).items()
     )
     key = sync.identity[0]
+    names = ", ".join(rule.field for rule in sync.identity)
     return (
         f"CASE WHEN _copies > 1 THEN {literal(f'{key.column.name}: the key stands in ')} || CAST(_copies AS VARCHAR)"
         f" || ' rows of the model; none of them is sent'"
+        f" WHEN _code = 'DUPLICATE_EXTERNAL_ID' THEN {literal(f'{names}: more than one record found in the org: ')} || _value"
         f" WHEN _code = 'MISSING_ARGUMENT' THEN {literal(f'{key.field} not specified: {key.column.name} is null or blank')}"
         f" {cases} ELSE {literal('not a value for ')} || _field END"
     )

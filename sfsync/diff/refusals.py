@@ -102,10 +102,9 @@ def _shown_identity(sync: CompiledSync, secret: str) -> str:
 
 
 def shown_identity(sync: CompiledSync, secret: str, mark: str, alias: str = "") -> str:
-    """The identity as people know it, before folding: the text of one field, else the key; a digest when it is pii."""
-    text = f"{alias}_key"
-    if len(sync.identity) == 1:
-        text = f"{alias}{ident(sync.identity[0].field + mark)}"
+    """The identity as people know it, before folding: the texts of its fields; a digest when one is pii."""
+    texts = [f"{alias}{ident(rule.field + mark)}" for rule in sync.identity]
+    text = texts[0] if len(texts) == 1 else f"concat_ws(' / ', {', '.join(texts)})"
     if any(rule.pii for rule in sync.identity):
         return keyed_digest(secret, f"{alias}_key")
     return text

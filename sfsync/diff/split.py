@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
+from sfsync.compiler.manifest import CompiledSync, Mode, OnGone, OnRemoved
 from sfsync.diff import aside, sql
 from sfsync.diff.aside import NOTHING, LeftJob
 from sfsync.diff.changes import Changes, DiffContext, Retired
@@ -27,6 +27,10 @@ COMPLETING_FROM = 20
 """Updates from which it matters for a guard how many only complete adopted records."""
 
 
+LEFT_ALONE = ("exists", "no_match", "merged", "converted", "unasked")
+"""What a judged row is called that is neither sent nor unchanged; see `Changes`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """How many rows of each kind were judged. What is to be created or updated may still be held, wait or stand aside."""
@@ -34,8 +38,14 @@ class Judged:
     upserts: int
     updates: int
     same: int
-    pending: int  # all good rows that are not the same
+    pending: int  # good rows that are to be created or updated
     bad: int
+    deletes: int  # rows of mode delete, whose record is there
+    exists: int
+    no_match: int
+    merged: int
+    converted: int
+    unasked: int
     no_key: int  # a key that was refused (too long, say) is bad but not missing; only a missing one could be anybody's
 
 
@@ -44,8 +54,9 @@ def judged(sync: CompiledSync, db: DuckDB) -> Judged:
     good = "_code IS NULL AND _op"
     sums = (
         *(f"{good} = '{op}'" for op in ("upsert", "update", "none")),
-        f"{good} <> 'none'",
+        f"{good} IN ('upsert', 'update')",
         "_code IS NOT NULL",
+        *(f"{good} = '{op}'" for op in ("delete", *LEFT_ALONE)),
         "_key IS NULL AND _code = 'MISSING_ARGUMENT'",
     )
     counts = ", ".join(f"count(*) FILTER (WHERE {one})" for one in sums)
@@ -92,7 +103,8 @@ def _split(sync: CompiledSync, context: DiffContext, found: Judged) -> _Split:
             f"SELECT {', '.join(picked.get(name, name) for name in columns)} FROM {work}"
             f" WHERE _code IS NULL AND _op = '{op}' AND {busy}{extra}{order}"
         )
-        counts[op] = _made(db, run_table(op, sync.name), columns, query if some else None)
+        table = run_table(sync.making.value if op == "upsert" else op, sync.name)
+        counts[op] = _made(db, table, columns, query if some else None)
     query = f"SELECT _key, _source_hash FROM {work} WHERE _code IS NULL AND _op = 'none'"
     hashes = {"_key": "VARCHAR", "_source_hash": "UBIGINT"}
     fresh = _made(db, run_table("fresh", sync.name), hashes, query if found.same else None)
@@ -110,7 +122,7 @@ def _made(db: DuckDB, table: str, columns: dict[str, str], query: str | None) ->
 def block_creates(sync: CompiledSync, db: DuckDB) -> None:
     """Nothing of this sync will be sent: let children wait for every record it would have created."""
     db.execute(
-        f"INSERT INTO {run_table('blocked', sync.name)} SELECT _key FROM {run_table('upsert', sync.name)}"
+        f"INSERT INTO {run_table('blocked', sync.name)} SELECT _key FROM {run_table(sync.making.value, sync.name)}"
     )
 
 
@@ -140,17 +152,14 @@ def split(
     retired = _retired(sync, db, removed)
     if kept_back.deletes:
         deletes, adopted = _count_deletes(sync, db)
-    refused, known = db.execute(
-        f"SELECT count(*) FILTER (WHERE NOT known), count(*) FILTER (WHERE known) FROM {run_table('refused', sync.name)}"
-    )[0]
-    held, worn = db.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE _worn) FROM {run_table('held', sync.name)}"
-    )[0]
+    refused, known = _count_refused(sync, db)
+    held, worn = _count_held(sync, db)
     waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
     kept_back = kept_back.as_removals(retired.submitted, retired.stopped)
     held, updates = held - retired.held, made.updates - retired.retires
     held_deletes += retired.held
     gone = 0 if sync.on_gone is OnGone.RECREATE or not found.upserts else _count_gone(sync, db)
+    alone = {op: getattr(found, op) for op in LEFT_ALONE}
     counts = Changes(
         sync=sync,
         staged=staged.rows,
@@ -163,7 +172,9 @@ def split(
         retires=retired.retires,
         deletes=deletes,
         adopted_deletes=adopted,
-        removed_kept=removed - retired.retires - deletes - held_deletes - kept_back.deletes
+        removed_kept=_removed_kept(
+            sync, removed, retired.retires + deletes + held_deletes + kept_back.deletes
+        )
         if not held_back
         else 0,
         removals_held_back=held_back,
@@ -179,13 +190,33 @@ def split(
         gone_stops=gone if sync.on_gone is OnGone.STOP else 0,
         fresh=made.fresh,
         aside=kept_back,
+        **alone,
     )
     busy = made.upserts + updates + refused + known + held + waiting + gone + kept_back.rows
-    return replace(counts, unchanged=staged.rows - busy)
+    own = deletes + held_deletes if sync.mode is Mode.DELETE else 0
+    return replace(counts, unchanged=staged.rows - busy - own - sum(alone.values()))
+
+
+def _removed_kept(sync: CompiledSync, removed: int, acted_on: int) -> int:
+    """Rows that left the model and stay in the org; in mode delete it is the model's own rows that are acted on."""
+    return removed if sync.mode is Mode.DELETE else removed - acted_on
+
+
+def _count_refused(sync: CompiledSync, db: DuckDB) -> tuple[int, int]:
+    """Refused by sfsync newly, and as before."""
+    refused = run_table("refused", sync.name)
+    return db.execute(
+        f"SELECT count(*) FILTER (WHERE NOT known), count(*) FILTER (WHERE known) FROM {refused}"
+    )[0]
+
+
+def _count_held(sync: CompiledSync, db: DuckDB) -> tuple[int, int]:
+    held = run_table("held", sync.name)
+    return db.execute(f"SELECT count(*), count(*) FILTER (WHERE _worn) FROM {held}")[0]
 
 
 def _recreated(sync: CompiledSync, db: DuckDB) -> int:
-    return int(db.value(f"SELECT count(*) FROM {run_table('upsert', sync.name)} WHERE _was_gone"))
+    return int(db.value(f"SELECT count(*) FROM {run_table(sync.making.value, sync.name)} WHERE _was_gone"))
 
 
 def _cells(sync: CompiledSync, db: DuckDB) -> int:
@@ -240,18 +271,31 @@ def _plan_deletes(
     """Leave `delete:`; return how many, how many of them sfsync did not create, and how many are held."""
     db = context.db
     table = run_table("delete", sync.name)
-    if not sync.deletes or held_back or not removed:
+    secret = secret_of(sync, context.store)
+    wanted = None
+    if sync.mode is Mode.DELETE:
+        shown = shown_identity(sync, secret, "=", "s.")
+        wanted = (
+            f"FROM (SELECT *, _record_id AS _id FROM {run_table('work', sync.name)}) AS s"
+            " WHERE s._code IS NULL AND s._op = 'delete'"
+        )
+    elif sync.deletes and removed and not held_back:
+        shown = shown_identity(sync, secret, "", "s.")
+        mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
+        gone = run_table("removed", sync.name)
+        wanted = (
+            f"FROM {sql.known_rows(info.table, gone, context.dialect)} AS s WHERE s._gone_at IS NULL{mine}"
+        )
+    if wanted is None:
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
         return 0, 0, 0
-    mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
-    wanted = f"FROM {sql.known_rows(info.table, run_table('removed', sync.name), context.dialect)} AS s WHERE s._gone_at IS NULL{mine}"
     held = (
         f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND {is_held(sync)}"
         f" AND NOT o.released AND o.last_at > ? AND o.digest = {delete_digest('o.key')}"
     )
     since = context.store.clock.now() - timedelta(seconds=sync.retry_rejected_after_s)
     db.execute(
-        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown_identity(sync, secret_of(sync, context.store), "", "s.")} AS _shown,'
+        f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown} AS _shown,'
         f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY s._key",
         [sync.name, since],
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sfsync.compiler import wire
-from sfsync.compiler.manifest import CompiledSync
+from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -187,6 +187,25 @@ def known_rows(snapshot: str, wanted: str, dialect: Dialect) -> str:
     )
 
 
+def with_matched(sync: CompiledSync, known: str, have: frozenset[str], matched: str, dialect: Dialect) -> str:
+    """`known_rows`, and what the org was asked about beside them, in rows that count down from -1.
+
+    Args:
+        have: fields that `known` has.
+        matched: a table in a snapshot's form; candidates name its rows by -1 less their row in it.
+    """
+    own = "_key, _id, _origin, _source_hash, _gone_at"
+    old = ", ".join(
+        ident(rule.field) if rule.field in have else f"CAST(NULL AS VARCHAR) AS {ident(rule.field)}"
+        for rule in sync.rules
+    )
+    new = ", ".join(ident(rule.field) for rule in sync.rules)
+    return (
+        f"(SELECT {own}, {old}, _row FROM {known} AS k UNION ALL"
+        f" SELECT {own}, {new}, -1 - {dialect.row_id} AS _row FROM {matched} AS m)"
+    )
+
+
 def sent_on_create(sync: CompiledSync) -> tuple[str, ...]:
     """What a create sends of each rule, as columns worked out from the whole texts; nothing stands in the org."""
     return tuple(f"{_on_create(rule, sync)} AS {ident(rule.field)}" for rule in sync.rules)
@@ -212,9 +231,10 @@ def judged(
     whole = ", ".join(f"{ident(rule.field + '=')}" for rule in sync.rules)
     there = "".join(f", {ident(rule.field + '@')}" for rule in sync.rules)
     refused = _refusals(sync)
+    value = "CASE WHEN _origin = 'several' THEN _record_id ELSE _value END" if sync.match else "_value"
     judged_rows = (
         f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _known, _open{there}, {whole}, {sent},"
-        f" {_first(refused, 1)} AS _code, {_first(refused, 2)} AS _field, _value, _size FROM ({joined}) AS _j"
+        f" {_first(refused, 1)} AS _code, {_first(refused, 2)} AS _field, {value} AS _value, _size FROM ({joined}) AS _j"
     )
     changed = " OR ".join(f"({ident(rule.field)} IS NOT NULL)" for rule in sync.fields) or "FALSE"
     if sync.send_all:
@@ -224,11 +244,28 @@ def judged(
     names = ", ".join(ident(rule.field + mark) for rule in sync.rules for mark in marks)
     if stored:
         names += ", _open"
-    op = f"CASE WHEN NOT _known THEN 'upsert' WHEN {changed} THEN 'update' ELSE 'none' END"
     return (
-        f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _code, _field, _value, _size, {op} AS _op, {names}"
+        "SELECT _key, _source_hash, _record_id, _origin, _gone_at, _code, _field, _value, _size,"
+        f" {_operation(sync, changed)} AS _op, {names}"
         f" FROM ({judged_rows}) AS _w"
     )
+
+
+def _operation(sync: CompiledSync, changed: str) -> str:
+    """What is to be done about a judged row: upsert (make it), update, delete, or one of the ways of doing nothing.
+
+    Where nothing is made or deleted, a record that is known to be gone still counts among those to be made: as gone.
+    """
+    new = "'upsert'" if sync.mode.creates else "CASE WHEN _gone_at IS NULL THEN 'no_match' ELSE 'upsert' END"
+    known = f"CASE WHEN {changed} THEN 'update' ELSE 'none' END"
+    if sync.mode is Mode.CREATE:
+        pairs = ((ident(rule.field + "="), ident(rule.field + "@")) for rule in sync.fields)
+        differs = " OR ".join(f"coalesce({new}, '') <> coalesce({old}, '')" for new, old in pairs) or "FALSE"
+        known = f"CASE WHEN {differs} THEN 'exists' ELSE 'none' END"
+    if sync.mode is Mode.DELETE:
+        known = "'delete'"
+    special = "WHEN _origin IN ('merged', 'converted') THEN _origin" if sync.match else ""
+    return f"CASE {special} WHEN NOT _known THEN {new} ELSE {known} END"
 
 
 def judged_shape(sync: CompiledSync) -> str:
@@ -312,6 +349,8 @@ def _with_change_marks(sync: CompiledSync, rows: str) -> str:
 def _refusals(sync: CompiledSync) -> list[tuple[str, str, str]]:
     """(condition, code expression, field literal) in the order they are looked at."""
     out = []
+    if sync.match:
+        out.append(("_origin = 'several'", "'DUPLICATE_EXTERNAL_ID'", literal(sync.identity[0].field)))
     for rule in sync.rules:
         code = ident(rule.field + "!")
         if rule in sync.identity:
@@ -324,7 +363,7 @@ def _refusals(sync: CompiledSync) -> list[tuple[str, str, str]]:
     for rule in sync.fields:
         blank = f"{ident(rule.field + '=')} = ''"
         missing = "'REQUIRED_FIELD_MISSING'"
-        if rule.required and rule.on_create is not Send.NEVER:
+        if rule.required and rule.on_create is not Send.NEVER and sync.mode.creates:
             out.append((f"NOT _known AND {blank}", missing, literal(rule.field)))
         if not rule.nillable and rule.on_update is Send.VALUE_OR_NULL:
             out.append((f"_known AND {blank}", missing, literal(rule.field)))

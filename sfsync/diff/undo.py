@@ -263,7 +263,7 @@ def _leftover(
     there = f"(operation IN ('create', 'undelete') OR {_written})"
     total, standing_now, adopted, deleted = context.db.execute(
         f"SELECT count(*) FILTER (WHERE {there}), (SELECT count(*) FROM ({standing}) AS m WHERE {there}), count(*) FILTER (WHERE operation = 'adopt' AND texts IS NULL),"
-        f" (SELECT count(*) FROM {run_table('upsert', sync.name)}) FROM {lines}"
+        f" (SELECT count(*) FROM {run_table(sync.making.value, sync.name)}) FROM {lines}"
     )[0]
     names = context.db.execute(
         f"SELECT DISTINCT unnest(json_keys(texts)) AS name FROM {lines} WHERE {_written} ORDER BY name"

@@ -1,7 +1,7 @@
 """A sync's records as the org has them now, in the texts that the diff compares.
 
 Owns:      the query, and the table of its answers in the run's file: key, Id, and a text for each field.
-Does not:  make texts of answers (diff/org_texts), or write the state (state_rebuild does).
+Does not:  make texts of answers (compiler/org_texts), or write the state (state_rebuild does).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from sfsync.compiler import org_texts
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff import org_texts
 from sfsync.diff.stage import run_table
 from sfsync.jobs.session import Session
 from sfsync.salesforce.query import PAGE, count, pages

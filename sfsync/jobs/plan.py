@@ -14,6 +14,7 @@ from sfsync.diff.stage import stage_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.jobs.compile import compile_for_sending, selected_names
 from sfsync.jobs.left import away_intents, away_jobs, left_warnings, state_warnings
+from sfsync.jobs.matcher import Matcher
 from sfsync.jobs.session import Options, Session
 from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
@@ -119,7 +120,8 @@ def _diff(
     dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
     with session.db.uncompressed():
         staged = stage_rows(sync, session.warehouse, session.db)
-        context = DiffContext(session.db, session.store, dialect, upstream, session.db.memory_limit, away)
+        memory, match = session.db.memory_limit, Matcher(session)
+        context = DiffContext(session.db, session.store, dialect, upstream, memory, away, match)
         return diff_sync(sync, staged, info, context)
 
 

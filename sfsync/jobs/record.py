@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sfsync.compiler.manifest import CompiledSync
+from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.diff.messages import MASK
 from sfsync.diff.refusals import delete_digest, digest_sql, identity_sql
 from sfsync.diff.stage import run_table
@@ -31,6 +31,7 @@ _DOUBT = (
 _GOOD = ("created", "adopted", "updated", "deleted", "already_deleted", "restored")
 _ACTION = {
     Operation.UPSERT: "create",
+    Operation.CREATE: "create",
     Operation.UPDATE: "update",
     Operation.DELETE: "delete",
     Operation.UNDELETE: "undelete",
@@ -85,7 +86,7 @@ class StateRecorder:
 
     def _succeeded(self, sync: CompiledSync, operation: Operation, rows: str) -> None:
         match operation:
-            case Operation.UPSERT:
+            case Operation.UPSERT | Operation.CREATE:
                 snapshots.record_upserts(self._store, sync, rows, self._run_id)
             case Operation.UPDATE:
                 before = run_table("work", sync.name)
@@ -94,6 +95,8 @@ class StateRecorder:
                 snapshots.record_links(self._store, sync, rows, self._run_id)
             case Operation.DELETE:
                 snapshots.record_deletes(self._store, sync, rows, self._run_id, erased=sync.erases)
+                if sync.mode is Mode.DELETE:  # its rows stay in the model, and are not to be asked for again
+                    snapshots.record_gone(self._store, sync, rows, self._run_id)
             case Operation.UNDELETE:
                 snapshots.record_undeletes(self._store, sync, rows, self._run_id)
         rejected.clear(self._store, sync.name, rows)

@@ -210,7 +210,7 @@ class _Recovery:
                 batch = rebuild(context, sync, operation, list(results.values()), known)
             if untold:
                 what += f"; it tells nothing of {plural(untold, 'row')}, to be " + (
-                    "sent again" if operation is Operation.UPSERT else "compared anew"
+                    "sent again" if operation.makes else "compared anew"
                 )
                 self._doubt(item, sync, files, told=bool(results))
             if not results:
@@ -267,7 +267,7 @@ class _Recovery:
         but those that were told may be among them.
         """
         intent = item.intent
-        if intent.operation is Operation.UPSERT:
+        if intent.operation.makes:
             return  # the state knows nothing of new records, so they are sent again
         rest = files.get(ResultFile.UNPROCESSED)
         if intent.keys is not None:
@@ -293,7 +293,7 @@ class _Recovery:
     def _by_key(self, item: OpenIntent, sync: CompiledSync) -> Recovered:
         """Without an answer: what was sent counts as unknown and is sent again, creates are looked up in the org."""
         intent = item.intent
-        if intent.operation is Operation.UPSERT:
+        if intent.operation.makes:
             return self._look_up(item, sync)
         if intent.operation is Operation.UNDELETE:
             return self._look_for_restored(item, sync)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, WaitingSample, status_of
-from sfsync.compiler.manifest import CompiledSync
+from sfsync.compiler.manifest import CompiledSync, Mode
+from sfsync.diff import matching
 from sfsync.diff.changes import Changes
 from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
@@ -71,9 +72,7 @@ def _record_local(session: Session, changes: Changes) -> None:
             columns = "key, digest, decided_by, action, code, field, message, identity, transient"
             rejected.record_refusals(store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id)
         if known:
-            pending = (
-                f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op <> 'none' AND _key IS NOT NULL"
-            )
+            pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op IN ('upsert', 'update', 'delete') AND _key IS NOT NULL"
             removed = f"SELECT _key FROM {run_table('removed', sync.name)}"
             rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
 
@@ -86,7 +85,13 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         Outcome.REJECTED: changes.refused,
         Outcome.HELD: changes.held,
         Outcome.WAITING: changes.waiting,
-        Outcome.GONE: changes.gone,
+        Outcome.ALREADY_DELETED if item.sync.mode is Mode.DELETE else Outcome.GONE: changes.gone,
+        Outcome.ADOPTED: changes.adopted,
+        Outcome.EXISTS: changes.exists,
+        Outcome.NO_MATCH: changes.no_match,
+        Outcome.MERGED: changes.merged,
+        Outcome.CONVERTED: changes.converted,
+        Outcome.DEFERRED: changes.unasked,
         Outcome.SUBMITTED: changes.aside.submitted,
         Outcome.STOPPED: changes.aside.stopped,
     }
@@ -95,6 +100,10 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         Outcome.SUBMITTED: changes.aside.submitted_deletes,
         Outcome.STOPPED: changes.aside.stopped_deletes,
     }
+    if item.sync.mode is Mode.DELETE:  # its own rows are what is deleted
+        for outcome, rows in removals.items():
+            model[outcome] += rows
+        removals = {}
     told, left = run_table("outcome", item.sync.name), "FALSE"
     if changes.links + changes.links_waiting:
         told = _one_of_two_parts(item.sync.name)
@@ -103,8 +112,22 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
     for operation, outcome, retired, rows in session.db.execute(
         f"SELECT _op, outcome, {left} AS retired, count(*) FROM {told} AS o GROUP BY ALL"
     ):
-        into = removals if operation == Operation.DELETE or retired else model
+        into = (
+            removals
+            if (operation == Operation.DELETE and item.sync.mode is not Mode.DELETE) or retired
+            else model
+        )
         into[Outcome(outcome)] = into.get(Outcome(outcome), 0) + int(rows)
+    if (
+        changes.matched > changes.adopted
+    ):  # sfsync met these records only now: to send what differs is how it adopts them
+        met = (
+            f"SELECT count(*) FROM {run_table('outcome', item.sync.name)} WHERE _op = 'update' AND outcome = 'updated'"
+            f" AND _key IN (SELECT _key FROM {matching.table_of(item.sync)})"
+        )
+        adopted = int(session.db.value(met))
+        model[Outcome.UPDATED] = model.get(Outcome.UPDATED, 0) - adopted
+        model[Outcome.ADOPTED] += adopted
     return {o: n for o, n in model.items() if n}, {o: n for o, n in removals.items() if n}
 
 
@@ -151,7 +174,7 @@ def _result(
         status=status,
         staged=0 if refused else changes.staged,
         removed=0
-        if refused
+        if refused or item.sync.mode is Mode.DELETE
         else changes.retires + changes.deletes + changes.held_deletes + changes.aside.deletes,
         model=model,
         removals=removals,
@@ -197,7 +220,7 @@ def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[Wa
         f"SELECT t._shown, s.field, s.parent_key, s.parent FROM {run_table('skip', sync.name)} AS s"
         f" JOIN {run_table(operation.value, sync.name)} AS t ON t.rowid = s._ord WHERE s._op = '{operation}'"
         " AND s.parent IS NOT NULL"
-        for operation in (Operation.UPSERT, Operation.UPDATE, *linked)
+        for operation in (item.sync.making, Operation.UPDATE, *linked)
     )
     later = session.db.execute(f"SELECT * FROM ({rows}) AS w ORDER BY 1 LIMIT {SAMPLES}")
     found += [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.contract import Contract
+from sfsync.diff import matching
 from sfsync.jobs.record import StateRecorder
 from sfsync.jobs.session import Session
 from sfsync.plan.plan import Plan
@@ -34,6 +35,9 @@ def send_plan(
     sends = any(item.has_changes for item in plan.syncs if not item.refusals)
     for sync in pushed.values():
         snapshots.prepare(store, sync)
+    for item in plan.syncs:
+        if item.changes.matched and not item.refusals:
+            snapshots.record_matched(store, item.sync, matching.table_of(item.sync), session.run_id)
     context = push_context(session, pushed, stop_requested, connected=sends)
     changes = {item.sync.name: item.changes for item in plan.syncs}
     context.totals |= {name: c.to_send for name, c in changes.items()}

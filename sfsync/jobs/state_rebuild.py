@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff.org_texts import unread
+from sfsync.compiler.org_texts import unread
 from sfsync.diff.refusals import keyed_digest, secret_of
 from sfsync.errors import RefusedError
 from sfsync.jobs.from_org import Price, price, read_records

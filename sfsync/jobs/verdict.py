@@ -40,7 +40,12 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
         return "held", (
             "the org refused it in this form before; a change of it, or `sfsync retry`, tries it again",
         )
-    for table, word in (("upsert", "create"), ("update", "update"), ("link", "update"), ("delete", "delete")):
+    for table, word in (
+        (sync.making.value, "create"),
+        ("update", "update"),
+        ("link", "update"),
+        ("delete", "delete"),
+    ):
         if (table != "link" or item.changes.links) and among(table):
             return word, ()
     if (

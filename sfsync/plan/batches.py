@@ -58,7 +58,7 @@ class _Form:
 
 def sent_rules(sync: CompiledSync, operation: Operation) -> tuple[FieldRule, ...]:
     """The fields that an operation can send, the upsert key first."""
-    if operation is Operation.UPSERT:
+    if operation.makes:
         return sync.identity + tuple(r for r in sync.fields if r.on_create is not Send.NEVER)
     if operation is Operation.UPDATE:
         return tuple(r for r in sync.fields if r.on_update is not Send.NEVER)
@@ -84,7 +84,7 @@ def pack_sync(
         for first in range(0, undeletes, MAX_UNDELETE_IDS)
         for last in (min(first + MAX_UNDELETE_IDS, undeletes),)
     ]
-    for operation in (Operation.UPSERT, Operation.UPDATE):
+    for operation in (sync.making, Operation.UPDATE):
         writes += _pack(sync, operation, db, chunk)
     late = list(_pack(sync, Operation.LINK, db, chunk)) if links else []
     deletes = list(_pack(sync, Operation.DELETE, db, chunk))
@@ -101,7 +101,7 @@ def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> I
     for form in _forms(sync, operation, db, table):
         group = _measure(sync, operation, form, db, table, chunk, api)
         best = prices(group, api, chunk)[0]
-        if sync.undo_exact and not reads:
+        if sync.undo_exact and not reads and operation is not Operation.CREATE:
             from sfsync.plan.reading import rows_a_call  # most syncs do without
 
             reads = rows_a_call(sync, operation, db)
@@ -145,7 +145,7 @@ def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str) -> 
 def _measure(
     sync: CompiledSync, operation: Operation, form: _Form, db: DuckDB, table: str, chunk: int, api: Api
 ) -> Group:
-    by_id = operation is not Operation.UPSERT
+    by_id = not operation.makes
     columns = encode.csv_columns(sent_rules(sync, operation), by_id=by_id, clearing=form.clearing)
     size = form.text_bytes + form.rows * (2 * len(columns) + (18 if by_id else 0))
     # Only for a multipart job does every byte count.
@@ -178,7 +178,7 @@ def _collections(
             last = min(first + step, blank.last)
             yield replace(blank, first=first, last=last, bytes=most * (last - first))
         return
-    record = encode.json_record(sync.object, rules, by_id=blank.operation is not Operation.UPSERT)
+    record = encode.json_record(sync.object, rules, by_id=not blank.operation.makes)
     size = encode.json_bytes(record)
     blocks = db.execute(
         f"SELECT (rowid - {blank.first}) // {step} AS block, sum({size}), max({size}) FROM {table}"

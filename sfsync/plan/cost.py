@@ -55,7 +55,7 @@ class Price:
 
 def result_files(operation: Operation) -> int:
     """Result files read when no row fails: an upsert's tells Ids and whether a record was created or adopted."""
-    return 1 if operation is Operation.UPSERT else 0
+    return 1 if operation.makes else 0
 
 
 def job_calls(way: Way, operation: Operation) -> int:
@@ -111,7 +111,12 @@ def prices(group: Group, api: Api, chunk: int) -> list[Price]:
     if api is not Api.BULK or group.json_only:
         out.append(price_collections(group.rows, chunk))
     if api is not Api.COLLECTIONS and not group.json_only and honours(Way.BULK, group.needs):
-        if group.exact and group.csv_bytes <= MAX_MULTIPART_CHARACTERS:
+        # The one request of such a job may have arrived although no answer came, and a plain create is never repeated.
+        if (
+            group.operation is not Operation.CREATE
+            and group.exact
+            and group.csv_bytes <= MAX_MULTIPART_CHARACTERS
+        ):
             out.append(Price(Way.MULTIPART, job_calls(Way.MULTIPART, group.operation), 1))
         jobs = -(-group.csv_bytes // JOB_BYTES)
         out.append(Price(Way.BULK, jobs * job_calls(Way.BULK, group.operation), jobs))

@@ -156,7 +156,7 @@ def _field_counts(changes: Changes, db: DuckDB) -> tuple[tuple[str, int], ...]:
     if changes.retires:
         table = f"(SELECT * FROM {table} WHERE {_kind(changes, leaving=False)}) AS t"
     if changes.links:
-        late = f"SELECT {names} FROM {run_table('link', sync.name)} WHERE _first <> 'upsert'"
+        late = f"SELECT {names} FROM {run_table('link', sync.name)} WHERE _first <> '{sync.making}'"
         table = f"(SELECT {names} FROM {table} UNION ALL {late}) AS t"
     counts = ", ".join(f"count({ident(rule.field)})" for rule in sync.fields)
     row = db.execute(f"SELECT {counts} FROM {table}")[0]
@@ -200,7 +200,7 @@ def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
     sync = changes.sync
     out: list[Sample] = []
     groups = (
-        (Operation.UPSERT, False, changes.upserts),
+        (sync.making, False, changes.upserts),
         (Operation.UPDATE, False, changes.updates),
         (Operation.UPDATE, True, changes.retires),
         (Operation.DELETE, False, changes.deletes),

@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import quote
 
+from sfsync.compiler import org_texts
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff import org_texts
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
 from sfsync.errors import CompileError, Where
 from sfsync.records import Operation
-from sfsync.salesforce.encode import NUMBERS
 
 QUERIES_A_CALL = 5
 MOST_A_QUERY = 400
@@ -37,18 +36,11 @@ def by_key(operation: Operation) -> bool:
 
 def select(sync: CompiledSync, operation: Operation) -> tuple[str, str]:
     """(the query up to its list of values, SQL of the value that names a row of the operation's table in it)."""
-    shape = readable(sync)
     rule = sync.identity[0]
-    name, value = ("Id", '"Id"') if not by_key(operation) else (rule.field, ident(rule.field))
-    if not by_key(operation) or rule.type not in NUMBERS:
-        for plain, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
-            value = f"replace({value}, {_char(plain)}, {_char(escaped)})"
-        value = f"chr(39) || {value} || chr(39)"
-    return f"SELECT {', '.join(org_texts.names(shape))} FROM {sync.object} WHERE {name} IN", value
-
-
-def _char(text: str) -> str:
-    return " || ".join(f"chr({ord(one)})" for one in text)
+    name, value = "Id", org_texts.soql_value(org_texts.RECORD_ID, '"Id"')
+    if by_key(operation):
+        name, value = org_texts.path_of(rule), org_texts.soql_value(rule, ident(rule.field))
+    return f"SELECT {', '.join(org_texts.names(readable(sync)))} FROM {sync.object} WHERE {name} IN", value
 
 
 def rows_a_call(sync: CompiledSync, operation: Operation, db: DuckDB) -> int:

@@ -33,6 +33,7 @@ class Mode:
     updates: bool
     on_removed: str | None  # what the mode says; None: what the sync says
     effects: Mapping[Situation, str]
+    deletes: bool = False  # the record of each row
 
 
 _UPSERT = {
@@ -59,5 +60,39 @@ MODES: Mapping[str, Mode] = {
         updates=True,
         on_removed="delete",
         effects=_UPSERT | {Situation.LEFT: "deleted"},
+    ),
+    "create": Mode(
+        "create what the org does not have; what is there is left alone",
+        creates=True,
+        updates=False,
+        on_removed="keep",
+        effects=_UPSERT
+        | {
+            Situation.MADE_BY_OTHERS: "exists",
+            Situation.DIFFERS: "exists",
+            Situation.GONE: "exists",
+        },
+    ),
+    "update": Mode(
+        "update what differs; what the org does not have is not made",
+        creates=False,
+        updates=True,
+        on_removed=None,
+        effects=_UPSERT | {Situation.NEW: "no_match"},
+    ),
+    "delete": Mode(
+        "delete the record of each row, whoever made it",
+        creates=False,
+        updates=False,
+        on_removed="keep",
+        effects=_UPSERT
+        | {
+            Situation.NEW: "no_match",
+            Situation.MADE_BY_OTHERS: "deleted",
+            Situation.DIFFERS: "deleted",
+            Situation.SAME: "deleted",
+            Situation.GONE: "already_deleted",
+        },
+        deletes=True,
     ),
 }

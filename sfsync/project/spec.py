@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sfsync.project.modes import MODES
 from sfsync.project.removal import KEEP, RemovedSpec, removal_shorthand
@@ -39,6 +39,18 @@ def _column_shorthand(value: Any) -> Any:
         raise fault(
             "must be the name of a column, or a map with the key 'column'",
             fix="for example LastName: last_name",
+        )
+    return value
+
+
+def _checked_lookup(value: str | None) -> str | None:
+    """A lookup as it must be written: Object.Field."""
+    if value is None:
+        return value
+    parts = value.split(".")
+    if len(parts) != 2 or not all(_API_NAME.fullmatch(p) for p in parts):
+        raise fault(
+            "must be an object and a field with a dot between", fix="for example Account.Account_Id__c"
         )
     return value
 
@@ -113,6 +125,14 @@ class IdentitySpec(BaseModel):
 
     column: Filled = Field(description="Column of the model; unique, not null.")
     pii: bool = Field(default=False, description="Show a keyed digest in place of the value.")
+    lookup: str | None = Field(
+        default=None, description="Parent object and its unique external id, for a field that refers to it."
+    )
+
+    @field_validator("lookup")
+    @classmethod
+    def _check_lookup(cls, value: str | None) -> str | None:
+        return _checked_lookup(value)
 
 
 class FieldSpec(BaseModel):
@@ -141,14 +161,7 @@ class FieldSpec(BaseModel):
     @field_validator("lookup")
     @classmethod
     def _check_lookup(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        parts = value.split(".")
-        if len(parts) != 2 or not all(_API_NAME.fullmatch(p) for p in parts):
-            raise fault(
-                "must be an object and a field with a dot between", fix="for example Account.Account_Id__c"
-            )
-        return value
+        return _checked_lookup(value)
 
     @model_validator(mode="after")
     def _check_together(self) -> FieldSpec:
@@ -165,10 +178,15 @@ class SyncOptions(BaseModel):
     model_config = config({"nulls": "keep", "guards": {"max_deletes": 100}})
 
     description: str = Field(default="", description="For people.")
-    mode: Literal["upsert", "mirror"] = Field(
+    mode: Literal["upsert", "mirror", "create", "update", "delete"] = Field(
         default="upsert",
         description="`upsert`: create what the org does not have, update what differs. `mirror`: that, and"
-        " `on_removed: delete`.",
+        " `on_removed: delete`. `create`: leave alone what is there. `update`: make nothing. `delete`: delete the record of"
+        " each row.",
+    )
+    match: Literal["unknown", "never"] = Field(
+        default="unknown",
+        description="Whether the org is asked for the keys that sfsync does not know yet, before anything is sent.",
     )
     where: Filled | None = Field(
         default=None, description="Filter on the model's rows, in the warehouse's SQL."
@@ -216,7 +234,13 @@ class SyncOptions(BaseModel):
     @model_validator(mode="after")
     def _check_mode(self) -> SyncOptions:
         says = MODES[self.mode].on_removed
-        if says is not None and self.on_removed.kind == "keep" and "on_removed" in self.model_fields_set:
+        says, kind = MODES[self.mode].on_removed, self.on_removed.kind
+        if says == "keep" and kind != "keep" and "on_removed" in self.model_fields_set:
+            raise fault(
+                f"says mode: {self.mode}, which leaves records alone whose row left the model, and on_removed: {kind}",
+                fix="remove on_removed, or choose another mode",
+            )
+        if says not in (None, "keep") and kind == "keep" and "on_removed" in self.model_fields_set:
             raise fault(
                 f"says both mode: {self.mode}, which is on_removed: {says}, and on_removed: keep",
                 fix="write mode: upsert to keep records whose row left the model, or leave on_removed out",
@@ -236,7 +260,7 @@ class SyncOptions(BaseModel):
     def removal(self) -> RemovedSpec:
         """What becomes of a record whose row left the model: as written, else what the mode says."""
         says = MODES[self.mode].on_removed
-        if says is not None and self.on_removed.kind == "keep":
+        if says == "keep" or (says is not None and self.on_removed.kind == "keep"):
             return RemovedSpec.model_validate(removal_shorthand(says))
         return self.on_removed
 
@@ -266,10 +290,11 @@ class SyncSpec(SyncOptions):
     model: str = Field(description="Model in models/, as ref() would name it, or source('raw', 'x').")
     object: str = Field(description="API name of the object: Account, Invoice__c.")
     identity: dict[str, Annotated[IdentitySpec, BeforeValidator(_column_shorthand)]] = Field(
-        description="Salesforce field: column. The one external id that says which record a row is."
+        description="Salesforce field: column. What says which record a row is: an external id, any other field, several"
+        " fields together, or Id."
     )
     fields: dict[str, Annotated[FieldSpec, BeforeValidator(_column_shorthand)]] = Field(
-        description="Salesforce field: column, or a map with `column` and options."
+        default_factory=dict, description="Salesforce field: column, or a map with `column` and options."
     )
 
     @field_validator("model")
@@ -298,21 +323,25 @@ class SyncSpec(SyncOptions):
     @field_validator("identity")
     @classmethod
     def _check_identity(cls, value: dict[str, IdentitySpec]) -> dict[str, IdentitySpec]:
-        if len(value) != 1:
+        if not value:
             raise fault(
-                f"has {len(value)} fields; exactly one is needed", fix="name one external id of the object"
+                "has no field", fix="name what says which record a row is: an external id, or other fields"
             )
         return _check_fields(value)
 
     @field_validator("fields")
     @classmethod
-    def _check_mapping(cls, value: dict[str, FieldSpec]) -> dict[str, FieldSpec]:
-        if not value:
+    def _check_mapping(cls, value: dict[str, FieldSpec], info: ValidationInfo) -> dict[str, FieldSpec]:
+        if not value and info.data.get("mode") != "delete":
             raise fault("has no field", fix="map at least one: LastName: last_name")
         return _check_fields(value)
 
     @model_validator(mode="after")
     def _check_both(self) -> SyncSpec:
+        if self.mode == "delete" and self.fields:
+            raise fault("maps fields in mode delete, which writes none", fix="remove fields")
+        if self.mode != "delete" and not self.fields:
+            raise fault("needs the key 'fields'", fix="fields: {LastName: last_name}")
         keys = {name.lower() for name in self.identity}
         for name in self.fields:
             if name.lower() in keys:

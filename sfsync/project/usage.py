@@ -66,7 +66,11 @@ NOTHING = Usage({})
 def rights_of(spec: SyncSpec) -> tuple[str, ...]:
     """What a sync does to records: create, update, delete, in this order."""
     mode = MODES[spec.mode]
-    wanted = {"create": mode.creates, "update": mode.updates, "delete": spec.removal.deletes}
+    wanted = {
+        "create": mode.creates,
+        "update": mode.updates,
+        "delete": mode.deletes or spec.removal.deletes,
+    }
     return tuple(right for right, needed in wanted.items() if needed)
 
 
@@ -80,15 +84,15 @@ def usage_of_syncs(specs: Iterable[SyncSpec]) -> Usage:
     made = _Making()
     for spec in specs:
         made.object(spec.object, spec.name, rights_of(spec))
-        for name in spec.identity:
-            made.field(spec.object, FieldUse(name, (spec.name,), written=True, identity=True))
+        creates = "create" in rights_of(spec)
+        for name, key in spec.identity.items():
+            parents = made.parents(spec, key.lookup)
+            use = FieldUse(
+                name, (spec.name,), written=creates and name != "Id", identity=True, parents=parents
+            )
+            made.field(spec.object, use)
         for name, item in spec.fields.items():
-            parents: tuple[str, ...] = ()
-            if item.lookup is not None:
-                parent, key = item.lookup.split(".")
-                made.object(parent, None, ())
-                made.field(parent, FieldUse(key, (spec.name,), parent_key=True))
-                parents = (parent,)
+            parents = made.parents(spec, item.lookup)
             made.field(spec.object, FieldUse(name, (spec.name,), written=True, parents=parents))
         for name in spec.removal.fields:
             made.field(spec.object, FieldUse(name, (spec.name,), written=True))
@@ -120,6 +124,15 @@ class _Making:
         if sync is not None:
             syncs[sync] = None
         all_rights.update(rights)
+
+    def parents(self, spec: SyncSpec, lookup: str | None) -> tuple[str, ...]:
+        """The object that a lookup refers to, collected with its key; none without a lookup."""
+        if lookup is None:
+            return ()
+        parent, key = lookup.split(".")
+        self.object(parent, None, ())
+        self.field(parent, FieldUse(key, (spec.name,), parent_key=True))
+        return (parent,)
 
     def field(self, object_: str, use: FieldUse) -> None:
         known = self.fields[object_.lower()]

@@ -97,7 +97,7 @@ def _with_upstream(
 def _most(item: SyncPlan, size: int) -> dict[Operation, int]:
     """How many rows of each operation the first `size` are, in the order in which they are sent."""
     out = {}
-    for operation in (Operation.UNDELETE, Operation.UPSERT, Operation.UPDATE):
+    for operation in (Operation.UNDELETE, item.sync.making, Operation.UPDATE):
         rows = max((batch.last for batch in item.batches if batch.operation is operation), default=0)
         out[operation] = min(rows, size)
         size -= out[operation]
@@ -115,8 +115,8 @@ def _reach(
     out = _most(item, size)
     for rule, parent in parent_links(item.sync, upstream):
         later = (
-            f"SELECT _key FROM {run_table('upsert', parent.name)}"
-            f" WHERE rowid >= {ahead.get(parent.name, {}).get(Operation.UPSERT, 0)}"
+            f"SELECT _key FROM {run_table(parent.making.value, parent.name)}"
+            f" WHERE rowid >= {ahead.get(parent.name, {}).get(parent.making, 0)}"
         )
         key = wire.key_text((rule,), [f"t.{ident(rule.field)}"], DUCKDB)
         for operation, rows in out.items():

@@ -111,7 +111,8 @@ def _send(
             raise
         except (NoAnswerError, SalesforceError) as error:
             doubt |= error.in_doubt
-            operation = pieces[0].operation
+            operations = {piece.operation for piece in pieces}
+            operation = Operation.CREATE if Operation.CREATE in operations else pieces[0].operation
             total = sum(piece.rows for piece in pieces)
             decision = retry.after_call(error, operation, attempt, total, context.jitter())
             context.events.log(
@@ -293,7 +294,7 @@ def _requests(context: PushContext, pieces: list[Piece]) -> list[rest.Collection
         rows = numbered(_of(pieces, sync, operation))
         spec = context.syncs[sync]
         text = "string_agg(\"Id\", ',' ORDER BY _ord)"
-        if operation.verb in (Operation.UPSERT, Operation.UPDATE):
+        if operation.makes or operation.verb is Operation.UPDATE:
             by_id = operation.verb is Operation.UPDATE
             record = encode.json_record(spec.object, sent_rules(spec, operation), by_id=by_id)
             text = encode.json_array(record, "_ord")
@@ -342,6 +343,8 @@ def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int, 
     )
     # What a repeated delete finds deleted counts as made so by this run: its first call most likely did it.
     made = "TRUE" if repeated and operation is Operation.DELETE else "a.made"
+    if operation is Operation.CREATE:  # whose answer does not say so
+        made = "a.ok"
     read = (
         f"SELECT t._ord, t._key, coalesce(a.id, t._own) AS _record_id, a.ok, {made} AS made, a.code, a.message, a.fields"
         f" FROM ({asked}) AS t JOIN sfsync_answer AS a ON a.ref = t.ref AND a.n = t.n"

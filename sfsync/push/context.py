@@ -242,6 +242,7 @@ def outcome_sql(operation: Operation, success: str, created: str, action: str) -
     """The outcome of an answered row: what success means for the operation, else what its status code says."""
     good = {
         Operation.UPSERT: f"CASE WHEN {created} THEN 'created' ELSE 'adopted' END",
+        Operation.CREATE: "'created'",
         Operation.UPDATE: "'updated'",
         Operation.DELETE: "'deleted'",
         Operation.UNDELETE: "'restored'",

@@ -177,7 +177,7 @@ def _part(batch: Batch, first: int, last: int) -> Batch:
 
 def _write_csv(context: PushContext, batch: Batch, where: str) -> tuple[Path, int]:
     rules = sent_rules(context.syncs[batch.sync], batch.operation)
-    by_id = batch.operation is not Operation.UPSERT
+    by_id = not batch.operation.makes
     columns = encode.csv_columns(rules, by_id=by_id, clearing=batch.clearing)
     table = run_table(batch.operation.value, batch.sync)
     path = context.spool / f"{batch.sync}-{batch.operation}-{batch.first}.csv"
@@ -365,7 +365,7 @@ def _harvest(context: PushContext, job: OpenJob, info: JobInfo) -> Talk[bool]:
         return False  # every row is settled already
     # Of updates and deletes, who is not among the refused went through: if all were worked on, and all refused are told.
     sure = processed == job.rows and _told(context, batch) == failed
-    if batch.operation is Operation.UPSERT or not sure:
+    if batch.operation.makes or not sure:
         if processed > failed and not (yield from _read_results(context, job, ResultFile.SUCCESSFUL, part)):
             return False  # in doubt, and the next run reads the job
     else:

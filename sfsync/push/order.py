@@ -75,12 +75,9 @@ def calls_of(item: SyncPlan, *, deletes: bool) -> Iterator[list[Batch]]:
         yield list(batches)
 
 
-WRITES = (Operation.UPSERT, Operation.UPDATE)
-
-
 def hold_children(context: PushContext, sync: CompiledSync, upstream: tuple[CompiledSync, ...]) -> int:
     """Let rows wait whose parent was to be created in this run and was not; return how many, of those not held before."""
-    return hold(context, sync, parent_links(sync, upstream), WRITES)
+    return hold(context, sync, parent_links(sync, upstream), (sync.making, Operation.UPDATE))
 
 
 def hold(
@@ -97,7 +94,7 @@ def hold(
     before = int(db.value(f"SELECT count(*) FROM {skip}"))
     for rule, parent in links:
         missing = (
-            f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE (_op IN ('upsert', 'undelete')"
+            f"SELECT _key FROM {run_table('outcome', parent.name)} WHERE (_op IN ('upsert', 'create', 'undelete')"
             f" AND outcome IN ({NOT_THERE})) OR (_op = 'undelete' AND outcome = 'gone')"
         )
         if not db.value(f"SELECT count(*) FROM ({missing}) AS m"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import run_table
+from sfsync.engine import text_csv
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -37,18 +38,16 @@ class Known:
 def read_file(context: PushContext, batch: Batch, kind: ResultFile, path: Path, part: int) -> None:
     """Turn one result file into outcomes of the batch's rows."""
     db = context.db
-    by_id = batch.operation is not Operation.UPSERT
-    key = "Id" if by_id else context.syncs[batch.sync].identity[0].field
+    own, echo = _correlation(context.syncs[batch.sync], batch.operation)
     error = kind is ResultFile.FAILED
     extra = "sf__Error" if error else "sf__Created"
-    source = _lines(path)
+    source = text_csv.relation(path)
     table, outcomes = run_table(batch.operation.value, batch.sync), run_table("outcome", batch.sync)
-    own = '"Id"' if by_id else ident(key)
     where = context.chosen(batch.sync, batch.operation, batch.first, batch.last)
     joined = (
         f'SELECT DISTINCT ON (t._ord) t._ord, t._key, t._own, r.* FROM (SELECT rowid AS _ord, _key, "Id" AS _own, {own} AS _match'
         f' FROM {table} WHERE {where}) AS t JOIN (SELECT "sf__Id" AS _id, {ident(extra)} AS _extra,'
-        f" {ident(key)} AS _echo FROM {source}) AS r ON r._echo = t._match"
+        f" {echo} AS _echo FROM {source}) AS r ON r._echo = t._match"
     )
     if error:
         _insert_failed(context, batch, joined, part)
@@ -59,6 +58,17 @@ def read_file(context: PushContext, batch: Batch, kind: ResultFile, path: Path, 
             f" _extra = 'true', {good},"
             f" NULL, NULL, NULL, NULL, {part} FROM ({joined}) AS j"
         )
+
+
+def _correlation(sync: CompiledSync, operation: Operation) -> tuple[str, str]:
+    """What tells which row a line of a result file is about: SQL over our rows, and over the columns that it echoes."""
+    if not operation.makes:
+        return '"Id"', '"Id"'
+    own = [ident(rule.field) for rule in sync.identity]
+    echoed = [ident(rule.header) for rule in sync.identity]
+    if len(own) == 1:
+        return own[0], echoed[0]
+    return f"concat_ws(chr(31), {', '.join(own)})", f"concat_ws(chr(31), {', '.join(echoed)})"
 
 
 def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -> None:
@@ -94,7 +104,7 @@ def rebuild(
             ),
         ]
     )
-    if operation is Operation.UPSERT:
+    if operation.makes:
         keyed = f"SELECT *, {_key(sync)} AS _key FROM ({files}) AS f"
         rows = f'SELECT e._key, NULL::VARCHAR AS "Id", {known.shown("e.")} AS _shown, {texts} FROM ({keyed}) AS e'
     else:
@@ -109,7 +119,7 @@ def rebuild(
         f" FROM ({rows}) AS r WHERE _key IS NOT NULL"
     )
     whole = [f"{ident(rule.field)} AS {ident(rule.field + '=')}" for rule in sync.rules]
-    if operation is not Operation.UPSERT:
+    if not operation.makes:
         whole += ["_record_id", "_origin", *acknowledged]
     db.execute(f"CREATE TABLE {run_table('work', sync.name)} AS SELECT _key, {', '.join(whole)} FROM {table}")
     db.execute(f"CREATE TABLE {run_table('outcome', sync.name)} ({OUTCOME_COLUMNS})")
@@ -121,7 +131,7 @@ def told_rows(db: DuckDB, sync: CompiledSync, operation: Operation, paths: Seque
     """How many of the rows that were sent stand in these files, each counted once."""
     if not paths:
         return 0
-    row = _key(sync) if operation is Operation.UPSERT else "_own"
+    row = _key(sync) if operation.makes else "_own"
     return int(db.value(f"SELECT count(DISTINCT {row}) FROM ({_files(sync, operation, paths)}) AS f"))
 
 
@@ -150,8 +160,8 @@ def discard(context: PushContext, sync: str, operation: Operation) -> None:
 
 def _echoed(sync: CompiledSync, operation: Operation, path: Path) -> str:
     """SELECT of a file's rows: the Id we sent, and the text that each cell was made of."""
-    names = set(_header(path))
-    cells = ["NULL::VARCHAR AS _own" if operation is Operation.UPSERT else '"Id" AS _own']
+    names = set(text_csv.header(path))
+    cells = ["NULL::VARCHAR AS _own" if operation.makes else '"Id" AS _own']
     for rule in sync.rules:
         # A lookup is set by its parent's key, cleared by its own field: one of the two columns, or neither.
         name = next((name for name in (rule.header, rule.field) if name in names), None)
@@ -160,21 +170,4 @@ def _echoed(sync: CompiledSync, operation: Operation, path: Path) -> str:
             cell = ident(name)
             text = f"CASE {cell} WHEN {literal(CSV_NULL)} THEN '' WHEN '' THEN NULL ELSE {cell} END"
         cells.append(f"{text} AS {ident(rule.field)}")
-    return f"SELECT {', '.join(cells)} FROM {_lines(path)}"
-
-
-def _lines(path: Path) -> str:
-    """A result file as a relation: every cell as text; blank quoted cells are blank, not null."""
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in _header(path))
-    return (
-        f"read_csv({literal(str(path))}, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
-        " nullstr='\\x00', auto_detect=false, null_padding=false, parallel=false, max_line_size=2500000,"
-        f" columns={{{columns}}})"
-    )
-
-
-def _header(path: Path) -> list[str]:
-    """Column names of a result file. API names hold no commas or quotes of their own."""
-    with path.open("rb") as handle:
-        header = handle.readline(1_000_000).decode("utf-8", "replace").rstrip("\r\n")
-    return [name.strip('"') for name in header.split(",")]
+    return f"SELECT {', '.join(cells)} FROM {text_csv.relation(path)}"

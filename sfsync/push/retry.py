@@ -83,6 +83,10 @@ def after_call(
     def decision(what: Next) -> Decision:
         return Decision(what, wait, status.action, code, message)
 
+    if operation is Operation.CREATE and error.in_doubt:
+        # A second record would be made. The next run asks the org what became of these.
+        return Decision(Next.FAIL, wait, Action.IN_DOUBT, code, message)
+
     match status.action:
         case Action.LIMIT_DAILY:
             return decision(Next.DEFER)

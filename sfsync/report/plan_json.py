@@ -74,6 +74,13 @@ def _counts(item: SyncPlan) -> dict[str, int]:
         "stopped": c.aside.stopped,
         "delete_submitted": c.aside.submitted_deletes,
         "delete_stopped": c.aside.stopped_deletes,
+        "matched": c.matched,
+        "adopt": c.adopted,
+        "exists": c.exists,
+        "no_match": c.no_match,
+        "merged": c.merged,
+        "converted": c.converted,
+        "deferred": c.unasked,
         "api_calls": item.calls,
     }
 

@@ -21,7 +21,13 @@ MAX_CHARACTERS = 60_000
 
 # Entities, not backslashes: they mean the same inside the HTML of <summary>, and never are structure.
 _SPECIAL = re.compile(r"[&<>|@#`*~\[\]\\]|(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])")
-_SIGN = {Operation.UPSERT: "+", Operation.UPDATE: "!", Operation.DELETE: "-", Operation.UNDELETE: "+"}
+_SIGN = {
+    Operation.UPSERT: "+",
+    Operation.CREATE: "+",
+    Operation.UPDATE: "!",
+    Operation.DELETE: "-",
+    Operation.UNDELETE: "+",
+}
 _VALUE = 160
 
 
@@ -95,6 +101,12 @@ _COLUMNS = (
     "gone",
     "submitted",
     "stopped",
+    "to adopt",
+    "exists",
+    "no match",
+    "merged",
+    "converted",
+    "deferred",
 )
 
 
@@ -118,6 +130,12 @@ def _table(plan: Plan) -> list[str]:
                 c.gone + c.gone_stops,
                 c.aside.submitted + c.aside.submitted_deletes,
                 c.aside.stopped + c.aside.stopped_deletes,
+                c.adopted,
+                c.exists,
+                c.no_match,
+                c.merged,
+                c.converted,
+                c.unasked,
             )
         )
     kept = [i for i in range(len(_COLUMNS)) if i < 4 or any(row[i] for row in rows)]

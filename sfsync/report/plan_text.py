@@ -13,9 +13,16 @@ from sfsync.report import plan_values
 from sfsync.report.page import Page, Style
 from sfsync.report.words import VERB, listed, number, plural, safe, value, values
 
-SYMBOL = {Operation.UPSERT: "+", Operation.UPDATE: "~", Operation.DELETE: "-", Operation.UNDELETE: "+"}
+SYMBOL = {
+    Operation.UPSERT: "+",
+    Operation.CREATE: "+",
+    Operation.UPDATE: "~",
+    Operation.DELETE: "-",
+    Operation.UNDELETE: "+",
+}
 _STYLE = {
     Operation.UPSERT: Style.CREATE,
+    Operation.CREATE: Style.CREATE,
     Operation.UPDATE: Style.UPDATE,
     Operation.DELETE: Style.DELETE,
     Operation.UNDELETE: Style.CREATE,
@@ -106,9 +113,9 @@ def _counts(page: Page, item: SyncPlan) -> None:
     c = item.changes
     skipped = c.gone + c.gone_stops
     rows = [
-        ("+", c.upserts, "new to sfsync (create or adopt)", plan_values.new_detail(item), Style.CREATE),
+        ("+", c.upserts, plan_values.new_label(item), plan_values.new_detail(item), Style.CREATE),
         ("+", c.undeletes, "to restore", "out of the recycle bin, with their Ids", Style.CREATE),
-        ("~", c.updates, "to update", plan_values.fields_text(item), Style.UPDATE),
+        ("~", c.updates, "to update", plan_values.update_detail(item), Style.UPDATE),
         ("~", c.retires, "to retire", plan_values.retired_text(item), Style.DELETE),
         (
             "-",
@@ -118,7 +125,13 @@ def _counts(page: Page, item: SyncPlan) -> None:
             Style.DELETE,
         ),
         ("~", c.links, "get lookups afterwards", plan_values.late_text(item), Style.UPDATE),
+        ("=", c.adopted, "to adopt", "the org has them just so; nothing is sent", Style.QUIET),
         ("=", c.unchanged, "unchanged", "", Style.QUIET),
+        ("=", c.exists, "exists", "the org has the record; mode create leaves it alone", Style.QUIET),
+        ("!", c.no_match, "without a match", f"the org has no such {item.sync.object}", Style.WARN),
+        ("!", c.merged, "merged", "the org has one record for this row and another", Style.WARN),
+        ("!", c.converted, "converted", "the lead was converted, and is not written any more", Style.WARN),
+        ("!", c.unasked, "deferred", "the org could not be asked whether it has them", Style.WARN),
         ("!", c.refused, "rejected", "", Style.BAD),
         ("!", c.held, "held", "refused before in the same form; not tried again", Style.WARN),
         ("!", c.waiting, "waiting", plan_values.waiting_for(item), Style.WARN),
@@ -176,7 +189,7 @@ def _refused(page: Page, item: SyncPlan) -> None:
 
 def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
     totals = (
-        (Operation.UPSERT, False, item.changes.upserts),
+        (item.sync.making, False, item.changes.upserts),
         (Operation.UPDATE, False, item.changes.updates),
         (Operation.UPDATE, True, item.changes.retires),
         (Operation.DELETE, False, item.changes.deletes),
@@ -194,7 +207,7 @@ def _samples(page: Page, item: SyncPlan, *, verbose: bool) -> None:
                 f"{SYMBOL[operation]} {keys}{rest}", indent="  ", hang="    ", style=_STYLE[operation]
             )
             continue
-        if operation is Operation.UPSERT and not verbose:
+        if operation.makes and not verbose:
             samples = samples[:NEW_SHOWN]
         for sample in samples:
             _sample(page, sample, verbose=verbose)
@@ -222,7 +235,7 @@ def _sample(page: Page, sample: Sample, *, verbose: bool) -> None:
 
 def change(operation: Operation, before: str | None, after: str | None, width: int) -> str:
     """``"old" -> "new"``, ``(absent) -> "new"``, ``"old" -> (cleared)``; of a new record only what it is given."""
-    if operation is Operation.UPSERT:
+    if operation.makes:
         return "(null)" if after in (None, "") else value(after or "", width)
     room = width and width - len(" -> ")
     if before and after:

@@ -112,6 +112,13 @@ def bulk_batches(plan: Plan) -> str:
     return f"Bulk batches: {number(api.batches)}; {'any' if api.batches_allowed is None else number(api.batches_allowed)} allowed"
 
 
+def update_detail(item: SyncPlan) -> str:
+    """Which fields the updates change, and how many of them adopt a record that the org turned out to have."""
+    adopted = item.changes.matched - item.changes.adopted
+    parts = [f"{number(adopted)} of them adopted" if adopted else "", fields_text(item)]
+    return "; ".join(part for part in parts if part)
+
+
 def fields_text(item: SyncPlan) -> str:
     """``Email 40, Phone 21``: how often each field changes."""
     return ", ".join(f"{name} {number(count)}" for name, count in item.fields)
@@ -133,6 +140,12 @@ def delete_detail(item: SyncPlan) -> str:
 def retired_text(item: SyncPlan) -> str:
     """``the row left the model: sets Active__c``: what becomes of the records that are retired."""
     return f"the row left the model: sets {', '.join(field for field, _ in item.sync.removal.set)}"
+
+
+def new_label(item: SyncPlan) -> str:
+    """What is surely to be created, and what the org may have after all."""
+    exact = item.changes.asked or item.sync.inserts
+    return "to create" if exact else "new to sfsync (create or adopt)"
 
 
 def new_detail(item: SyncPlan) -> str:

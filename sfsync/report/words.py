@@ -15,7 +15,14 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _JOINER = "\u200d"  # inside emoji
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 ELLIPSIS = "…"
-VERB = {"upsert": "create", "update": "update", "delete": "delete", "undelete": "restore", "link": "link"}
+VERB = {
+    "upsert": "create",
+    "create": "create",
+    "update": "update",
+    "delete": "delete",
+    "undelete": "restore",
+    "link": "link",
+}
 """Operations as people name them."""
 
 PIPE_VALUE = 200

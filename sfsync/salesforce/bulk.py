@@ -214,7 +214,7 @@ def _job_body(operation: Operation | str, object_name: str, external_id: str | N
         raise InternalError(f"a Bulk {operation} with external id field {external_id}")
     body = {
         "object": object_name,
-        "operation": str(operation),
+        "operation": "insert" if operation is Operation.CREATE else str(operation),
         "contentType": "CSV",
         "lineEnding": "LF",
         "columnDelimiter": "COMMA",

@@ -50,7 +50,7 @@ class Collection:
 
     @property
     def method(self) -> str:
-        return "DELETE" if self.operation is Operation.DELETE else "PATCH"
+        return {Operation.DELETE: "DELETE", Operation.CREATE: "POST"}.get(self.operation, "PATCH")
 
     @property
     def resource(self) -> str:

@@ -168,6 +168,29 @@ def record_upserts(store: StateStore, sync: SyncShape, rows: str, run_id: str) -
     doubts.resolved(store, sync, sync.name, rows)
 
 
+def record_matched(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Know records that the org has and this sync did not know: what they hold is a fact, though nothing was sent.
+
+    Args:
+        rows: a relation with `_key, _id, _origin` and a text per rule, in a snapshot's form; only adopted ones are taken.
+
+    Their hashes stay empty, so that they are compared until a run has brought them to what the model says.
+    """
+    prepare(store, sync)
+    table = table_of(sync.name)
+    fields = ", ".join(ident(rule.field) for rule in sync.rules)
+    good = f"(SELECT * FROM {rows} AS m WHERE _origin = 'adopted')"
+    with store.db.transaction():
+        store.db.execute(
+            f"DELETE FROM {table} WHERE _key IN (SELECT _key FROM {good} AS g) OR _id IN (SELECT _id FROM {good} AS g)"
+        )
+        store.db.execute(
+            f"INSERT INTO {table} ({', '.join(COLUMNS)}, {fields})"
+            f" SELECT _key, _id, 'adopted', NULL, ?, ?, NULL, {fields} FROM {good} AS g",
+            [run_id, store.clock.now()],
+        )
+
+
 def forget_other_keys(store: StateStore, sync: SyncShape, rows: str) -> None:
     """Forget the old key of records that the org says another key stands for. rows: adopted, `_key, _record_id`."""
     store.db.execute(

@@ -147,7 +147,7 @@ def test_refused_fields(lab, fields: str, message: str, fix: str) -> None:
 @pytest.mark.parametrize(
     ("identity", "message", "fix"),
     [
-        ("Secret__c: customer_id", "Odd__c.Secret__c is not an external id, so it cannot say which record a row is", "external ids of Odd__c: Key__c, Loose__c, Number__c"),
+        ("Secret__c: customer_id", "Odd__c.Secret__c is of type encryptedstring, so it cannot say which record a row is", "use an external id, or fields that can be compared in a query"),
         ("Auto__c: customer_id", "Odd__c.Auto__c cannot be written: it is an auto-number, given by the org", "remove it from the sync"),
         ("Kay__c: customer_id", "Odd__c has no field 'Kay__c' that deploy@acme.com can see", "did you mean 'Key__c'?"),
         ("Key__c: score", "Key__c: column 'score' of type DOUBLE does not go into a field of type string", "CAST or format it in the model"),

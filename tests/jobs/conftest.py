@@ -110,7 +110,7 @@ class Team:
         self._syncs = {name: {**spec, "fields": dict(spec["fields"])} for name, spec in SYNCS.items()}
         (folder / "models").mkdir(parents=True)
         (folder / "syncs").mkdir()
-        self.write("sfsync_project.yml", "name: team\nversion: '1'\nprofile: team\n")
+        self.write("sfsync_project.yml", "name: team\nversion: '1'\nprofile: team\nsyncs: {match: never}\n")
         self.write("models/dim_accounts.sql", "select * from raw.accounts")
         self.write("models/dim_contacts.sql", "select * from raw.contacts")
         self.profile()

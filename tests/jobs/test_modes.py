@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from sfsync.project.modes import MODES, Situation
-from tests.jobs.conftest import Team, of
+from tests.jobs.conftest import SYNCS, Team, of
 
 KEY, ALLOWED = "C1", ["contacts.max_change_share", "contacts.max_delete_share"]
 
@@ -59,18 +59,25 @@ def bring_about(team: Team, situation: Situation) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_what_a_mode_does_is_what_its_page_says(ready: Team, mode: str, situation: Situation) -> None:
     bring_about(ready, situation)
-    ready.sync("contacts", mode=mode)
+    fields = dict.fromkeys(SYNCS["contacts"]["fields"]) if MODES[mode].deletes else {}
+    ready.sync("contacts", mode=mode, match="unknown", fields=fields)
     effect, writes = MODES[mode].effects[situation], len(ready.org.writes())
     result = of(ready.run("contacts", allow=ALLOWED), "contacts")
     told = result.model | result.removals
     standing = ready.org.by("Contact", KEY_FIELD).get(KEY)
     if effect == "kept":
-        assert (set(told), len(ready.org.writes())) == ({"unchanged"}, writes)
+        if not MODES[mode].deletes:  # else the other row's record goes
+            assert (set(told), len(ready.org.writes())) == ({"unchanged"}, writes)
         assert standing is not None
         assert standing["LastName"] == "Ito"
         return
-    assert told.get(effect) == (2 if effect == "unchanged" else 1), told
+    both = effect == "unchanged" or (MODES[mode].deletes and situation in (Situation.DIFFERS, Situation.SAME))
+    assert told.get(effect) == (2 if both else 1), told
     wanted = {"created": "Ito", "adopted": "Ito", "updated": "Sato", "unchanged": "Ito"}
+    if effect == "exists":
+        assert (standing or {}).get("LastName") in ("By hand", "Ito", None)
+        assert len(ready.org.writes()) == writes
+        return
     assert (standing and standing["LastName"]) == wanted.get(effect)
 
 

@@ -49,6 +49,7 @@ def test_the_least_sync():
     assert spec.model_dump(exclude={"name", "model", "object", "identity", "fields"}) == {
         "description": "",
         "mode": "upsert",
+        "match": "unknown",
         "where": None,
         "nulls": "clear",
         "on_removed": KEEP.model_dump(),
@@ -137,7 +138,7 @@ def test_valid_keys(line, path, value):
 SHARE = "must be a percentage of 0% to 100%, or a number of 0 to 1"
 UNIT = "must be a whole number with a unit (s, m, h, d or w)"
 INVALID = [  # one more line of a sync, the finding
-    ("mode: replace", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace'"),
+    ("mode: replace", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace' | did you mean 'create'?"),
     ("mode: null", f"7:7: it: 'mode' must be one of {', '.join(MODES)}, found nothing"),
     ("nulls: clean", "7:8: it: 'nulls' must be one of clear, keep, found 'clean' | did you mean 'clear'?"),
     ("on_removed: delet", f"7:13: it: 'on_removed' must be one of {', '.join(WORDS)}, or a map, found 'delet' | did you mean 'delete'?"),
@@ -189,12 +190,7 @@ INVALID = [  # one more line of a sync, the finding
     ("retry_rejected_after: -1d", f"7:23: it: 'retry_rejected_after' {UNIT}, found '-1d' | write 7d"),
     ("retry_rejected_after: 99999999999d", f"7:23: it: 'retry_rejected_after' {UNIT}, found '99999999999d' | write 7d"),
     ("on_remove: keep", "7:1: it: unknown key 'on_remove' | did you mean 'on_removed'?"),
-    (
-        "match: never",
-        "7:1: it: unknown key 'match' | valid keys: description, mode, where, nulls, on_removed, on_gone, on_limit, "
-        "delete_adopted, clear_on_create, undo, priority, results, retry_rejected_after, max_attempts, guards, push, tags, meta, name, "
-        "model, object, identity, fields",
-    ),
+    ("match: always", "7:8: it: 'match' must be one of unknown, never, found 'always'"),
 ]  # fmt: skip
 
 
@@ -264,9 +260,7 @@ REPLACED = [  # a line of the sync, what stands there instead, the finding
     ("object: Contact", "object: My Object", "3:9: it: 'object' must be an API name of an object, found 'My Object' | "
         "for example Account or Invoice__c"),
     ("{Customer_Id__c: customer_id}", "{}",
-        "4:11: it: 'identity' has 0 fields; exactly one is needed | name one external id of the object"),
-    ("{Customer_Id__c: customer_id}", "{A__c: a, B__c: b}",
-        "4:11: it: 'identity' has 2 fields; exactly one is needed | name one external id of the object"),
+        "4:11: it: 'identity' has no field | name what says which record a row is: an external id, or other fields"),
     ("{Customer_Id__c: customer_id}", "Customer_Id__c", "4:11: it: 'identity' must be a map of keys, "
         "found 'Customer_Id__c'"),
     ("  LastName: last_name\n", "", "5:8: it: 'fields' must be a map of keys, found nothing"),
@@ -337,10 +331,10 @@ PROJECTS = [  # one more line of the project file, the finding or None
         "model-paths, sync-paths, macro-paths, seed-paths, target-path, vars, timezone, syncs"),
     ("target-path: 5", "4:14: it: 'target-path' must be text (put it in quotes), found 5"),
     ("syncs: {nulls: keep, tags: [a], guards: {max_deletes: 1}}", None),
-    ("syncs: {object: Account}", "4:9: it: unknown key 'object' in 'syncs' | valid keys: description, mode, where, "
+    ("syncs: {object: Account}", "4:9: it: unknown key 'object' in 'syncs' | valid keys: description, mode, match, where, "
         "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
-    ("syncs: {fields: {A: a}}", "4:9: it: unknown key 'fields' in 'syncs' | valid keys: description, mode, where, "
+    ("syncs: {fields: {A: a}}", "4:9: it: unknown key 'fields' in 'syncs' | valid keys: description, mode, match, where, "
         "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("vars: [a]", "4:7: it: 'vars' must be a map of keys, found a list"),
@@ -367,7 +361,7 @@ def test_all_findings_of_one_sync_come_together():
         "1:7: it: 'name' must be a valid name, found 'X' | start with a small letter; small letters, digits and _ "
         "only, 60 characters at most",
         "2:1: it: unknown key 'objct' | did you mean 'object'?",
-        f"3:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace'",
+        f"3:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace' | did you mean 'create'?",
         "4:10: it: 'fields.A' needs the key 'column'",
     ]
 

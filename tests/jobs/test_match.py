@@ -1,0 +1,148 @@
+"""Records that the org had before sfsync knew them: found by any identity, adopted, and only differences sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.jobs.conftest import Team, of, outcomes, planned
+
+
+def made(org: Any, sobject: str, values: dict[str, Any]) -> str:
+    """A record that somebody else made; its Id."""
+    answer = org.post(f"/sobjects/{sobject}", json=values)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.fixture
+def people(ready: Team) -> Team:
+    """Contacts only, by e-mail, with the org asked for unknown keys."""
+    ready.sync("accounts", match="unknown")
+    ready.sync(
+        "contacts",
+        identity={"Email": "email"},
+        match="unknown",
+        fields={"Email": None, "Interests__c": None, "AccountId": None, "Customer_Id__c": "id"},
+    )
+    return ready
+
+
+def test_by_external_id_what_the_org_has_is_adopted_and_only_differences_are_sent(ready: Team) -> None:
+    ready.sync("accounts", match="unknown")
+    made(ready.org, "Account", {"Account_Id__c": "A1", "Name": "Acme", "Phone": "1"})
+    made(ready.org, "Account", {"Account_Id__c": "A2", "Name": "Old"})
+    ready.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None), ("A3", "New", None)])
+    plan = ready.plan("accounts")
+    changes = planned(plan, "accounts").changes
+    assert (changes.upserts, changes.updates, changes.adopted, changes.matched) == (1, 1, 1, 2)
+    result = ready.run("accounts")
+    assert outcomes(result, "accounts") == {"created": 1, "adopted": 2}
+    assert ready.run("accounts").calls == 0
+
+
+def test_by_email_each_row_has_its_own_outcome(people: Team) -> None:
+    org = people.org
+    made(org, "Contact", {"LastName": "Ito", "Email": "AI@acme.example", "FirstName": "Ai"})
+    for name in ("One", "Two"):
+        made(org, "Contact", {"LastName": name, "Email": "twice@acme.example"})
+    people.contacts(
+        [
+            {"id": "C1", "last": "Ito", "first": "Ai", "email": "ai@acme.example"},
+            {"id": "C2", "last": "Who", "email": "twice@acme.example"},
+            {"id": "C3", "last": "Blank", "email": ""},
+            {"id": "C4", "last": "New", "email": "new@acme.example"},
+        ]
+    )
+    result = people.run("contacts", allow=("contacts.max_reject_share",))
+    assert outcomes(result, "contacts") == {"created": 1, "adopted": 1, "rejected": 2}
+    codes = {code.code for code in of(result, "contacts").rejected_codes}
+    assert codes == {"DUPLICATE_EXTERNAL_ID", "MISSING_ARGUMENT"}
+    assert people.run("contacts").calls == 1  # the ambiguous key is asked for again
+
+
+def test_several_fields_and_a_lookup_name_a_record(ready: Team) -> None:
+    ready.sync(
+        "contacts",
+        identity={"LastName": "last", "AccountId": {"column": "account", "lookup": "Account.Account_Id__c"}},
+        fields={"LastName": None, "AccountId": None, "Customer_Id__c": "id"},
+        match="unknown",
+    )
+    ready.contacts(
+        [
+            {"id": "C1", "last": "Ito", "account": "A1"},
+            {"id": "C2", "last": "Ito", "account": "A2"},
+        ]
+    )
+    ready.run("accounts")
+    account = next(r["Id"] for r in ready.org.records("Account") if r["Account_Id__c"] == "A1")
+    record = made(ready.org, "Contact", {"LastName": "Ito", "AccountId": account})
+    result = ready.run()
+    assert outcomes(result, "contacts") == {"created": 1, "adopted": 1}
+    rows = {row["Customer_Id__c"]: row for row in ready.org.records("Contact")}
+    assert set(rows) == {"C1", "C2"}
+    assert rows["C1"]["Id"] == record
+    assert ready.run().calls == 0
+
+
+def test_mode_update_makes_nothing(people: Team) -> None:
+    people.sync("contacts", mode="update")
+    made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
+    people.contacts(
+        [{"id": "C1", "last": "Y", "email": "a@x.example"}, {"id": "C2", "last": "Z", "email": "b@x.example"}]
+    )
+    result = people.run("contacts")
+    assert outcomes(result, "contacts") == {"adopted": 1, "no_match": 1}
+    assert [row["LastName"] for row in people.org.records("Contact")] == ["Y"]
+
+
+def test_mode_create_leaves_alone_what_is_there(people: Team) -> None:
+    people.sync("contacts", mode="create")
+    made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
+    people.contacts(
+        [{"id": "C1", "last": "Y", "email": "a@x.example"}, {"id": "C2", "last": "Z", "email": "b@x.example"}]
+    )
+    result = people.run("contacts")
+    assert outcomes(result, "contacts") == {"created": 1, "exists": 1}
+    assert sorted(row["LastName"] for row in people.org.records("Contact")) == ["X", "Z"]
+
+
+def test_mode_delete_deletes_what_rows_name_and_asks_once(people: Team) -> None:
+    people.sync(
+        "contacts",
+        mode="delete",
+        fields=dict.fromkeys(
+            [
+                "LastName",
+                "FirstName",
+                "Title",
+                "Birthdate",
+                "Last_Login__c",
+                "Lifetime_Value__c",
+                "Is_Champion__c",
+                "Customer_Id__c",
+            ]
+        ),
+    )
+    made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
+    people.contacts(
+        [{"id": "C1", "last": "Y", "email": "a@x.example"}, {"id": "C2", "last": "Z", "email": "b@x.example"}]
+    )
+    result = people.run("contacts")
+    assert outcomes(result, "contacts") == {"deleted": 1, "no_match": 1}
+    assert people.org.records("Contact") == []
+    again = people.run("contacts")
+    assert outcomes(again, "contacts") == {"already_deleted": 1, "no_match": 1}
+
+
+def test_by_id_updates_without_asking_where_match_is_never(people: Team) -> None:
+    record = made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
+    people.sync(
+        "contacts", mode="update", match="never", identity={"Id": "id"}, fields={"Customer_Id__c": None}
+    )
+    people.contacts([{"id": record, "last": "Y"}])
+    result = people.run("contacts")
+    assert outcomes(result, "contacts") == {"adopted": 1}
+    assert result.calls == 1
+    assert people.run("contacts").calls == 0
