@@ -127,6 +127,28 @@ class Reference:
         return f"{self.parent_object}:{path}" if self.polymorphic else path
 
 
+class OnMissing(StrEnum):
+    """What becomes of a lookup that names no record."""
+
+    REJECT = "reject"  # the row is refused: by the org where the lookup travels as a reference
+    RESOLVE = "resolve"  # the row is refused before it is sent
+    NULL = "null"  # the lookup is cleared
+    SKIP_FIELD = "skip_field"  # the lookup is not sent, and the row is looked at again
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A parent that is looked for before anything is sent."""
+
+    object: str  # "User"
+    field: str  # "Email": what the model's text is of
+    on_missing: OnMissing
+    to_id: bool  # what is sent is the record's Id; else the text stays what it is, and travels as a reference
+    where: str = ""  # SOQL that such records must fit
+    kind: str = "record"  # in messages: what they are called
+    known: tuple[tuple[str, str], ...] | None = None  # (text, Id) of all there are; None: to be looked for
+
+
 @dataclass(frozen=True, slots=True)
 class FieldRule:
     """One mapping of a sync, resolved once against the spec, the org's describe and the column's type.
@@ -152,6 +174,7 @@ class FieldRule:
     reference: Reference | None = None
     truncate: bool = False
     pii: bool = False
+    lookup: Lookup | None = None
 
     @property
     def mapped(self) -> bool:

@@ -167,6 +167,15 @@ def account_of_accounts(team: Team) -> None:
     team.sync("accounts", fields={"ParentId": {"column": "phone", "lookup": "Account.Account_Id__c"}})
 
 
+def required_account(team: Team) -> None:
+    """An org in which no contact is without an account."""
+    described(team, "Contact", "AccountId", nillable=False)
+    team.sync(
+        "contacts",
+        fields={"AccountId": {"column": "account", "lookup": "Account.Name", "on_missing": "null"}},
+    )
+
+
 def contact_of_an_account(team: Team) -> None:
     """An org in which an account looks up its first contact once and for all, as contacts their account, and syncs that say so."""
     described(team, "Contact", "AccountId", updateable=False)
@@ -310,9 +319,19 @@ SYNCS = [
     Case("sync_identity_not_external", "CompileError", sync(identity={"Department": "id"})),
     Case("sync_identity_none", "SpecError", sync(identity={})),
     Case(
-        "sync_lookup_not_external",
+        "sync_lookup_by_id",
         "CompileError",
-        fields(AccountId={"column": "account", "lookup": "Account.Name"}),
+        fields(AccountId={"column": "account", "lookup": "Account.Id"}),
+    ),
+    Case(
+        "sync_on_missing_unknown",
+        "SpecError",
+        fields(AccountId={"column": "account", "lookup": "Account.Name", "on_missing": "skip"}),
+    ),
+    Case(
+        "sync_lookup_required_and_skipped",
+        "CompileError",
+        required_account,
     ),
     Case(
         "sync_lookup_wrong_object",
@@ -340,11 +359,6 @@ SYNCS = [
     Case("sync_mode_unknown", "SpecError", sync(mode="replace")),
     Case("sync_mirror_keeps", "SpecError", sync(mode="mirror", on_removed="keep")),
     Case("sync_write_later", "SpecError", fields(Title={"column": "title", "write": "if_blank"})),
-    Case(
-        "sync_on_missing_later",
-        "SpecError",
-        fields(AccountId={"column": "account", "lookup": "Account.Account_Id__c", "on_missing": "null"}),
-    ),
     Case(
         "sync_hard_delete_collections",
         "SpecError",

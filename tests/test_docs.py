@@ -16,6 +16,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from sfsync.project.lookups import EFFECTS, Kind, Policy
 from sfsync.project.modes import MODES, Situation
 from sfsync.salesforce.sign_in_words import TYPES, WORDS
 from tests.support.status_codes import calls_table, rows_table
@@ -114,6 +115,30 @@ def test_the_page_of_status_codes_is_the_table():
         page.write_text(updated, encoding="utf-8")
     else:
         assert updated == text, "docs/reference/status-codes.md is behind the code; see the top of this file"
+
+
+LOOKUP_TABLE = re.compile(r"(<!-- lookups -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def lookup_table() -> str:
+    """Kinds of lookup x policies, as EFFECTS says; tests/jobs/test_lookups.py plays each cell."""
+    rows = [
+        f"| `Object.Field` is | {' | '.join(f'`{one}`' for one in Policy)} |",
+        f"| --- |{' --- |' * len(Policy)}",
+    ]
+    rows += [f"| {kind} | {' | '.join(EFFECTS[kind][one] for one in Policy)} |" for kind in Kind]
+    return "\n".join(rows) + "\n"
+
+
+def test_the_page_of_lookups_is_what_they_do():
+    page = ROOT / "docs/reference/lookups.md"
+    text = page.read_text(encoding="utf-8")
+    updated = LOOKUP_TABLE.sub(lambda m: m[1] + lookup_table() + m[3], text)
+    assert LOOKUP_TABLE.search(text)
+    if os.environ.get("SFSYNC_UPDATE_DOCS"):
+        page.write_text(updated, encoding="utf-8")
+    else:
+        assert updated == text, "docs/reference/lookups.md is behind the code; see the top of this file"
 
 
 def blocks() -> list[tuple[Path, str]]:

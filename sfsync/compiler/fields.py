@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfsync.compiler.keys import is_upsert_key, may_name
+from sfsync.compiler.lookups import lookup_of
 from sfsync.compiler.manifest import NO_REMOVAL, Removal
 from sfsync.compiler.names import suggest
 from sfsync.compiler.problems import Problems
@@ -26,7 +27,7 @@ from sfsync.project.modes import MODES
 from sfsync.project.project import SyncFile
 from sfsync.project.spec import FieldSpec
 from sfsync.project.usage import rights_of
-from sfsync.records import Column, FieldRule, Reference, Send, SourceType
+from sfsync.records import Column, FieldRule, Lookup, OnMissing, Reference, Send, SourceType
 
 _REFUSED_OBJECTS = {
     "__e": "a platform event",
@@ -45,6 +46,16 @@ _LENGTH_TYPES = frozenset(
     {"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"}
 )
 _NUMBERS = frozenset({"double", "currency", "percent"})
+_KEY_TYPES = (
+    frozenset(
+        {"string", "email", "phone", "url", "picklist", "combobox", "reference", "int", "date", "datetime"}
+    )
+    | _NUMBERS
+)
+"""Types that a query finds by their value.
+
+Source: SOQL and SOSL Reference, "fieldExpression Syntax": long text areas cannot be filtered, multi-select lists not by IN.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +194,17 @@ class _Resolver:
             return None
         reference, shape = None, _shape(field, self.item)
         if spec.lookup is not None:
-            parent = self._parent(field, spec.lookup, where, part="identity")
+            parent = self._parent(field, spec.lookup, OnMissing.REJECT, where, part="identity")
             if parent is None:
                 return None
-            reference, shape = parent
+            reference, lookup, shape = parent
+            if lookup is not None:
+                self.problems.error(
+                    f"{lookup.object}.{lookup.field} is not a unique external id; a lookup in the identity needs one",
+                    where,
+                    fix="map the field that holds the parent's Id, or use another field as the identity",
+                )
+                return None
         if column is None or not self._accepts(field, column, shape["type"], where):
             return None
         return FieldRule(
@@ -208,12 +226,12 @@ class _Resolver:
         field = self._find(name, where)
         if field is None or not self._is_writable(field, where):
             return None
-        reference, shape = None, _shape(field, self.item)
+        reference, lookup, shape = None, None, _shape(field, self.item)
         if spec.lookup is not None:
-            parent = self._parent(field, spec.lookup, where)
+            parent = self._parent(field, spec.lookup, OnMissing(spec.on_missing), where)
             if parent is None:
                 return None
-            reference, shape = parent
+            reference, lookup, shape = parent
         if column is None or not self._accepts(field, column, shape["type"], where):
             return None
         if spec.truncate and shape["type"] not in _LENGTH_TYPES - {"picklist", "email"}:
@@ -234,6 +252,7 @@ class _Resolver:
             reference=reference,
             truncate=spec.truncate,
             pii=spec.pii,
+            lookup=lookup,
             **shape,
         )
 
@@ -315,9 +334,9 @@ class _Resolver:
             )
 
     def _parent(
-        self, field: Field, lookup: str, where: Where, *, part: str = "fields"
-    ) -> tuple[Reference, dict[str, Any]] | None:
-        """The reference of a lookup, and the shape of the parent's field."""
+        self, field: Field, lookup: str, on_missing: OnMissing, where: Where, *, part: str = "fields"
+    ) -> tuple[Reference | None, Lookup | None, dict[str, Any]] | None:
+        """The reference of a lookup, how it is looked for, and the shape of the parent's field."""
         at = self.sync.value_where(part, field.name, "lookup")
         at = where if at.line is None else at
         parent_name, parent_field = lookup.split(".")
@@ -343,8 +362,22 @@ class _Resolver:
         key = self._parent_key(parent, parent_field, at)
         if key is None:
             return None
-        reference = Reference(field.relationship_name, parent.name, key.name, field.polymorphic_foreign_key)
-        return reference, _shape(key, parent)
+        self._check_missing(field, on_missing, where)
+        reference = None
+        if key.unique and (key.external_id or key.id_lookup):
+            reference = Reference(
+                field.relationship_name, parent.name, key.name, field.polymorphic_foreign_key
+            )
+        found = lookup_of(self.item, parent, key, on_missing, to_id=reference is None)
+        return reference, found, _shape(key, parent)
+
+    def _check_missing(self, field: Field, on_missing: OnMissing, where: Where) -> None:
+        if on_missing in (OnMissing.NULL, OnMissing.SKIP_FIELD) and field.required_on_create:
+            self.problems.error(
+                f"{self.item.name}.{field.name} is required, and on_missing: {on_missing} would leave it out",
+                where,
+                fix="write on_missing: reject, or resolve",
+            )
 
     def _parent_key(self, parent: SObject, name: str, where: Where) -> Field | None:
         key = parent.field(name)
@@ -352,14 +385,15 @@ class _Resolver:
             near = suggest(name, (f.name for f in parent.fields), kind="fields")
             what, fix = self.org.has_no(f"field '{name}'", near, parent.name)
             self.problems.error(what, where, fix=fix)
-        elif not (key.unique and (key.external_id or key.id_lookup)):
-            keys = [f.name for f in parent.fields if f.unique and f.external_id]
+        elif key.type not in _KEY_TYPES:
+            is_id = key.type == "id"
+            kind = "the record's own Id" if is_id else f"of type {key.type}"
             self.problems.error(
-                f"{parent.name}.{key.name} is not a unique external id; a lookup needs one",
+                f"{parent.name}.{key.name} is {kind}, and a lookup finds no parent by it",
                 where,
-                fix=f"unique external ids of {parent.name}: {', '.join(keys)}"
-                if keys
-                else f"make an external id of {parent.name} unique in Salesforce's Setup",
+                fix="remove lookup: the column has the Id already"
+                if is_id
+                else f"use an external id of {parent.name}, or another field that a query can compare",
             )
         else:
             return key

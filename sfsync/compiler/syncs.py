@@ -19,7 +19,7 @@ from sfsync.compiler.manifest import Guards
 from sfsync.compiler.problems import Problems
 from sfsync.compiler.surroundings import OrgView
 from sfsync.project.project import SyncFile
-from sfsync.records import FieldRule
+from sfsync.records import FieldRule, Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,19 @@ def _makes(sync: SyncFile, object_: str, key: str) -> bool:
 
 
 def _may_be_late(sync: SyncFile, name: str, org: OrgView | None) -> bool:
-    """Whether a field can be left out of a create and be sent by a later update; of a field nobody described: yes."""
+    """Whether a field can be left out of a create and be sent by a later update; of a field nobody described: yes.
+
+    Not one that is looked for before anything is sent: there is nothing to be found yet.
+    """
+    if sync.spec.fields[name].on_missing != "reject":
+        return False
     item = org.contract.object(sync.spec.object) if org is not None else None
     field = item.field(name) if item is not None else None
     return field is None or (field.updateable and not field.required_on_create)
 
 
 def _check_late(sync: SyncFile, name: str, org: OrgView | None, problems: Problems) -> None:
-    if not _may_be_late(sync, name, org):
+    if sync.spec.fields[name].on_missing == "reject" and not _may_be_late(sync, name, org):
         problems.error(
             f"{sync.spec.object}.{name} looks up its own object, and can only be set when a record is made:"
             " a parent that is made in the same run has no Id then",
@@ -226,4 +231,10 @@ def _canonical(rule: FieldRule) -> dict[str, object]:
         "flags": [rule.required, rule.nillable, rule.case_sensitive, rule.truncate],
         "picklist": sorted(rule.picklist) if rule.picklist is not None else None,
         "reference": rule.reference.header if rule.reference is not None else None,
+        **({"lookup": _canonical_lookup(rule.lookup)} if rule.lookup is not None else {}),
     }
+
+
+def _canonical_lookup(lookup: Lookup) -> list[object]:
+    known = sorted(lookup.known) if lookup.known is not None else None
+    return [lookup.object, lookup.field, lookup.on_missing.value, lookup.to_id, lookup.where, known]

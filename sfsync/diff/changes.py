@@ -12,6 +12,8 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.aside import NOTHING, KeptBack, LeftJob
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.duckdb import DuckDB
+from sfsync.errors import InternalError
+from sfsync.records import FieldRule
 from sfsync.state.store import StateStore
 
 Match = Callable[[CompiledSync, str, str], int | None]
@@ -33,6 +35,29 @@ class Missing:
 
 
 NOT_MISSING = Missing()
+
+
+@dataclass(frozen=True, slots=True)
+class ParentQuestion:
+    """Which records of one object have these values in one field.
+
+    keys: a relation with `_key`, as `wire.key_text` makes it of the rule; each once, none NULL.
+    """
+
+    object: str
+    rule: FieldRule
+    keys: str
+    where: str  # SOQL
+    name: str  # sync and field, in messages
+
+
+FindParents = Callable[[ParentQuestion, str], None]
+"""Leaves a table with `_key, _record_id`, a line for each record that the org has."""
+
+
+def nobody_asked(question: ParentQuestion, into: str) -> None:
+    """A `FindParents` for those who compare nothing with the org."""
+    raise InternalError(f"{question.name} asks for its parents, and nobody can be asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +134,6 @@ class DiffContext:
     upstream: tuple[CompiledSync, ...]  # syncs diffed before this one
     memory: int  # bytes that the join of step one may hold before it spills
     away: tuple[LeftJob, ...] = ()  # of syncs that are not in the project
+
     match: Match | None = None  # asks the org about unknown keys; None: nobody asks
+    find_parents: FindParents = nobody_asked

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnGone, OnRemoved
-from sfsync.diff import aside, matching, refusals, split, sql
+from sfsync.diff import aside, matching, parents, refusals, split, sql
 from sfsync.diff.changes import NOT_MISSING, Changes, DiffContext, Missing
 from sfsync.diff.split import Judged
 from sfsync.diff.stage import Staged, run_table
@@ -202,6 +202,7 @@ def _judge(
         projected = sql.projection(sync, rows, dialect)
     else:
         projected = sql.project_candidates(sync, rows, dialect)
+    projected = parents.with_parents(sync, projected, context)
     # Without a snapshot all rows are creates, and what a create sends follows from the whole text: a text is written once.
     sent = () if table is not None else sql.sent_on_create(sync)
     judged = sql.judged(sync, projected, known, have, stored=not sent)

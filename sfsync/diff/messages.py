@@ -59,10 +59,23 @@ def _texts(rule: FieldRule) -> dict[str, str]:
             f" || {literal(_allowed(rule))}"
         ),
         "MALFORMED_ID": f"{literal(head + 'id value of incorrect type: ')} || {shown}",
+        "INVALID_CROSS_REFERENCE_KEY": _no_parent(rule, head, shown),
         "REQUIRED_FIELD_MISSING": literal(
             f"Required fields are missing: [{rule.field}]: {rule.column.name} is null or blank"
         ),
     }
+
+
+def _no_parent(rule: FieldRule, head: str, shown: str) -> str:
+    """Of a lookup that was looked for: none, or more than one."""
+    lookup = rule.lookup
+    if lookup is None:
+        return literal(f"{head}invalid cross reference id")
+    of = f"has {lookup.field} "
+    return (
+        f"{literal(head)} || CASE WHEN _size > 1 THEN CAST(_size AS VARCHAR) || {literal(f' {lookup.kind}s have {lookup.field} ')}"
+        f" ELSE {literal(f'no {lookup.kind} {of}')} END || {shown}"
+    )
 
 
 def _form(rule: FieldRule) -> str:

@@ -1,9 +1,10 @@
-"""Asks this session's org for the keys that a sync's snapshot does not know."""
+"""Asks this session's org for what the state does not know: keys of a sync, and parents that its lookups name."""
 
 from __future__ import annotations
 
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.errors import ApiLimitError
+from sfsync.diff.changes import ParentQuestion
+from sfsync.errors import ApiLimitError, OrgError
 from sfsync.jobs.session import Session
 
 
@@ -29,3 +30,19 @@ class Matcher:
                 "warning", f"{sync.name}: the org was not asked for its new keys: {error.what}"
             )
             return None
+
+    def find_parents(self, question: ParentQuestion, into: str) -> None:
+        """A `diff.changes.FindParents`. What only the org knows cannot be left open: nothing is planned without it."""
+        session, rule = self._session, question.rule
+        if session.options.offline:
+            raise OrgError(
+                f"{question.name} names records of {question.object} that only the org knows, and --offline asks nobody",
+                fix="plan without --offline, or leave these rows out",
+            )
+        from sfsync.match import ask
+
+        org = ask.Org(session.door, session.db, session.clock, session.events, session.spool)
+        wanted = ask.Question(
+            question.object, (rule,), question.keys, where=question.where, name=question.name
+        )
+        ask.find(org, wanted, into)

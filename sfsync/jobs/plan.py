@@ -120,9 +120,9 @@ def _diff(
     dialect = session.warehouse.dialect if session.warehouse.shares_engine else DUCKDB
     with session.db.uncompressed():
         staged = stage_rows(sync, session.warehouse, session.db)
-        memory, match = session.db.memory_limit, Matcher(session)
-        context = DiffContext(session.db, session.store, dialect, upstream, memory, away, match)
-        return diff_sync(sync, staged, info, context)
+        base = (session.db, session.store, dialect, upstream, session.db.memory_limit, away)
+        match = Matcher(session)
+        return diff_sync(sync, staged, info, DiffContext(*base, match, match.find_parents))
 
 
 def _budget(session: Session, batches: list[Batch]) -> ApiBudget:

@@ -142,8 +142,8 @@ def _one_of_two_parts(sync: str) -> str:
     second = f"SELECT _key FROM ({parts}) AS p WHERE well AND bad"
     hidden = f"SELECT _key FROM ({parts}) AS p WHERE NOT coalesce(well AND bad, FALSE)"
     return (
-        f"(SELECT * FROM {outcomes} WHERE (_op IN ('upsert', 'update') AND _key NOT IN ({second}))"
-        f" OR (_op = 'link' AND _key NOT IN ({hidden})) OR _op NOT IN ('upsert', 'update', 'link'))"
+        f"(SELECT * FROM {outcomes} WHERE (_op IN ('upsert', 'create', 'update') AND _key NOT IN ({second}))"
+        f" OR (_op = 'link' AND _key NOT IN ({hidden})) OR _op NOT IN ('upsert', 'create', 'update', 'link'))"
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.changes import Changes
 from sfsync.diff.messages import MASK
+from sfsync.diff.parents import names_of
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -33,6 +34,8 @@ class Sample:
     operation: Operation
     changes: Mapping[str, tuple[str | None, str | None]]
     retires: bool = False  # an update of a record whose row left the model
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Record Ids among the texts -> what the model calls their records, where sfsync looked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,19 @@ class Plan:
         return any(item.has_changes for item in self.syncs)
 
 
+def named(sync: CompiledSync, samples: list[Sample], db: DuckDB) -> tuple[Sample, ...]:
+    """With the names of records that lookups were resolved to."""
+    fields = [rule.field for rule in sync.fields if rule.lookup and rule.lookup.to_id and not rule.pii]
+    out = []
+    for sample in samples:
+        names: dict[str, str] = {}
+        for name in fields:
+            ids = [text for text in sample.changes.get(name, ()) if text]
+            names |= names_of(sync, name, ids, db)
+        out.append(replace(sample, names=names))
+    return tuple(out)
+
+
 def describe_sync(
     changes: Changes,
     refusals: tuple[Refusal, ...],
@@ -135,7 +151,7 @@ def describe_sync(
         rejected=_rejected(sync, db),
         rejected_rows=_rejected_rows(sync, db),
         waiting_rows=_waiting_rows(sync, db) if changes.waiting else (),
-        samples=_samples(changes, db),
+        samples=named(sync, _samples(changes, db), db),
         refusals=refusals,
         batches=batches,
         warnings=_warnings(changes),
@@ -196,7 +212,7 @@ def _shown(rule: FieldRule, text: str) -> str:
     return f"CASE WHEN {text} <> '' THEN {literal(MASK)} ELSE {text} END" if rule.pii else text
 
 
-def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
+def _samples(changes: Changes, db: DuckDB) -> list[Sample]:
     sync = changes.sync
     out: list[Sample] = []
     groups = (
@@ -233,7 +249,7 @@ def _samples(changes: Changes, db: DuckDB) -> tuple[Sample, ...]:
                 if after is not None
             }
             out.append(Sample(row[0], operation, pairs, retires=leaving))
-    return tuple(out)
+    return out
 
 
 def _warnings(changes: Changes) -> tuple[str, ...]:

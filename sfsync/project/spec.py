@@ -152,11 +152,21 @@ class FieldSpec(BaseModel):
         default=False, description="Another sync may write this field too, if it also says so."
     )
     lookup: str | None = Field(
-        default=None, description="Parent object and its unique external id, Account.Account_Id__c."
+        default=None,
+        description="Parent object and what the column has of it: Account.Account_Id__c, User.Email,"
+        " Group.DeveloperName, RecordType.DeveloperName.",
     )
-    on_missing: Literal["reject"] = Field(
-        default="reject", description="What to do with a row whose parent is missing."
+    on_missing: Literal["reject", "null", "skip_field", "resolve"] = Field(
+        default="reject",
+        description="What to do with a row whose parent is missing: reject it, clear the lookup, leave the lookup out and try"
+        " again, or reject it before it is sent.",
     )
+
+    @field_validator("on_missing", mode="before")
+    @classmethod
+    def _null_is_a_word(cls, value: Any) -> Any:
+        """In YAML a plain null is no text."""
+        return "null" if value is None else value
 
     @field_validator("lookup")
     @classmethod

@@ -33,10 +33,10 @@ def hold_waiting(context: PushContext, sync: CompiledSync) -> None:
 def make_ready(context: PushContext, sync: CompiledSync) -> None:
     """Give new records their Ids, and leave out rows whose first part, or whose parent, did not arrive."""
     link, outcomes = run_table("link", sync.name), run_table("outcome", sync.name)
-    done = f"SELECT _op, _key, _record_id FROM {outcomes} WHERE _op IN ('upsert', 'update') AND outcome IN ({_DONE})"
+    done = f"SELECT _op, _key, _record_id FROM {outcomes} WHERE _op IN ('upsert', 'create', 'update') AND outcome IN ({_DONE})"
     context.db.execute(
         f'UPDATE {link} AS t SET "Id" = o._record_id FROM ({done}) AS o'
-        " WHERE t._first = 'upsert' AND o._op = t._first AND o._key = t._key"
+        " WHERE t._first NOT IN ('', 'update') AND o._op = t._first AND o._key = t._key"
     )
     undone = f"t._first <> '' AND (t._first, t._key) NOT IN (SELECT _op, _key FROM ({done}) AS d)"
     _skip(context, sync, undone, "NULL, NULL, NULL", "the record itself was not sent")

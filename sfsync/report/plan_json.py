@@ -128,6 +128,7 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
                 "key": sample.key,
                 "operation": "retire" if sample.retires else VERB[sample.operation],
                 "changes": {field: list(pair) for field, pair in sample.changes.items()},
+                **({"names": dict(sample.names)} if sample.names else {}),
             }
             for sample in item.samples
         ],

@@ -218,7 +218,9 @@ def _sample_lines(item: SyncPlan) -> list[str]:
             f"{sign} {'retire' if sample.retires else VERB[sample.operation]} {cut(safe(sample.key), _VALUE)}"
         )
         for field, (before, after) in sample.changes.items():
-            lines.append(f"{sign}   {field}: {change(sample.operation, before, after, _VALUE)}")
+            lines.append(
+                f"{sign}   {field}: {change(sample.operation, before, after, _VALUE)}{plan_values.name_of(sample, after)}"
+            )
     c = item.changes
     more = c.to_send - len(item.samples)
     if more > 0:

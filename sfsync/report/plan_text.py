@@ -228,7 +228,9 @@ def _sample(page: Page, sample: Sample, *, verbose: bool) -> None:
     shown = changes if verbose else changes[:FIELDS_SHOWN]
     for field, (before, after) in shown:
         room = page.width and max(24, page.width - len(field) - 8)
-        page.line(f"      {field}: {change(sample.operation, before, after, room)}")
+        page.line(
+            f"      {field}: {change(sample.operation, before, after, room)}{plan_values.name_of(sample, after)}"
+        )
     if len(changes) > len(shown):
         page.line(f"      … {plural(len(changes) - len(shown), 'more field')}", Style.QUIET)
 

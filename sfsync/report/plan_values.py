@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sfsync.plan.plan import Plan, RejectedRow, SyncPlan
-from sfsync.report.words import api_text, number, plural
+from sfsync.plan.plan import Plan, RejectedRow, Sample, SyncPlan
+from sfsync.report.words import api_text, cut, number, plural, safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,12 @@ def new_detail(item: SyncPlan) -> str:
     """How many of the new rows replace records that were gone."""
     again = item.changes.recreated
     return f"{number(again)} of them again: their record is gone from the org" if again else ""
+
+
+def name_of(sample: Sample, record: str | None) -> str:
+    """`` (ai@acme.example)`` after the Id of a record that a lookup was resolved to."""
+    name = sample.names.get(record or "")
+    return f" ({safe(cut(name, 60))})" if name else ""
 
 
 def late_text(item: SyncPlan) -> str:

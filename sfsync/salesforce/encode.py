@@ -159,6 +159,8 @@ def _json_around(rule: FieldRule) -> tuple[str, str]:
 
 def _json_type(rule: FieldRule) -> str:
     """raw: the text is JSON already; plain: a text that cannot be '#N/A'; string: any text."""
+    if rule.lookup is not None and rule.lookup.to_id:
+        return "plain"
     if rule.type in _RAW:
         return "raw"
     return "plain" if rule.type in _NO_TEXT else "string"

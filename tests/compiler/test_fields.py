@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sfsync.contract import Field
-from sfsync.records import FieldRule, Reference, Send
+from sfsync.records import FieldRule, Lookup, OnMissing, Reference, Send
 
 from .conftest import ODD, org_of
 
@@ -131,8 +131,8 @@ REFUSED = [
     ("lookup on text", "Secret__c: {column: email, lookup: Account.Account_Id__c}", "Odd__c.Secret__c is of type encryptedstring, so it cannot look up a parent", "remove lookup, or map the field that holds the parent's Id"),
     ("lookup elsewhere", "Owner__c: {column: email, lookup: Case.Case_Id__c}", "Odd__c.Owner__c does not refer to 'Case'", "it refers to Account, Contact"),
     ("lookup by nothing", "Owner__c: {column: email, lookup: Account.Acount_Id__c}", "Account has no field 'Acount_Id__c' that deploy@acme.com can see", "did you mean 'Account_Id__c'?"),
-    ("lookup by a plain field", "Owner__c: {column: email, lookup: Account.Name}", "Account.Name is not a unique external id; a lookup needs one", "unique external ids of Account: Account_Id__c"),
-    ("lookup by a loose id", "Owner__c: {column: email, lookup: Contact.Email}", "Contact.Email is not a unique external id; a lookup needs one", "unique external ids of Contact: Customer_Id__c"),
+    ("lookup by a list", "Owner__c: {column: email, lookup: Contact.Interests__c}", "Contact.Interests__c is of type multipicklist, and a lookup finds no parent by it", "use an external id of Contact, or another field that a query can compare"),
+    ("lookup by Id", "Owner__c: {column: email, lookup: Contact.Id}", "Contact.Id is the record's own Id, and a lookup finds no parent by it", "remove lookup: the column has the Id already"),
 ]  # fmt: skip
 
 
@@ -248,3 +248,41 @@ def test_the_fingerprint_moves_with_what_decides_a_text_and_with_nothing_else(la
     lab.write({"sfsync_project.yml": 'name: acme\nversion: "1"\nprofile: acme\ntimezone: Europe/Berlin\n'})
     others.add(seal("Secret__c: email, Once__c: last_name"))
     assert len(others | {base}) == 7
+
+
+def test_a_required_lookup_cannot_be_left_out(lab) -> None:
+    must = Field(
+        "Must__c", "Must", "reference", nillable=False, reference_to=("Account",), relationship_name="Must__r"
+    )
+    org = org_of(replace(ODD, fields=(*ODD.fields, must)))
+    for policy in ("null", "skip_field"):
+        text = f"Must__c: {{column: email, lookup: Account.Name, on_missing: {policy}}}"
+        (found,) = lab.refused(sync(text), org=org)
+        assert found[0].endswith(f"Odd__c.Must__c is required, and on_missing: {policy} would leave it out")
+    (rule,) = (
+        r
+        for r in lab.compile(sync("Must__c: {column: email, lookup: Account.Name}"), org=org).syncs[0].fields
+        if r.field == "Must__c"
+    )
+    assert rule.reference is None
+    assert rule.lookup == Lookup("Account", "Name", OnMissing.REJECT, to_id=True)
+    assert (rule.type, rule.length) == ("string", 255)
+
+
+def test_the_records_that_count_follow_from_the_parents_object(lab) -> None:
+    cases = {}
+    for object_, key, field, lookup in (
+        ("Contact", "Customer_Id__c", "OwnerId", "User.Email"),
+        ("Case", "Case_Id__c", "OwnerId", "Group.DeveloperName"),
+    ):
+        text = (
+            f"version: 1\nsyncs:\n  - name: s\n    model: m\n    object: {object_}\n    identity: {{{key}: customer_id}}\n"
+            f"    fields: {{{'LastName: title, ' if object_ == 'Contact' else ''}{field}: {{column: email, lookup: {lookup}}}}}\n"
+        )
+        found = lab.compile({"models/m.sql": "select * from raw.customers", "syncs/odd.yml": text}).syncs[0]
+        rule = found.fields[-1]
+        cases[lookup] = (rule.lookup.where, rule.lookup.kind)
+    assert cases == {
+        "User.Email": ("IsActive = true", "active user"),
+        "Group.DeveloperName": ("Type = 'Queue'", "queue"),
+    }

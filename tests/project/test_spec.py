@@ -215,10 +215,8 @@ MAPPINGS = [  # the value of a field, the finding
         "between, found 'Account' | for example Account.Account_Id__c"),
     ("{column: a, lookup: A.B.C}", "6:33: it: 'fields.LastName.lookup' must be an object and a field with a dot "
         "between, found 'A.B.C' | for example Account.Account_Id__c"),
-    ("{column: a, lookup: A.B__c, on_missing: skip_field}",
-        "6:53: it: 'fields.LastName.on_missing' must be reject, found 'skip_field'"),
-    ("{column: a, lookup: A.B__c, on_missing: null}",
-        "6:53: it: 'fields.LastName.on_missing' must be reject, found nothing"),
+    ("{column: a, lookup: A.B__c, on_missing: skip}",
+        "6:53: it: 'fields.LastName.on_missing' must be one of reject, null, skip_field, resolve, found 'skip'"),
     ("{column: a, on_missing: reject}", "6:13: it: 'fields.LastName' has 'on_missing' but no 'lookup' | "
         "add lookup: Object.Field, or remove on_missing"),
     ("{column: a, nulls: skip}", "6:32: it: 'fields.LastName.nulls' must be one of clear, keep, found 'skip'"),
