@@ -23,7 +23,7 @@ def lookup_of(
         case "Group":
             where, kind = "Type = 'Queue'", "queue"
         case "RecordType":
-            where, kind = f"SobjectType = '{item.name}' AND IsActive = true", f"record type of {item.name}"
+            where, kind = f"SobjectType = '{item.name}' AND IsActive = true", f"{item.name} record type"
             if key.name == "DeveloperName" and item.record_type_infos:
                 kind = f"available {kind}"
                 types = [t for t in item.record_type_infos if t.active and t.available]

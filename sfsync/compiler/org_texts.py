@@ -132,4 +132,6 @@ def _as_text(rule: FieldRule) -> FieldRule:
     """
     column = Column(rule.field, "VARCHAR", SourceType.TEXT)
     kind = "string" if rule.type == "email" else rule.type
+    if rule.lookup is not None and rule.lookup.to_id:
+        kind = "reference"
     return replace(rule, column=column, type=kind, length=None, picklist=None, truncate=False)
