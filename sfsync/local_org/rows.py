@@ -6,6 +6,7 @@ Does not:  write rows itself (writing, write).
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import quote
 
 from sfsync.contract import Field, SObject
@@ -13,6 +14,7 @@ from sfsync.local_org import describe
 from sfsync.local_org.answers import Answer, ApiError, from_refusal, not_found
 from sfsync.local_org.ask import Ask, Handler
 from sfsync.local_org.columns import RefusedWriteError, key_field
+from sfsync.local_org.conditional import if_changed
 from sfsync.local_org.ids import to_18
 from sfsync.local_org.people import CURRENT
 from sfsync.local_org.records import chosen_fields, read_records, to_texts
@@ -54,11 +56,12 @@ def root(ask: Ask) -> Answer:
 
 
 def list_objects(ask: Ask) -> Answer:
-    return Answer(200, describe.global_body(ask.org.seen, ask.base))
+    return if_changed(ask, Answer(200, describe.global_body(ask.org.seen, ask.base)))
 
 
 def describe_object(ask: Ask) -> Answer:
-    return Answer(200, describe.describe_body(ask.org.seen, sobject_of(ask, ask.parts[0]), ask.base))
+    body = describe.describe_body(ask.org.seen, sobject_of(ask, ask.parts[0]), ask.base)
+    return if_changed(ask, Answer(200, body))
 
 
 def basic_object(ask: Ask) -> Answer:
@@ -135,14 +138,18 @@ def read(ask: Ask) -> Answer:
 
 def _read(ask: Ask, sobject: SObject, record: str) -> Answer:
     fields = chosen_fields(sobject, ask.query.get("fields"))
-    if ask.cursor is not None:
-        found = read_records(ask.cursor, sobject, [record], fields, ask.base)
-    else:
-        with ask.org.store.reading() as cursor:
-            found = read_records(cursor, sobject, [record], fields, ask.base)
-    if record not in found:
-        raise not_found()
-    return Answer(200, found[record])
+    dated = any(name in ask.headers for name in ("if-modified-since", "if-unmodified-since"))
+    with ask.org.store.reading() as own:
+        cursor = ask.cursor or own
+        found = read_records(cursor, sobject, [record], fields, ask.base)
+        if record not in found:
+            raise not_found()
+        if not dated:
+            return Answer(200, found[record])
+        changed = cursor.execute(
+            f"SELECT SystemModstamp FROM {table(sobject.name)} WHERE Id = ?", [record]
+        ).fetchall()
+    return if_changed(ask, Answer(200, found[record]), datetime.fromisoformat(str(changed[0][0])))
 
 
 def update(ask: Ask) -> Answer:

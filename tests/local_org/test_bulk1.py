@@ -13,6 +13,10 @@ import pytest
 import requests
 
 from sfsync.local_org import control
+from sfsync.local_org.bulk1_jobs import ClassicJobs
+from sfsync.local_org.bulk1_worker import ClassicWorker
+from sfsync.local_org.org import open_org
+from sfsync.local_org.schema import load_schema
 
 NAMESPACE = "http://www.force.com/2009/06/asyncapi/dataload"
 N = f"{{{NAMESPACE}}}"
@@ -325,18 +329,41 @@ def test_sessions_versions_and_counting(org, bulk):
     assert code(bulk.call("GET", f"/job/{job}")) == "InvalidSessionId"
 
 
-def test_an_aborted_job_leaves_what_waits(org, bulk):
-    org.faults([])
+def test_an_aborted_job_leaves_what_waits(tmp_path):
+    """Without HTTP and before the worker starts: here nothing is under way at the abort."""
+    org = open_org(tmp_path, load_schema(None), [])
+    try:
+        jobs = ClassicJobs(org.store, org.now)
+        asked = {"object": "Contact", "operation": "insert", "external_id": None, "concurrency": "Parallel"}
+        asked |= {"content_type": "CSV", "api_version": "67.0", "created_by": org.identity.user_id}
+        waiting, other = jobs.create(**asked), jobs.create(**asked)
+        batches = []
+        for job in (waiting, waiting, other):
+            batch = jobs.new_batch_id()
+            (jobs.folder(job.id) / f"{batch}.request").write_text("LastName\nIto\n")
+            batches.append(jobs.add(job, batch, 1, None))
+        assert jobs.close(waiting.id, "Aborted")
+        assert jobs.add(waiting, jobs.new_batch_id(), 1, None) is None
+        assert not jobs.begin(batches[0].id)
+        worker = ClassicWorker(org.store, jobs, org.faults, org.seen_by)
+        worker.start()
+        worker.stop()
+        assert [b.state for b in jobs.batches(waiting.id)] == ["Not Processed"] * 2
+        assert [b.state for b in jobs.batches(other.id)] == ["Completed"]
+        assert org.store.counts()["Contact"] == 1
+    finally:
+        org.store.close()
+
+
+def test_an_abort_in_the_middle(org, bulk):
     job = bulk.job(operation="insert", object="Contact", contentType="CSV")
-    rows = "LastName\n" + "x\n" * 10_000
-    batches = [bulk.add(job, rows) for _ in range(4)]
+    batches = [bulk.add(job, "LastName\n" + "x\n" * 10_000) for _ in range(4)]
     assert bulk.call("POST", f"/job/{job}", info(state="Aborted")).ok
     states = [bulk.wait(job, batch)["state"] for batch in batches]
-    assert set(states) <= {"Completed", "Not Processed"}
-    assert states[-1] == "Not Processed"
+    assert states == sorted(states)  # Completed, then Not Processed
     assert len(org.records("Contact")) == 10_000 * states.count("Completed")
     told = bulk.call("GET", f"/job/{job}/batch", kind=JSON).json()["batchInfo"]
-    assert told[-1]["state"] == "NotProcessed"
+    assert [b["state"] for b in told] == [state.replace(" ", "") for state in states]
 
 
 def test_jobs_outlive_a_restart(tmp_path):

@@ -1,8 +1,9 @@
-"""Composite Graph, Batch and Tree; updated and deleted; a query's plan and columns; what clients ask of the Tooling API."""
+"""Composite Graph, Batch and Tree; updated and deleted; a query's plan and columns; Tooling; reads with a date."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -352,3 +353,42 @@ def test_what_clients_ask_of_the_tooling_api(org):
     refused = org.get("/tooling/query", params={"q": "SELECT Id FROM Nothing"})
     assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "INVALID_TYPE")
     assert org.get("/recent").json() == org.get("/tabs").json() == []
+
+
+# -------------------------------------------------------------------- only if changed
+
+
+def http_date(minutes: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+
+
+@pytest.mark.parametrize("path", ["/sobjects", "/sobjects/Contact/describe"])
+def test_describes_only_if_changed(org, path):
+    first = org.get(path)
+    told = {"If-Modified-Since": first.headers["Last-Modified"]}
+    again = org.get(path, headers=told)
+    assert (again.status_code, again.content) == (304, b"")
+    assert org.get(path, headers={"If-Modified-Since": http_date(-60 * 24 * 365)}).status_code == 200
+    assert org.get(path, headers={"If-Modified-Since": "yesterday"}).status_code == 200
+    org.faults([{"fault": "rights_lost", "object": "Contact", "rights": ["create"]}])
+    narrowed = org.get(path, headers=told)
+    assert narrowed.status_code == 200
+    assert narrowed.content != first.content
+    later = parsedate_to_datetime(narrowed.headers["Last-Modified"])
+    assert later > parsedate_to_datetime(first.headers["Last-Modified"])
+    refused = org.get(path, headers={"If-Unmodified-Since": http_date(-60 * 24 * 365)})
+    assert (refused.status_code, refused.json()[0]["errorCode"]) == (412, "PRECONDITION_FAILED")
+
+
+def test_a_record_only_if_changed(org):
+    record = org.post("/sobjects/Account", json={"Name": "Acme"}).json()["id"]
+    path = f"/sobjects/Account/{record}"
+    assert org.get(path, headers={"If-Modified-Since": http_date(1)}).status_code == 304
+    found = org.get(path, headers={"If-Modified-Since": http_date(-1)})
+    assert (found.status_code, found.json()["Name"]) == (200, "Acme")
+    assert org.get(path, headers={"If-Unmodified-Since": http_date(1)}).status_code == 200
+    assert org.get(path, headers={"If-Unmodified-Since": http_date(-1)}).status_code == 412
+    assert (
+        org.get(path, headers={"If-Modified-Since": http_date(1)}, params={"fields": "Nope"}).status_code
+        == 400
+    )
