@@ -56,7 +56,7 @@ def start(org: Org) -> None:
     """Read the org's query jobs and start their worker."""
     jobs = QueryJobs(org.store, org.now)
     jobs.tidy()
-    worker = QueryWorker(org.store, jobs, org.seen_by)
+    worker = QueryWorker(org.store, jobs, org.faults, org.seen_by)
     org.store.on_reset.append(jobs.clear)
     worker.start()
     _OPEN[org.store] = _Queries(jobs, worker)
@@ -181,7 +181,9 @@ def _wrong_state(message: str) -> ApiError:
 @guarded
 async def info(request: Request) -> Response:
     """``GET jobs/query/{id}``."""
-    return to_response(Answer(200, job_json(_job_of(request), full=True)), request.headers)
+    job = _job_of(request)
+    _queries(request).worker.polled(job.id)
+    return to_response(Answer(200, job_json(job, full=True)), request.headers)
 
 
 @guarded
@@ -199,11 +201,13 @@ async def result(request: Request) -> Response:
         )
     if job.state != states.COMPLETE:
         raise _wrong_state(f"Job {job.id} is {job.state}: results are there when it is JobComplete")
+    org: Org = request.app.state.org
+    if org.faults.of_job(job.id, job.object, "query_expired") is not None:
+        raise not_found()
     first = _position(request.query_params.get("locator"), job)
     if kind == "resultpages":
         return to_response(Answer(200, _pages(request, job, first)), request.headers)
     last = min(job.records, first + _wanted(request.query_params.get("maxRecords"), job))
-    org: Org = request.app.state.org
     folder = _queries(request).jobs.folder(job.id)
     path = await run_in_threadpool(write_page, org.store, folder, job, first, last)
     head, zipped = header_line(job), takes_gzip(request.headers.get("accept-encoding", ""))

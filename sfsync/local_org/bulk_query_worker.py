@@ -22,6 +22,7 @@ from sfsync.contract import Contract
 from sfsync.local_org import bulk_jobs as states
 from sfsync.local_org.bulk_csv import DELIMITERS, LINE_ENDINGS
 from sfsync.local_org.bulk_query_jobs import QueryJob, QueryJobs
+from sfsync.local_org.faults import Faults
 from sfsync.local_org.soql_bulk import compile_bulk
 from sfsync.local_org.store import Store, literal
 
@@ -35,9 +36,13 @@ _LOG = logging.getLogger(__name__)
 class QueryWorker:
     """One thread; query jobs run one after the other."""
 
-    def __init__(self, store: Store, jobs: QueryJobs, seen: Callable[[str], Contract]) -> None:
+    def __init__(
+        self, store: Store, jobs: QueryJobs, faults: Faults, seen: Callable[[str], Contract]
+    ) -> None:
         """seen: what a user may see at this time."""
-        self._store, self._jobs, self._seen = store, jobs, seen
+        self._store, self._jobs, self._faults, self._seen = store, jobs, faults, seen
+        self._held: dict[str, int | None] = {}  # stuck jobs: polls until they go on, None: never
+        self._freed: set[str] = set()
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._lock = threading.Lock()
         self._current: tuple[str, duckdb.DuckDBPyConnection] | None = None
@@ -61,6 +66,19 @@ class QueryWorker:
         """Queue a job."""
         self._queue.put(job_id)
 
+    def polled(self, job_id: str) -> None:
+        """Somebody has asked for a job: one that is stuck may go on after enough of that."""
+        with self._lock:
+            left = self._held.get(job_id)
+            if left is None:
+                return
+            self._held[job_id] = left - 1
+            if left > 1:
+                return
+            del self._held[job_id]
+            self._freed.add(job_id)
+        self._queue.put(job_id)
+
     def interrupt(self, job_id: str | None) -> None:
         """Break off this job's query, or any, if it is running."""
         with self._lock:
@@ -78,14 +96,29 @@ class QueryWorker:
             if job_id is None or self._stopping.is_set():
                 return
             try:
-                job = self._jobs.move(job_id, {states.UPLOADED}, state=states.RUNNING)
-                if job is not None:
+                waiting = {states.RUNNING} if job_id in self._freed else {states.UPLOADED}
+                job = self._jobs.move(job_id, waiting, state=states.RUNNING)
+                if job is not None and not self._misbehaves(job):
                     self._run(job)
             except Exception as error:  # the shell of this thread: the job fails, the worker lives on
                 if self._stopping.is_set():
                     return
                 if self._jobs.move(job_id, {states.RUNNING}, state=states.FAILED) is not None:
                     _LOG.error("query job %s: %s", job_id, error)
+
+    def _misbehaves(self, job: QueryJob) -> bool:
+        """A fault lets the job fail, or hang."""
+        rule = None
+        if job.id not in self._freed:
+            rule = self._faults.of_job(job.id, job.object, "query_failed", "query_stuck")
+        if rule is None:
+            return False
+        if rule.fault == "query_failed":
+            self._jobs.move(job.id, {states.RUNNING}, state=states.FAILED)
+            return True
+        with self._lock:
+            self._held[job.id] = rule.polls
+        return True
 
     def _run(self, job: QueryJob) -> None:
         begun = time.monotonic()

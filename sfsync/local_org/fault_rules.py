@@ -125,6 +125,9 @@ KINDS: dict[str, Kind] = {
     "results_shuffled": _kind("job", ""),
     "results_missing": _kind("job", "share", share=0.5),
     "results_expired": _kind("job", "job_too"),
+    "query_failed": _kind("job", ""),
+    "query_stuck": _kind("job", "polls"),
+    "query_expired": _kind("job", ""),
     "counts_wrong": _kind("job", "processed failed"),
 }
 

@@ -245,3 +245,40 @@ def test_simple_salesforce_pages_through(org):
     assert len(found) == 3
     keys = [row["Customer_Id__c"] for page in found for row in csv.DictReader(io.StringIO(page))]
     assert sorted(keys) == sorted(f"C-{i}" for i in range(1_200))
+
+
+def test_a_query_that_fails_and_one_after_it(org):
+    org.faults([{"fault": "query_failed", "object": "Contact"}])
+    first, second = (create(org, "SELECT Id FROM Contact").json()["id"] for _ in range(2))
+    assert (wait(org, first)["state"], wait(org, second)["state"]) == ("Failed", "JobComplete")
+    refused = org.get(f"{QUERIES}/{first}/results")
+    assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "INVALIDJOBSTATE")
+    assert org.delete(f"{QUERIES}/{first}").status_code == 204
+
+
+def test_a_query_that_is_stuck_lets_others_pass_and_goes_on_by_and_by(org):
+    load(org, "LastName\nIto\n")
+    org.faults([{"fault": "query_stuck", "polls": 4}])
+    stuck = create(org, "SELECT Id FROM Contact").json()["id"]
+    assert finished(org, "SELECT Id FROM Contact")["numberRecordsProcessed"] == 1
+    assert [org.get(f"{QUERIES}/{stuck}").json()["state"] for _ in range(3)] == ["InProgress"] * 3
+    found = wait(org, stuck)
+    assert (found["state"], found["numberRecordsProcessed"]) == ("JobComplete", 1)
+
+
+def test_a_query_that_is_stuck_for_good_can_be_aborted(org):
+    org.faults([{"fault": "query_stuck"}])
+    stuck = create(org, "SELECT Id FROM Contact").json()["id"]
+    end = time.monotonic() + 20
+    while org.get(f"{QUERIES}/{stuck}").json()["state"] != "InProgress":
+        assert time.monotonic() < end
+    assert org.patch(f"{QUERIES}/{stuck}", json={"state": "Aborted"}).json()["state"] == "Aborted"
+    assert org.delete(f"{QUERIES}/{stuck}").status_code == 204
+
+
+def test_results_that_are_gone(org):
+    org.faults([{"fault": "query_expired"}])
+    job = finished(org, "SELECT Id FROM Contact")["id"]
+    for path in ("results", "results", "resultPages"):
+        assert org.get(f"{QUERIES}/{job}/{path}").status_code == 404
+    assert org.get(f"{QUERIES}/{finished(org, 'SELECT Id FROM Contact')['id']}/results").status_code == 200
