@@ -36,7 +36,6 @@ from sfsync.local_org.write import apply, forget
 MAX_ROWS = 10_000  # of a batch; Bulk API guide, "Bulk API Limits"
 NO_ROWS = b"Records not found for this query"
 _CSV = "FORMAT csv, HEADER false, QUOTE '\"', ESCAPE '\"', FORCE_QUOTE *"
-_PAGE = 1_000  # records of a query that are put together at once
 _LOG = logging.getLogger(__name__)
 
 
@@ -268,16 +267,16 @@ def _write_results(cursor: duckdb.DuckDBPyConnection, result: str, kind: str, pa
 
 
 def _write_records(cursor: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
-    """Write the records of a query as one JSON array, a page of finished text at a time."""
-    pages = cursor.execute(
-        f"""SELECT string_agg(record, ',' ORDER BY n), count(*) FROM (SELECT record, row_number() OVER () - 1 AS n FROM ({sql}))
-            GROUP BY n // {_PAGE} ORDER BY min(n)"""
-    )
-    rows = 0
-    with path.open("wb") as handle:
-        handle.write(b"[")
-        while page := pages.fetchone():
-            handle.write((b"," if rows else b"") + str(page[0]).encode())
-            rows += int(page[1])
+    """Write the records of a query as one JSON array. JSON text has no bare control character: a line is a record."""
+    part = path.with_suffix(".part")
+    plain = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x1f', NEW_LINE '\\n'"
+    copied = cursor.execute(
+        f"COPY (SELECT record || ',' FROM ({sql})) TO {literal(str(part))} ({plain})"
+    ).fetchall()
+    path.write_bytes(b"[")
+    length = append_file(path, part)
+    with path.open("r+b") as handle:
+        handle.seek(max(1, length - len(",\n")))
+        handle.truncate()
         handle.write(b"]")
-    return rows
+    return int(copied[0][0])

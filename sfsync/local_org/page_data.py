@@ -78,8 +78,9 @@ def records(org: Org, sobject: SObject, wanted: str, number: int, *, gone: bool)
         source = f"FROM {table(sobject.name)} WHERE {where}"
         total = int(cursor.execute(f"SELECT count(*) {source}", given).fetchall()[0][0])
         number = max(1, min(number, -(-total // PER_PAGE)))
+        chosen = f"SELECT Id {source} ORDER BY Id LIMIT {PER_PAGE} OFFSET {(number - 1) * PER_PAGE}"
         rows = cursor.execute(
-            f"SELECT {listed} {source} ORDER BY Id LIMIT {PER_PAGE} OFFSET {(number - 1) * PER_PAGE}", given
+            f"SELECT {listed} FROM {table(sobject.name)} WHERE Id IN ({chosen}) ORDER BY Id", given
         ).fetchall()
     filled = [i for i, n in enumerate(columns) if n == "Id" or any(row[i] is not None for row in rows)]
     shown = tuple(tuple(row[i] for i in filled) for row in rows)

@@ -225,17 +225,22 @@ def test_queries(org, bulk):
 
 
 def test_a_query_of_many_records_in_json(org, bulk):
-    load = "LastName\n" + "".join(f"L{i:05}\n" for i in range(2_500))
+    load = "LastName,Description\n" + "".join(f'L{i:05},"a ""b"", c\nd"\n' for i in range(2_500))
     job = bulk.job(operation="insert", object="Contact", contentType="CSV")
     bulk.wait(job, bulk.add(job, load))
     asked = {"operation": "queryAll", "object": "Contact", "contentType": "JSON"}
     job = bulk.call("POST", "/job", json.dumps(asked), JSON).json()["id"]
-    batch = bulk.add(job, "SELECT LastName FROM Contact ORDER BY LastName", JSON)
+    batch = bulk.add(job, "SELECT LastName, Description FROM Contact ORDER BY LastName", JSON)
     bulk.wait(job, batch)
     [result] = bulk.call("GET", f"/job/{job}/batch/{batch}/result", kind=JSON).json()
     records = bulk.call("GET", f"/job/{job}/batch/{batch}/result/{result}", kind=JSON).json()
     assert [r["LastName"] for r in records] == [f"L{i:05}" for i in range(2_500)]
     assert records[0]["attributes"]["type"] == "Contact"
+    assert {r["Description"] for r in records} == {'a "b", c\nd'}
+    batch = bulk.add(job, "SELECT Id FROM Contact WHERE LastName = 'Nobody'", JSON)
+    bulk.wait(job, batch)
+    [result] = bulk.call("GET", f"/job/{job}/batch/{batch}/result", kind=JSON).json()
+    assert bulk.call("GET", f"/job/{job}/batch/{batch}/result/{result}", kind=JSON).json() == []
 
 
 FAILED = [  # id, data, kind, words of the stateMessage
