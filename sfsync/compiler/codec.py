@@ -83,6 +83,14 @@ def _exactly(kind: Any) -> _Decoder:
 
 def _optional(parts: tuple[Any, ...]) -> _Decoder:
     others = [part for part in parts if part is not types.NoneType]
+    if set(others) == {bool, str}:  # JSON tells them apart
+
+        def either(data: Any) -> Any:
+            if type(data) not in others and not (data is None and types.NoneType in parts):
+                raise CodecError(f"expected true, false or a text, found {type(data).__name__}")
+            return data
+
+        return either
     if len(others) != 1 or len(parts) != 2:
         raise CodecError(f"no form for a choice of {parts}")
     inner = _decoder(others[0])

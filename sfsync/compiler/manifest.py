@@ -77,6 +77,7 @@ class Removal:
 
     set: tuple[tuple[str, str], ...] = ()  # (field, text): sent once, when the row leaves
     on_return: tuple[tuple[str, str], ...] = ()  # sent when it is back; of fields that are not mapped
+    archive: bool = False  # a copy of each record is read and kept before it is deleted
     after: int = 1  # runs in a row that must have missed the row
 
 

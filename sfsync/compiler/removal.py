@@ -29,7 +29,7 @@ def resolve_removal(
     """What `set` and `on_return` send, and a rule for each field among them that the sync does not map."""
     spec = sync.spec.removal
     if spec.set is None:
-        return Removal(after=spec.after), ()
+        return Removal(archive=spec.archive, after=spec.after), ()
     by_name = {rule.field: rule for rule in mapped}
     work = _Constants(sync, item, find, problems)
     leaving = work.texts("set", spec.set, by_name)
@@ -41,7 +41,7 @@ def resolve_removal(
             work.where("on_return"),
             fix="add such a field to set, or leave on_return out: mapped fields are sent as usual when the row is back",
         )
-    return Removal(leaving, back, spec.after), tuple(work.rules.values())
+    return Removal(leaving, back, after=spec.after), tuple(work.rules.values())
 
 
 class _Constants:

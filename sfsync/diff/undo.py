@@ -87,6 +87,8 @@ def undo_sync(
     undeletes = _split_undeletes(sync, context)
     # What a run made is deleted into the bin, whatever the sync says of rows that left the model.
     soft = replace(sync, on_removed=OnRemoved.DELETE) if sync.erases else sync
+    if sync.removal.archive:  # what is deleted here did not leave the model
+        soft = replace(soft, removal=replace(sync.removal, archive=False))
     changes = replace(
         changes, sync=soft, completing=0, undeletes=undeletes, unchanged=changes.unchanged - undeletes
     )

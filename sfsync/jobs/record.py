@@ -19,7 +19,7 @@ from sfsync.errors import MASK as HIDDEN
 from sfsync.errors import registered
 from sfsync.ports import Journal
 from sfsync.records import Operation
-from sfsync.state import doubts, rejected, snapshots, undo
+from sfsync.state import archive, doubts, rejected, siblings, snapshots, undo
 from sfsync.state.store import StateStore
 
 _DOUBT = (
@@ -68,6 +68,7 @@ class StateRecorder:
                     undo.lose(self._store, gone)
                 else:
                     snapshots.record_gone(self._store, sync, gone, self._run_id)
+                    siblings.gone(self._store, sync, gone, self._run_id)
             if operation.verb is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
                 doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
                 snapshots.record_unknown(self._store, sync, doubtful)
@@ -94,11 +95,15 @@ class StateRecorder:
             case Operation.LINK:
                 snapshots.record_links(self._store, sync, rows, self._run_id)
             case Operation.DELETE:
+                if sync.removal.archive:
+                    archive.keep(self._store, sync, rows, self._run_id)
+                siblings.gone(self._store, sync, rows, self._run_id)
                 snapshots.record_deletes(self._store, sync, rows, self._run_id, erased=sync.erases)
                 if sync.mode is Mode.DELETE:  # its rows stay in the model, and are not to be asked for again
                     snapshots.record_gone(self._store, sync, rows, self._run_id)
             case Operation.UNDELETE:
                 snapshots.record_undeletes(self._store, sync, rows, self._run_id)
+                siblings.back(self._store, sync, rows)
         rejected.clear(self._store, sync.name, rows)
 
     def _rows(

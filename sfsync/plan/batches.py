@@ -101,7 +101,8 @@ def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> I
     for form in _forms(sync, operation, db, table):
         group = _measure(sync, operation, form, db, table, chunk, api)
         best = prices(group, api, chunk)[0]
-        if sync.undo_exact and not reads and operation is not Operation.CREATE:
+        copied = sync.removal.archive and operation is Operation.DELETE
+        if (copied or (sync.undo_exact and operation is not Operation.CREATE)) and not reads:
             from sfsync.plan.reading import rows_a_call  # most syncs do without
 
             reads = rows_a_call(sync, operation, db)

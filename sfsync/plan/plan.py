@@ -293,6 +293,8 @@ def _warnings(changes: Changes) -> tuple[str, ...]:
             f" ({', '.join(changes.link_fields)}): the parent is not created in this run, and the lookup waits for it"
         )
     masked = [rule.field for rule in changes.sync.fields if rule.pii]
+    if changes.sync.removal.archive and masked and changes.deletes:
+        out.append(f"sync '{name}': the copies of deleted records lack masked fields: {', '.join(masked)}")
     if changes.sync.undo_exact and masked and (changes.updates or changes.retires or changes.deletes):
         out.append(
             f"sync '{name}': of masked fields nothing is kept, so they cannot be taken back: {', '.join(masked)}"

@@ -65,6 +65,11 @@ class RemovedSpec(BaseModel):
         description="How many runs in a row must have missed the row before anything becomes of its record: `3 runs`.",
     )
 
+    archive: bool = Field(
+        default=False,
+        description="Read the mapped fields of each record just before it is deleted, and keep a copy in the state.",
+    )
+
     @field_validator("set", "on_return")
     @classmethod
     def _check_filled(cls, value: dict[str, Constant] | None) -> dict[str, Constant] | None:
@@ -77,6 +82,10 @@ class RemovedSpec(BaseModel):
         if (self.action is None) == (self.set is None):
             fix = "write on_removed: delete, or on_removed: {set: {Active__c: false}}"
             raise fault("needs one of 'action' and 'set', and not both", fix=fix)
+        if self.archive and not self.deletes:
+            raise fault(
+                "has 'archive', but deletes nothing", fix="write action: delete, or leave archive out"
+            )
         if self.action == "keep" and "after" in self.model_fields_set:
             raise fault("has 'after', but keeps the record", fix="write action: delete, or leave after out")
         if self.on_return is not None and self.set is None:

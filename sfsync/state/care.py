@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import RefusedError, StateError
-from sfsync.state import doubts, missing, rejected, undo
+from sfsync.state import archive, doubts, missing, rejected, undo
 from sfsync.state.journal import TABLE as INTENTS
 from sfsync.state.journal import left_jobs
 from sfsync.state.snapshots import SyncShape, identity_of, table_of
@@ -121,7 +121,7 @@ def move(store: StateStore, old: str, new: str) -> Registered:
     with store.db.transaction() as db:
         if _has_table(store, old):
             db.execute(f"ALTER TABLE {table_of(old)} RENAME TO {ident(new)}")
-        for table in _OF_A_SYNC:
+        for table in (*_OF_A_SYNC, archive.TABLE):
             db.execute(f"UPDATE {table} SET sync = ? WHERE sync = ?", [new, old])
     return found
 

@@ -285,6 +285,7 @@ def _rules(store: StateStore, known: Known) -> list[_Rule]:
         _Rule("run_syncs", "NOT coalesce(json_valid(counts), FALSE)", "run_id", "counts of runs cannot be read"),
         _Rule("undo", "(operation IN ('create', 'adopt', 'update', 'delete', 'undelete', 'lost', 'erase') AND run_id <> '' AND sync <> '' AND key <> '' AND id <> '') IS NOT TRUE", "coalesce(run_id, '?') || ' ' || coalesce(sync, '?') || ' ' || coalesce(key, '?')", "changes to be taken back are not told in full"),
         _Rule("doubts", "(sync <> '' AND key <> '' AND deleting IS NOT NULL AND json_valid(texts)) IS NOT TRUE", "coalesce(sync, '?') || ' ' || coalesce(key, '?')", "what stood in records in doubt is not told in full"),
+        _Rule("archive", "(sync <> '' AND object <> '' AND key <> '' AND id <> '' AND run_id <> '' AND deleted_at IS NOT NULL AND json_valid(texts)) IS NOT TRUE", "coalesce(sync, '?') || ' ' || coalesce(key, '?')", "copies of deleted records are not whole"),
         _Rule("missing", "(sync <> '' AND key <> '' AND run_id <> '' AND runs > 0) IS NOT TRUE", "coalesce(sync, '?') || ' ' || coalesce(key, '?')", "rows that miss from the model are not counted in full"),
         _Rule("intents", f"run_id IS NULL OR run_id NOT IN {runs}", "number::VARCHAR", "open requests are of runs that are not there"),
         _Rule("intents", strange, "sync", "open requests are of syncs that are neither in the project nor in the state"),

@@ -73,6 +73,14 @@ def _m7_missing(db: DuckDB, schema: str) -> None:
     db.execute(f"CREATE TABLE {schema}.missing (sync VARCHAR, key VARCHAR, runs INTEGER, run_id VARCHAR)")
 
 
+def _m8_archive(db: DuckDB, schema: str) -> None:
+    """Copies of records that were deleted."""
+    db.execute(
+        f"CREATE TABLE {schema}.archive (sync VARCHAR, object VARCHAR, key VARCHAR, id VARCHAR, run_id VARCHAR,"
+        " deleted_at TIMESTAMP, texts VARCHAR)"
+    )
+
+
 MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
     _m1_control_tables,
     _m2_bulk_batches,
@@ -81,6 +89,7 @@ MIGRATIONS: tuple[Callable[[DuckDB, str], None], ...] = (
     _m5_left_jobs,
     _m6_doubts,
     _m7_missing,
+    _m8_archive,
 )
 VERSION = len(MIGRATIONS)
 
