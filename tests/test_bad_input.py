@@ -360,6 +360,11 @@ SYNCS = [
     Case("sync_mirror_keeps", "SpecError", sync(mode="mirror", on_removed="keep")),
     Case("sync_write_later", "SpecError", fields(Title={"column": "title", "write": "if_blank"})),
     Case(
+        "sync_hard_delete_all_or_none",
+        "SpecError",
+        sync(on_removed="hard_delete", push={"all_or_none": True}),
+    ),
+    Case(
         "sync_hard_delete_collections",
         "SpecError",
         sync(on_removed="hard_delete", push={"api": "collections"}),

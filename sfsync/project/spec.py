@@ -259,11 +259,15 @@ class SyncOptions(BaseModel):
 
     @model_validator(mode="after")
     def _check_hard_delete(self) -> SyncOptions:
-        if self.on_removed.kind == "hard_delete" and self.push.api == "collections":
-            raise fault(
-                "says both on_removed: hard_delete, which only Bulk jobs can do, and push.api: collections",
-                fix="leave push.api out, or write on_removed: delete",
-            )
+        if self.on_removed.kind != "hard_delete":
+            return self
+        jobs = "says both on_removed: hard_delete, which only Bulk jobs can do, and"
+        if self.push.api == "collections":
+            fix = "leave push.api out, or write on_removed: delete"
+            raise fault(f"{jobs} push.api: collections", fix=fix)
+        if self.push.all_or_none:
+            fix = "leave push.all_or_none out, or write on_removed: delete"
+            raise fault(f"{jobs} push.all_or_none, which they cannot", fix=fix)
         return self
 
     @property
