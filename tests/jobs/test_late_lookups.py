@@ -171,6 +171,58 @@ def test_a_run_is_taken_back_whole(ready: Team) -> None:
     assert ready.org.records("Account") == []
 
 
+def test_the_canary_goes_first_and_all_lookups_last(ready: Team) -> None:
+    tree(ready)
+    assert outcomes(ready.run(canary=3), "accounts") == {"created": 31}
+    assert parents(ready.org) == WANTED
+    assert not ready.plan().has_changes
+
+
+def test_lookups_that_the_budget_does_not_allow_go_next(ready: Team) -> None:
+    tree(ready)
+    ready.profile(api_limit={"daily_calls": ready.calls() + 1})
+    result = ready.run()
+    assert outcomes(result, "accounts") == {"created": 1, "deferred": 30}
+    assert result.exit_code == 1
+    ready.profile(api_limit={"daily_calls": 5000})
+    assert outcomes(ready.run(allow=["accounts.max_change_share"]), "accounts") == {
+        "unchanged": 1,
+        "updated": 30,
+    }
+    assert parents(ready.org) == WANTED
+
+
+def test_what_stood_there_before_a_late_lookup_comes_back(ready: Team) -> None:
+    """Records that people made are adopted; `undo: exact` puts back the parent that they had."""
+    rows = [{"Account_Id__c": "A1", "Name": "Theirs"}, {"Account_Id__c": "A2", "Name": "Two"}]
+    ready.org.local("POST", "/_local/load?object=Account", rows)
+    ids = {key: record["Id"] for key, record in ready.org.by("Account", "Account_Id__c").items()}
+    ready.org.patch(f"/sobjects/Account/{ids['A2']}", json={"ParentId": ids["A1"]})
+    tree(ready, undo="exact")
+    ready.accounts([("A1", "Theirs"), ("A2", "Two", "A9"), ("A9", "New")])
+    assert outcomes(ready.run(), "accounts") == {"adopted": 2, "created": 1}
+    assert parents(ready.org) == {"A1": None, "A2": "A9", "A9": None}
+    ready.run(undo="latest", allow=["accounts.max_change_share", "accounts.max_delete_share"])
+    assert parents(ready.org) == {"A1": None, "A2": "A1"}
+
+
+def test_a_tree_whose_records_are_found_by_name(ready: Team) -> None:
+    """The key that the lookup names is a field like any other; records are made by plain creates."""
+    ready.sync(
+        "accounts",
+        match="unknown",
+        identity={"Name": "name"},
+        fields={**PARENT, "Name": None, "Account_Id__c": "id"},
+    )
+    ready.accounts([("A1", "Root"), ("A2", "Two", "A1"), ("A3", "Three", "A2")])
+    ready.contacts([])
+    plan = planned(ready.plan("accounts"), "accounts")
+    assert [batch.operation for batch in plan.batches] == [Operation.CREATE, Operation.LINK]
+    assert outcomes(ready.run("accounts"), "accounts") == {"created": 3}
+    assert parents(ready.org) == {"A1": None, "A2": "A1", "A3": "A2"}
+    assert not ready.plan("accounts").has_changes
+
+
 # ---------------------------------------------------------------- circles
 
 
