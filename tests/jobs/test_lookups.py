@@ -32,7 +32,10 @@ def typed_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrgForTests]
         schema["objects"][name]["createable"] = True
     path = folder / "schema.json"
     path.write_text(json.dumps(schema), "utf-8")
-    yield OrgForTests(control.start(folder / "org", schema=path, idle_minutes=10), folder)
+    org = OrgForTests(control.start(folder / "org", schema=path, idle_minutes=10), folder)
+    org.begin()
+    load(org, "User", USERS)  # takes the Ids that the users of every local org have; `world` begins anew
+    yield org
     control.stop(folder / "org")
 
 
