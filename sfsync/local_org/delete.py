@@ -86,7 +86,7 @@ def _block(
     cursor: duckdb.DuckDBPyConnection, judged: str, sobject: SObject, child: SObject, field: Field
 ) -> None:
     """Refuse rows whose children forbid it."""
-    name = quoted("Name") if sobject.field("Name") else "m.Id"
+    name = f"m.{quoted('Name')}" if sobject.field("Name") else "m.Id"
     words = literal(
         f" could not be completed because it is associated with the following {child.label.lower()}s.: "
     )

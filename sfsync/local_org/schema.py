@@ -95,11 +95,12 @@ def _complete(
     wanted: Contract, added: tuple[SObject, ...], built_in: Contract, codes: tuple[str, ...]
 ) -> Contract:
     audit = _audit(built_in)
-    taken: set[str | None] = {o.key_prefix for o in (*wanted.objects, *added) if o.key_prefix}
     known = {o.name: o.key_prefix for o in built_in.objects}
+    given = {o.name: o.key_prefix or known.get(o.name) for o in wanted.objects}
+    taken: set[str | None] = {*given.values(), *(o.key_prefix for o in added)}
     done = []
     for sobject in wanted.objects:
-        prefix = sobject.key_prefix or known.get(sobject.name) or _free_prefix(taken)
+        prefix = given[sobject.name] or _free_prefix(taken)
         taken.add(prefix)
         done.append(
             replace(

@@ -16,6 +16,7 @@ import pytest
 
 from sfsync.errors import OrgError
 from sfsync.local_org import control
+from sfsync.local_org.schema import load_schema
 from sfsync.local_org.server import _listen
 
 
@@ -125,6 +126,19 @@ def test_its_own_schema_and_faults(folder, tmp_path):
     assert shown["faults"][0]["fault"] == "locked_rows"
     control.load(folder, csv(folder, "Thing__c", "Key__c\n1\n"))
     assert control.show(folder)["counts"]["Thing__c"] == 1
+
+
+def test_every_object_of_a_schema_has_a_key_prefix_of_its_own(tmp_path):
+    """Those that it gives, those of the built-in objects, and free ones for the others, whatever stands first."""
+    names = ("Added__c", "Account", "Given__c", "Subscription__c", "Zone__c")
+    objects = {name: {"fields": {"Key__c": {"type": "string", "length": 10}}} for name in names}
+    objects["Given__c"]["key_prefix"] = "a01"
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps({"objects": objects}))
+    prefixes = {o.name: o.key_prefix for o in load_schema(path).objects}
+    assert len(set(prefixes.values())) == len(prefixes)
+    fixed = {"Account": "001", "Given__c": "a01", "Subscription__c": "a00"}
+    assert {name: prefixes[name] for name in fixed} == fixed
 
 
 def test_another_schema_restarts_it_and_keeps_the_data(folder, tmp_path):
