@@ -13,6 +13,7 @@ from sfsync.local_org import control
 from sfsync.records import Operation
 from tests.conftest import OrgForTests
 from tests.jobs.conftest import Team, of, outcomes, planned
+from tests.support import doomed
 
 PARENT = {"ParentId": {"column": "phone", "lookup": "Account.Account_Id__c"}, "Phone": None}
 TREE = [("A1", "Root"), *((f"A{n}", f"Node {n}", f"A{n // 2}") for n in range(2, 32))]
@@ -161,6 +162,31 @@ def test_what_is_left_when_a_run_ends_between_the_passes_goes_next(ready: Team) 
     }
     assert parents(ready.org) == WANTED
     assert not ready.plan().has_changes
+
+
+def test_a_run_that_is_killed_at_any_moment_goes_on_in_the_next(ready: Team) -> None:
+    """A process each time, killed at ever later moments, until one lives: the tree grows, and nothing is made twice."""
+    guards = dict.fromkeys(("max_deletes", "max_delete_share", "max_change_share"))
+    tree(ready, guards=guards)
+    died = 0
+    for number in range(3):
+        ready.accounts(
+            [(f"{number}-{key}", name, *(f"{number}-{up}" for up in above)) for key, name, *above in TREE]
+        )
+        for moment in range(4 + 3 * number, 60, 9):
+            code = doomed.end(doomed.start(doomed.Order(ready.folder, die_at=moment)))
+            died += code == -9
+            ready.org.until_quiet()
+            if code != -9:
+                break
+        ready.run()
+        assert parents(ready.org) == {
+            f"{n}-{key}": (f"{n}-{above}" if above else None)
+            for n in range(number + 1)
+            for key, above in WANTED.items()
+        }
+        assert not ready.plan().has_changes
+    assert died > 5
 
 
 def test_a_run_is_taken_back_whole(ready: Team) -> None:
