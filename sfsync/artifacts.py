@@ -152,6 +152,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     recovered: tuple[Recovered, ...] = ()
     undo: str | None = None  # the run that this one took back
+    undelivered: str | None = None  # why outcomes wait that were to go to the warehouse
 
     @property
     def exit_code(self) -> int:
@@ -162,6 +163,8 @@ class Result:
         if Status.REFUSED in statuses:
             return 3
         if statuses & {Status.PARTIAL, Status.ERROR} or not all(item.closes for item in self.syncs):
+            return 1
+        if self.undelivered is not None:
             return 1
         if any(item.counts.get(bad) for item in self.recovered for bad in ("rejected", "failed", "in_doubt")):
             return 1
@@ -302,6 +305,7 @@ def run_results_json(result: Result) -> str:
         },
         "warnings": list(result.warnings),
         "undo": result.undo,
+        "undelivered": result.undelivered,
         "recovered": [asdict(item) | {"counts": dict(item.counts)} for item in result.recovered],
         "results": [_sync_json(item) for item in result.syncs],
     }

@@ -248,6 +248,14 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsPlace:
+    """The table of the warehouse that outcomes are appended to; plain names."""
+
+    schema: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What is about to be sent, in as few words as finding out what became of it takes."""
 

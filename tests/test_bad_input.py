@@ -291,6 +291,15 @@ SEEDS = [
 ]
 
 SYNCS = [
+    Case("results_word", "SpecError", sync(results="some")),
+    Case("results_nowhere", "SpecError", sync(results={"schema": "ops"})),
+    Case("results_to", "SpecError", sync(results={"to": "s3"})),
+    Case("results_table", "SpecError", sync(results={"to": "warehouse", "table": "a b"})),
+    Case(
+        "results_foreign_table",
+        "WarehouseError",
+        sync(results={"to": "warehouse", "schema": "raw", "table": "accounts"}),
+    ),
     Case("push_bulk_cannot", "CompileError", sync(push={"api": "bulk", "all_or_none": True})),
     Case("push_no_assignment_rules", "CompileError", sync(push={"assignment_rule": True})),
     Case("push_rule_no_id", "CompileError", sync(push={"assignment_rule": "our rule"})),

@@ -33,7 +33,7 @@ from sfsync.compiler.syncs import Relatives, check_shared, fingerprint, guards_o
 from sfsync.compiler.wire import PROJECTION
 from sfsync.errors import CompileError, WarehouseError, Where
 from sfsync.project.project import Project, SyncFile
-from sfsync.records import Column
+from sfsync.records import Column, ResultsPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def _finish(
         api=Api(spec.push.api),
         priority=spec.priority,
         guards=guards_of(unit.file),
-        results_all=spec.results == "all",
+        results_all=spec.results.keep == "all",
         retry_rejected_after_s=spec.retry_rejected_after.total_seconds(),
         max_wait_s=spec.push.max_wait.total_seconds(),
         max_attempts=spec.max_attempts,
@@ -261,6 +261,7 @@ def _finish(
         late=tuple(dict.fromkeys(parent for _, parent in relatives.late)),
         removal=resolved.removal,
         options=options_of(spec.push),
+        results_to=ResultsPlace(spec.results.schema_, spec.results.table) if spec.results.to else None,
         together=together_of(spec.push, resolved.object.name, resolved.fields),
         mode=mode,
         match=spec.match == "unknown",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sfsync.records import FieldRule, Operation, Option
+from sfsync.records import FieldRule, Operation, Option, ResultsPlace
 
 
 class Mode(StrEnum):
@@ -165,6 +165,7 @@ class CompiledSync:
     """Syncs whose new records our lookups can name only when all are made: ourselves, or one that a circle puts after us."""
     removal: Removal = NO_REMOVAL
     options: PushOptions = PushOptions()
+    results_to: ResultsPlace | None = None
     together: tuple[tuple[str, ...], ...] = ()  # that an update sends together when one of them changes
     mode: Mode = Mode.UPSERT
     match: bool = False  # the org is asked for the keys that the snapshot does not know

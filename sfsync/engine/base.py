@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.duckdb import DuckDB
 from sfsync.engine.seeds import Seed
-from sfsync.records import Column
+from sfsync.records import Column, ResultsPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Catalog:
 
 
 class Warehouse(Protocol):
-    """One database with models, read and never written."""
+    """One database with models: read, and never written but for seeds and for results where a sync asks for these."""
 
     kind: str  # duckdb | postgres
     dialect: Dialect
@@ -69,6 +70,24 @@ class Warehouse(Protocol):
         Raises:
             WarehouseError: there is no place for seeds, or it may not be written.
             ProjectError: a CSV cannot be read, or a cell does not fit its type.
+        """
+        ...
+
+    def prepare_results(self, place: ResultsPlace) -> None:
+        """Make sure, before anything is sent, that outcomes can be appended to a table; it is made if missing.
+
+        Raises:
+            WarehouseError: the table or its schema may not be made or written, or is of another shape.
+        """
+        ...
+
+    def append_results(self, place: ResultsPlace, files: Sequence[Path], local: DuckDB) -> None:
+        """Append the outcomes in Parquet files, in one transaction, in place of those of the same runs and syncs.
+
+        It is the last thing that is asked of a warehouse: afterwards its tables may be out of reach.
+
+        Raises:
+            WarehouseError: nothing was written.
         """
         ...
 

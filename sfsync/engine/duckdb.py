@@ -285,6 +285,15 @@ class DuckDB:
         except SfsyncError:
             return  # DuckDB has already ended the transaction by itself
 
+    @contextmanager
+    def arrow(self, sql: str) -> Iterator[Any]:
+        """The rows of a query as an Arrow C stream, to be read once and inside the block."""
+        try:
+            with _private():
+                yield self._connection.sql(sql).__arrow_c_stream__()
+        except (self._module.Error, RuntimeError) as error:
+            raise _translate(error) from None
+
     def ingest(self, table: str, arrow_stream: object) -> int:
         """Make `table` (an SQL name) out of an object with an Arrow C stream, batch by batch; return its rows.
 

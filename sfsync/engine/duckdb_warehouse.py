@@ -1,22 +1,24 @@
 """A user's DuckDB file as a warehouse: attached read-only to the run's own engine.
 
 Owns:      under which name the file is attached, its catalog, and the types of a SELECT's columns.
-Does not:  open a session (duckdb does) or write a byte of the user's file.
+Does not:  open a session (duckdb does) or write a byte of the user's file, but results where a sync asks for them.
 Invariant: unqualified names in a model mean the user's tables; our own tables are always named with their catalog.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from sfsync.engine import seeds
 from sfsync.engine.base import Catalog
-from sfsync.engine.dialect import DUCKDB, Dialect
+from sfsync.engine.dialect import DUCKDB, Dialect, quote_ident
 from sfsync.engine.duckdb import DuckDB, DuckDBError
+from sfsync.engine.result_tables import check_shape, deliveries, make_table, read_files, table_of
 from sfsync.errors import InternalError, WarehouseError
-from sfsync.records import Column, SourceType
+from sfsync.records import Column, ResultsPlace, SourceType
 
 _RESERVED = frozenset({"memory", "system", "temp", "main"})
 
@@ -125,6 +127,53 @@ class DuckDBWarehouse:
         if self._seeds_file is None:
             raise InternalError("a DuckDB warehouse was opened without a place for seeds")
         return seeds.load(local, self._seeds_file, found, force=make)
+
+    def prepare_results(self, place: ResultsPlace) -> None:
+        """Whether there is a file that may be written, and its table, if there is one, has our columns."""
+        if self._path is None or self._alias is None:
+            raise WarehouseError(
+                "results cannot go to the warehouse: it is no file, it has seeds only",
+                fix="give the warehouse a path in profiles.yml, or remove `to: warehouse`",
+            )
+        if not os.access(self._path, os.W_OK):
+            raise WarehouseError(
+                f"results cannot go to the warehouse: {self._path} may not be written by this user",
+                fix="let this user write the file, or remove `to: warehouse` from `results`",
+            )
+        columns = [
+            str(name)
+            for (name,) in self._local.execute(
+                "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND lower(schema_name) = ?"
+                " AND lower(table_name) = ?",
+                [self._alias, place.schema.lower(), place.table.lower()],
+            )
+        ]
+        check_shape(place, columns)
+
+    def append_results(self, place: ResultsPlace, files: Sequence[Path], local: DuckDB) -> None:
+        """Open the file for writing, as briefly as can be: nobody else can have it open meanwhile."""
+        if self._path is None:
+            raise InternalError("results for a warehouse without a file")
+        self.close()
+        alias = "sfsync_results_db"
+        try:
+            local.attach(self._path, alias)
+        except DuckDBError as error:
+            raise _open_error(self._path, error) from None
+        try:
+            local.use(alias)
+            with local.transaction():
+                local.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_ident(place.schema)}")
+                local.execute(make_table(place))
+                local.execute(f"DELETE FROM {table_of(place)} WHERE (run_id, sync) IN ({deliveries(files)})")
+                local.execute(f"INSERT INTO {table_of(place)} BY NAME {read_files(files)}")
+        except DuckDBError as error:
+            raise WarehouseError(
+                f"results could not be written to {place.schema}.{place.table}: {_without_class(error.what)}",
+                fix=error.fix,
+            ) from None
+        finally:
+            local.detach(alias)
 
     def describe(self) -> str:
         """One line for `sfsync debug`."""

@@ -1,7 +1,8 @@
 """A PostgreSQL database as a warehouse: read through ADBC, in one read-only snapshot.
 
 Owns:      the connection, its session settings, types of a SELECT's columns, streaming rows to the run's own engine.
-Does not:  build SQL of the projection (compiler/wire does), or write, except seeds on request (postgres_seeds).
+Does not:  build SQL of the projection (compiler/wire does), or write, except seeds and results on request (postgres_seeds,
+           postgres_results).
 Invariant: everything between the first read and `release` sees one state of the database; rows travel as Arrow
            batches and are never Python objects.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sfsync.connections import PostgresSettings
+from sfsync.engine import postgres_results
 from sfsync.engine.base import Catalog
 from sfsync.engine.dialect import POSTGRES, Dialect, quote_ident, quote_literal
 from sfsync.engine.duckdb import DuckDB, DuckDBError
@@ -22,7 +24,7 @@ from sfsync.engine.postgres_errors import connect_error, query_error
 from sfsync.engine.postgres_seeds import SCHEMA, bring_up_to_date
 from sfsync.engine.seeds import Seed
 from sfsync.errors import WarehouseError, register_secret
-from sfsync.records import Column, SourceType
+from sfsync.records import Column, ResultsPlace, SourceType
 
 OLDEST = 14
 """The first version with a NULL-safe hash over a row."""
@@ -124,11 +126,25 @@ class Connection:
             except DuckDBError as error:
                 raise BrokenStreamError(error.what) from None
 
+    def append(self, schema: str, table: str, rows: object) -> None:
+        """Add the rows of an object with an Arrow C stream to a table, by COPY."""
+        with self._statement(None) as statement:
+            statement.set_options(
+                **{
+                    "adbc.ingest.target_db_schema": schema,
+                    "adbc.ingest.target_table": table,
+                    "adbc.ingest.mode": "adbc.ingest.mode.append",
+                }
+            )
+            statement.bind_stream(rows)
+            statement.execute_update()
+
     @contextmanager
-    def _statement(self, sql: str) -> Iterator[Any]:
+    def _statement(self, sql: str | None) -> Iterator[Any]:
         statement = self._module.AdbcStatement(self._connection)
         try:
-            statement.set_sql_query(sql)
+            if sql is not None:
+                statement.set_sql_query(sql)
             yield statement
         except self._module.Error as error:
             raise query_error(str(error), getattr(error, "sqlstate", None)) from None
@@ -239,14 +255,34 @@ class PostgresWarehouse:
         """
         if not seeds:
             return ()
-        self.release()  # our own snapshot must not block the writer
+        try:
+            with self._writer() as writer:
+                return bring_up_to_date(
+                    writer, self._reader, seeds, local, make=make, user=self._settings.user
+                )
+        finally:
+            self.release()
+
+    def prepare_results(self, place: ResultsPlace) -> None:
+        """Make the table for outcomes where it is missing, and see that it may be written."""
+        with self._writer() as writer:
+            postgres_results.prepare(writer, self._reader, place, self._settings.user)
+
+    def append_results(self, place: ResultsPlace, files: Sequence[Path], local: DuckDB) -> None:
+        """Append outcomes, in one transaction, in place of those of the same runs and syncs."""
+        with self._writer() as writer:
+            postgres_results.append(writer, place, files, local)
+
+    @contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        """A connection beside the snapshot, which is ended: it must not block the writer."""
+        self.release()
         writer = Connection(self._settings)
         try:
             writer.run("SET lock_timeout = '60s'")
-            return bring_up_to_date(writer, self._reader, seeds, local, make=make, user=self._settings.user)
+            yield writer
         finally:
             writer.close()
-            self.release()
 
     def release(self) -> None:
         """End the snapshot, so that the server may clean up behind us; the next read begins a new one."""

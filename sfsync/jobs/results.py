@@ -230,6 +230,14 @@ def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[Wa
     return tuple(found[:SAMPLES])
 
 
+def write_files(session: Session, plan: Plan) -> None:
+    """Leave the files of refused rows and, where a sync keeps all, of those that went through."""
+    for item in plan.syncs:
+        write_rejected(session, item.sync)
+        if item.sync.results_all and not item.refusals:
+            write_successes(session, item)
+
+
 def write_rejected(session: Session, sync: CompiledSync) -> None:
     """Leave target/rejected/<sync>.csv with every row that is refused at the moment; remove it when there is none."""
     path = session.workspace.target / "rejected" / f"{sync.name}.csv"
@@ -248,6 +256,12 @@ def write_rejected(session: Session, sync: CompiledSync) -> None:
     session.db.copy_csv(select, path)
 
 
+def sent_operations(session: Session, item: SyncPlan) -> list[Operation]:
+    """The operations that rows of a sync ended in: their tables are there. Those that make records, if there are none."""
+    told = session.db.execute(f"SELECT DISTINCT _op FROM {run_table('outcome', item.sync.name)} ORDER BY 1")
+    return [Operation(name) for (name,) in told] or [item.sync.making]
+
+
 def write_successes(session: Session, item: SyncPlan) -> None:
     """Leave target/results/<sync>.csv with the successful outcomes of this run (`results: all`)."""
     sync = item.sync
@@ -255,11 +269,6 @@ def write_successes(session: Session, item: SyncPlan) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     at = literal(session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
     key = sync.identity[0].field
-    changes = item.changes
-    empty = {
-        Operation.UNDELETE: not changes.undeletes,
-        Operation.LINK: not changes.links + changes.links_waiting,
-    }
     parts = [
         f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", t._shown"
         f' AS {ident(key)}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
@@ -267,7 +276,6 @@ def write_successes(session: Session, item: SyncPlan) -> None:
         f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
         " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted', 'restored')"
         + (" AND t._first = ''" if operation is Operation.LINK else "")
-        for operation in Operation
-        if not empty.get(operation)
+        for operation in sent_operations(session, item)
     ]
     session.db.copy_csv(" UNION ALL ".join(parts), path)

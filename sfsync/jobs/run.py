@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from sfsync.artifacts import Recovered, Result, run_results_json
 from sfsync.compiler.manifest import Manifest, OnLimit
 from sfsync.errors import InterruptedRunError, RefusedError, SfsyncError
+from sfsync.jobs import results_out
 from sfsync.jobs.compile import compile_for_sending
 from sfsync.jobs.plan import make_plan, write_plan
-from sfsync.jobs.results import finish_sync, write_rejected, write_successes
+from sfsync.jobs.results import finish_sync, write_files
 from sfsync.jobs.sending import keep_learned, send_plan
 from sfsync.jobs.session import Options, Session
 from sfsync.plan.plan import Plan
@@ -65,6 +66,7 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
     _refuse_over_limit(plan)
     write_plan(session, plan)
     how.on_plan(plan)
+    results_out.prepare(session, plan)
     history.begin(
         session.store,
         session.run_id,
@@ -114,12 +116,10 @@ def _finish(
         for item in plan.syncs
     )
     keep_learned(store, context)
-    for item in plan.syncs:
-        write_rejected(session, item.sync)
-        if item.sync.results_all and not item.refusals:
-            write_successes(session, item)
+    write_files(session, plan)
     if context.stale_contract:
         contracts.forget(store)
+    undelivered = results_out.deliver(session, plan)
     session.ledger.flush()
     budget = session.ledger.budget()
     result = Result(
@@ -139,6 +139,7 @@ def _finish(
         warnings=plan.warnings,
         recovered=recovered,
         undo=plan.undo,
+        undelivered=undelivered,
     )
     history.end(store, session.run_id, _status(result), result.exit_code)
     session.workspace.write_artifact("run_results.json", run_results_json(result))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_va
 
 from sfsync.project.modes import MODES
 from sfsync.project.removal import KEEP, RemovedSpec, removal_shorthand
+from sfsync.project.results import ResultsSpec, results_shorthand
 from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, TextGroups, Texts, config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
@@ -226,8 +227,9 @@ class SyncOptions(BaseModel):
         " before each write.",
     )
     priority: int = Field(default=0, description="Higher goes first when the API limit does not allow all.")
-    results: Literal["rejected", "all"] = Field(
-        default="rejected", description="Which outcomes are kept row by row."
+    results: Annotated[ResultsSpec, BeforeValidator(results_shorthand)] = Field(
+        default_factory=lambda: ResultsSpec(),
+        description="Which outcomes are kept row by row: rejected, all, or a map (below) that also names a table of the warehouse.",
     )
     retry_rejected_after: Duration = Field(
         default=timedelta(days=7), description="Try a held row again after this time: 7d, 12h."

@@ -87,6 +87,8 @@ def run_text(result: Result, *, color: bool, width: int) -> str:
         page.wrapped(f"Ended early: {safe(result.reason)}", hang="  ", style=Style.WARN)
     elif result.interrupted:
         page.line(_interrupted(result), Style.WARN)
+    if result.undelivered:
+        page.wrapped(safe(result.undelivered), hang="  ", style=Style.BAD)
     if result.undo is not None and any(item.count(Outcome.GONE) for item in result.syncs):
         page.wrapped(
             f"Deleted records that are no longer in the recycle bin: `sfsync run --undo {safe(result.undo)}` makes them"

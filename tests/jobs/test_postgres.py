@@ -11,6 +11,9 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 import yaml
 
+from sfsync.connections import PostgresSettings
+from sfsync.engine.duckdb import DuckDB
+from sfsync.engine.postgres import Connection
 from sfsync.errors import WarehouseError
 from sfsync.jobs.seeds import seed_command
 from tests.jobs.conftest import CONTACT_COLUMNS, Team, outcomes, planned
@@ -144,3 +147,81 @@ def test_the_columns_of_the_test_tables_cover_the_types(pg: PostgresTeam) -> Non
         "DECIMAL",
         "BOOLEAN",
     }
+
+
+RESULTS = {"keep": "all", "to": "warehouse"}
+
+
+def rows_of(pg: PostgresTeam, sql: str) -> list[Any]:
+    parts = urlsplit(pg.url)
+    settings = PostgresSettings.model_validate(
+        {"type": "postgres", "host": parts.hostname, "port": parts.port, "dbname": parts.path.lstrip("/")}
+        | {"user": parts.username}
+        | ({"password": parts.password} if parts.password else {})
+    )
+    connection, reader = Connection(settings), DuckDB(temp_directory=pg.folder / "spill")
+    try:
+        with connection.stream(sql) as stream:
+            return reader.read(stream)
+    finally:
+        connection.close()
+        reader.close()
+
+
+@pytest.fixture
+def without_results(pg: PostgresTeam) -> Iterator[PostgresTeam]:
+    pg.sql("DROP SCHEMA IF EXISTS sfsync_results CASCADE", "DROP SCHEMA IF EXISTS ops CASCADE")
+    yield pg
+    pg.sql("DROP SCHEMA IF EXISTS sfsync_results CASCADE", "DROP SCHEMA IF EXISTS ops CASCADE")
+
+
+def test_outcomes_go_to_a_table_of_postgres(without_results: PostgresTeam) -> None:
+    pg = without_results
+    pg.sync("contacts", results=RESULTS)
+    rule = {
+        "fault": "refused_rows",
+        "object": "Contact",
+        "field": "Customer_Id__c",
+        "values": ["C1"],
+        "message": "nein",
+    }
+    pg.org.faults([rule])
+    first = pg.run()
+    asked = "SELECT run_id, key, outcome, message, record_id IS NULL, recorded_at > now() - interval '1 day' FROM sfsync_results.outcomes"
+    found = {row[1]: row for row in rows_of(pg, asked)}
+    assert found["C1"] == (first.run_id, "C1", "rejected", "nein", True, True)
+    assert found["C2"][2:5] == ("created", None, False)
+    before = len(found)
+    pg.org.faults([])
+    pg.retry()
+    assert len(rows_of(pg, asked)) == before + 1
+
+
+def test_a_missing_grant_is_told_before_anything_is_sent(without_results: PostgresTeam) -> None:
+    pg = without_results
+    pg.sql(
+        "CREATE SCHEMA ops",
+        "CREATE TABLE ops.crm (run_id text, sync text, object text, key text, identity text, record_id text, action text,"
+        " outcome text, code text, field text, message text, recorded_at timestamptz)",
+        "DROP ROLE IF EXISTS sf_reader",
+        "CREATE ROLE sf_reader LOGIN PASSWORD 'pw-4711'",
+        "GRANT USAGE ON SCHEMA raw, ops TO sf_reader",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA raw TO sf_reader",
+        "GRANT SELECT, INSERT ON ops.crm TO sf_reader",
+    )
+    path = pg.folder / "profiles.yml"
+    body = yaml.safe_load(path.read_text())
+    body["team"]["outputs"]["prod"]["warehouse"] |= {"user": "sf_reader", "password": "pw-4711"}
+    path.write_text(yaml.safe_dump(body))
+    try:
+        pg.sync("contacts", results=RESULTS | {"schema": "ops", "table": "crm"})
+        with pytest.raises(WarehouseError, match=r"may not write the table ops\.crm") as caught:
+            pg.run()
+        assert 'GRANT SELECT, INSERT, DELETE ON "ops"."crm" TO "sf_reader"' in str(caught.value.fix)
+        pg.sync("contacts", results=RESULTS)
+        with pytest.raises(WarehouseError, match="the schema sfsync_results") as caught:
+            pg.run()
+        assert 'CREATE SCHEMA "sfsync_results" AUTHORIZATION "sf_reader"' in str(caught.value.fix)
+        assert pg.org.records("Contact") == []
+    finally:
+        pg.sql("DROP OWNED BY sf_reader", "DROP ROLE sf_reader")
