@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from sfsync.project.lookups import EFFECTS, Kind, Policy
 from sfsync.project.modes import MODES, Situation
 from sfsync.salesforce.sign_in_words import TYPES, WORDS
+from tests.support import field_type_page
 from tests.support.status_codes import calls_table, rows_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,6 +140,22 @@ def test_the_page_of_lookups_is_what_they_do():
         page.write_text(updated, encoding="utf-8")
     else:
         assert updated == text, "docs/reference/lookups.md is behind the code; see the top of this file"
+
+
+FIELD_TYPES = re.compile(r"(<!-- field types: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def test_the_page_of_field_types_is_what_is_played():
+    page = ROOT / "docs/reference/field-types.md"
+    text = page.read_text(encoding="utf-8")
+    parts = {"values": field_type_page.page, "identities": field_type_page.identities}
+    parts |= {"unwritable": field_type_page.never_written}
+    assert [match[2] for match in FIELD_TYPES.finditer(text)] == list(parts)
+    updated = FIELD_TYPES.sub(lambda m: m[1] + parts[m[2]]() + m[4], text)
+    if os.environ.get("SFSYNC_UPDATE_DOCS"):
+        page.write_text(updated, encoding="utf-8")
+    else:
+        assert updated == text, "docs/reference/field-types.md is behind the code; see the top of this file"
 
 
 def blocks() -> list[tuple[Path, str]]:
