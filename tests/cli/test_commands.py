@@ -118,7 +118,7 @@ def test_plan_of_a_fresh_project(fresh):
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "sfsync plan: project acme_crm, target dev"
-    assert "  + 30 new to sfsync (create or adopt)" in lines
+    assert "  + 30 to create" in lines
     assert lines[-1].startswith("Plan: ")
     assert " to create, 0 to update (0 fields), 0 to delete, 0 rejected. API: " in lines[-1]
     assert not (fresh.path / "target" / "run_results.json").exists()
