@@ -327,6 +327,14 @@ SYNCS = [
     Case("sync_required_missing", "CompileError", fields(LastName=None)),
     Case("sync_identity_not_external", "CompileError", sync(identity={"Department": "id"})),
     Case("sync_identity_none", "SpecError", sync(identity={})),
+    Case("sync_identity_id_creates", "CompileError", sync(identity={"Id": "id"}, match="unknown")),
+    Case(
+        "sync_mode_update_never_matched",
+        "CompileError",
+        sync(mode="update", match="never"),
+    ),
+    Case("sync_mode_delete_with_fields", "SpecError", sync(mode="delete")),
+    Case("sync_mode_create_on_removed", "SpecError", sync(mode="create", on_removed="delete")),
     Case(
         "sync_lookup_by_id",
         "CompileError",

@@ -273,10 +273,16 @@ class _Resolver:
                     f"{field.name} cannot be set on create; it is sent by a later update", where
                 )
             on_create = Send.NEVER
-        if not MODES[mode].updates:
+        if not MODES[mode].updates or spec.write == "on_create":
             on_update = Send.NEVER
         if not MODES[mode].creates:
             on_create = Send.NEVER
+            if spec.write == "on_create":
+                self.problems.error(
+                    f"{field.name} says write: on_create, and mode {mode} creates nothing",
+                    where,
+                    fix="remove the field, or choose a mode that creates",
+                )
         return on_create, on_update
 
     def writable(self, name: str, where: Where) -> Field | None:

@@ -40,7 +40,8 @@ def may_name(field: Field, item: SObject, spec: SyncSpec, where: Where, problems
         if spec.match == "unknown" or MODES[spec.mode].creates:
             return True
     if spec.match == "never" and field.type != "id":
-        keys = [f.name for f in item.fields if is_upsert_key(f) and f.external_id and f.createable]
+        others = (f for f in item.fields if is_upsert_key(f) and f.external_id and f.createable)
+    keys = [f.name for f in others if f is not field]
         fix = f", or use an external id of {item.name}: {', '.join(keys)}" if keys else ""
         problems.error(
             f"records cannot be found by {name} where the sync says `match: never`",

@@ -97,6 +97,21 @@ def test_mode_update_makes_nothing(people: Team) -> None:
     assert [row["LastName"] for row in people.org.records("Contact")] == ["Y"]
 
 
+def test_what_is_written_on_create_alone_is_never_changed(people: Team) -> None:
+    people.sync("contacts", fields={"Title": {"column": "title", "write": "on_create"}})
+    made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example", "Title": "By hand"})
+    people.contacts(
+        [
+            {"id": "C1", "last": "Y", "email": "a@x.example", "title": "CEO"},
+            {"id": "C2", "last": "Z", "email": "b@x.example", "title": "CEO"},
+        ]
+    )
+    assert outcomes(people.run("contacts"), "contacts") == {"created": 1, "adopted": 1}
+    people.sql("UPDATE raw.contacts SET title = 'CFO'")
+    assert outcomes(people.run("contacts"), "contacts") == {"unchanged": 2}
+    assert {r["LastName"]: r["Title"] for r in people.org.records("Contact")} == {"Y": "By hand", "Z": "CEO"}
+
+
 def test_mode_create_leaves_alone_what_is_there(people: Team) -> None:
     people.sync("contacts", mode="create")
     made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
