@@ -38,7 +38,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_it_loads_without_a_warning():
     project = load_project(TEMPLATE, vars=None)
     assert project.warnings == ()
-    assert [(sync.name, sync.spec.object, sync.spec.on_removed) for sync in project.syncs] == [
+    assert [(sync.name, sync.spec.object, sync.spec.on_removed.kind) for sync in project.syncs] == [
         ("accounts", "Account", "keep"),
         ("contacts", "Contact", "keep"),
         ("subscriptions", "Subscription__c", "delete"),

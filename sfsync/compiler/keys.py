@@ -41,7 +41,7 @@ def may_name(field: Field, item: SObject, spec: SyncSpec, where: Where, problems
             return True
     if spec.match == "never" and field.type != "id":
         others = (f for f in item.fields if is_upsert_key(f) and f.external_id and f.createable)
-    keys = [f.name for f in others if f is not field]
+        keys = [f.name for f in others if f is not field]
         fix = f", or use an external id of {item.name}: {', '.join(keys)}" if keys else ""
         problems.error(
             f"records cannot be found by {name} where the sync says `match: never`",
