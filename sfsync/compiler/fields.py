@@ -278,11 +278,8 @@ class _Resolver:
         if not MODES[mode].creates:
             on_create = Send.NEVER
             if spec.write == "on_create":
-                self.problems.error(
-                    f"{field.name} says write: on_create, and mode {mode} creates nothing",
-                    where,
-                    fix="remove the field, or choose a mode that creates",
-                )
+                what = f"{field.name} says write: on_create, and mode {mode} creates nothing"
+                self.problems.error(what, where, fix="remove the field, or choose a mode that creates")
         return on_create, on_update
 
     def writable(self, name: str, where: Where) -> Field | None:
