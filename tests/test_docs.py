@@ -23,7 +23,8 @@ from tests.support import field_type_page
 from tests.support.status_codes import calls_table, rows_table
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("project_template/*.md")])
+PATTERNS = ("*.md", "docs/**/*.md", "project_template/*.md", "examples/*/*.md")
+PAGES = sorted(page for pattern in PATTERNS for page in ROOT.glob(pattern))
 BLOCK = re.compile(r"(<!-- keys: ([\w.]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(#[^)]*)?\)")
 

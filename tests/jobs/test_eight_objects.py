@@ -78,8 +78,8 @@ class Crm:
     def plan(self) -> Plan:
         return plan_command(self.options)
 
-    def run(self, *allow: str) -> Result:
-        result = run_command(self.options, RunOptions(allow=allow))
+    def run(self, *allow: str, undo: str | None = None) -> Result:
+        result = run_command(self.options, RunOptions(allow=allow, undo=undo))
         assert all(item.closes for item in result.syncs), result.syncs
         return result
 
@@ -118,7 +118,7 @@ def counts(result: Result) -> dict[str, dict[str, int]]:
     }
 
 
-def test_eight_objects_are_loaded_by_one_run_and_emptied_by_another(crm: Crm) -> None:
+def test_eight_objects_are_loaded_by_one_run_emptied_by_another_and_brought_back(crm: Crm) -> None:
     sizes = load(crm)
     check_links(crm)
     check_owners(crm)
@@ -129,11 +129,17 @@ def test_eight_objects_are_loaded_by_one_run_and_emptied_by_another(crm: Crm) ->
     assert not plan.has_changes
     assert (plan.api.calls, counted(crm)) == (0, before)
 
-    allow = emptied(crm, sizes)
+    allow, emptying = emptied(crm, sizes)
     check_order(crm, sum(sizes.values()))
     again = crm.run(*allow)
     assert (again.exit_code, set(map(len, counts(again).values()))) == (0, {0})
     assert not plan_command(crm.options, allow=allow).has_changes
+
+    back = crm.run(undo=emptying)
+    assert counts(back) == {name: {"restored": n} for name, n in sizes.items()}
+    shutil.copytree(EXAMPLE / "seeds", crm.folder / "seeds", dirs_exist_ok=True)
+    check_links(crm)
+    check_owners(crm)
 
 
 def load(crm: Crm) -> dict[str, int]:
@@ -188,8 +194,8 @@ def check_parents_are_held(crm: Crm) -> None:
         assert error["message"].startswith(f"Your attempt to delete {record['Name']} ")
 
 
-def emptied(crm: Crm, sizes: dict[str, int]) -> list[str]:
-    """Empty all seeds, see the plan refused, and run with each guard allowed by name; the guards."""
+def emptied(crm: Crm, sizes: dict[str, int]) -> tuple[list[str], str]:
+    """Empty all seeds, see the plan refused, and run with each guard allowed by name; the guards, and the run's id."""
     crm.empty_seeds()
     allow = [refusal.allow or "" for refusal in crm.plan().refusals]
     assert {f"{sync}.min_rows" for sync in sizes} < set(allow)
@@ -205,7 +211,7 @@ def emptied(crm: Crm, sizes: dict[str, int]) -> list[str]:
     assert (result.exit_code, counts(result)) == (0, {name: {"deleted": n} for name, n in sizes.items()})
     for sobject in (*KEYS, JUNCTION):
         assert crm.org.records(sobject) == []
-    return allow
+    return allow, result.run_id
 
 
 def check_order(crm: Crm, total: int) -> None:
