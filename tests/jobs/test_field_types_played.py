@@ -16,19 +16,23 @@ import duckdb
 import pytest
 import yaml
 
+from sfsync.compiler import wire
 from sfsync.engine.dialect import quote_literal
+from sfsync.errors import ProjectError
 from sfsync.local_org import control
 from tests.conftest import OrgForTests
 from tests.jobs.conftest import STATE, WAREHOUSE, Team, outcomes
+from tests.support.field_type_page import WRITTEN_BY_NOBODY
 from tests.support.field_types import CASES, IDENTITIES, KINDS, PARENT, TIMEZONE, Case, Kind, Refused
 
 OBJECT, KEY = "Value__c", "Key__c"
 KEY_FIELD = {"type": "string", "length": 10, "external_id": True, "id_lookup": True, "unique": True}
 NAME = {"type": "string", "length": 80, "name_field": True}
+UNWRITABLE = {f"N{n}__c": {"type": name, "label": name} for n, name in enumerate(WRITTEN_BY_NOBODY)}
 SCHEMA = {
     "objects": {
         PARENT: {"label": "Parent", "key_prefix": "a00", "fields": {"Name": NAME, KEY: KEY_FIELD}},
-        OBJECT: {"label": "Value", "fields": {KEY: KEY_FIELD} | {kind.field: kind.described for kind in KINDS}},
+        OBJECT: {"label": "Value", "fields": {KEY: KEY_FIELD} | {kind.field: kind.described for kind in KINDS} | UNWRITABLE},
     }
 }  # fmt: skip
 ROWS = {f"k{n:03}": pair for n, pair in enumerate(CASES)}
@@ -209,3 +213,21 @@ def test_an_id_as_identity_is_what_the_page_says(world: World) -> None:
         told = connection.execute("SELECT code, decided_by FROM rejected").fetchall()
     assert Counter((end.code, end.by) for end in ends.elements()) == Counter(told)
     assert outcomes(result, "ids") == {"adopted": 4, "rejected": ends.total(), "gone": gone}
+
+
+@pytest.mark.parametrize("world", ["collections"], indirect=True)
+def test_a_type_that_no_sync_writes_does_not_compile(world: World) -> None:
+    path = world.team.folder / "syncs/kinds.yml"
+    world.load(before=True)
+    document = yaml.safe_load(path.read_text())
+    document["syncs"][0]["fields"] |= dict.fromkeys(UNWRITABLE, "f00")
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ProjectError) as told:
+        world.team.plan("kinds")
+    findings = [str(one) for one in (told.value, *told.value.others)]
+    assert [sum(name in one for one in findings) for name in UNWRITABLE] == [1] * len(UNWRITABLE), findings
+    assert world.team.org.records(OBJECT) == []
+
+
+def test_every_type_that_can_be_written_has_its_cases() -> None:
+    assert {kind.type for kind in KINDS} | {"id"} == set(wire._TYPES)

@@ -157,6 +157,10 @@ def text_kinds() -> Iterator[Kind]:
         Case("longer than the field", "repeat('x', 11)", LONG),
     )
     yield Kind("encryptedstring", "encryptedstring", "VARCHAR", words, secret, {"length": 10})
+    fill = (NULL, Case("blanks around", "' Call '", "Call"), Case("not in the list", "'Walk'", "Walk"))
+    yield Kind(
+        "combobox", "combobox", "VARCHAR", ("Visit", "Mail"), fill, {"length": 255, "picklist": ["Call"]}
+    )
     cut = (
         Case("longer than the field", "'abcdefgh'", "abcde"),
         Case("a blank where it is cut", "'abcd fgh'", "abcd"),
