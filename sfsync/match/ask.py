@@ -128,7 +128,9 @@ def _cheapest(org: Org, question: Question) -> _Found:
 def _records(org: Org, question: Question) -> int:
     """How many records there are to be read, if all are."""
     return _patiently(
-        org, question, lambda: count(org.door, f"SELECT count() FROM {question.object}{_where(question)}")
+        org,
+        question,
+        lambda: count(org.door, f"SELECT count() FROM {question.object}{_where(question)}", KIND),
     )
 
 
@@ -175,7 +177,7 @@ def _statements(org: Org, question: Question, statements: list[str]) -> _Found:
 
 def _pages(org: Org, question: Question, total: int) -> _Found:
     done = 0
-    for page in pages(org.door, f"{question.select}{_where(question)}"):
+    for page in pages(org.door, f"{question.select}{_where(question)}", KIND):
         yield from _answers(org, page)
         done += len(page)
         org.events.progress(f"{question.name}: match", done, total)

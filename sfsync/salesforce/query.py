@@ -50,16 +50,16 @@ def query(door: Door, statement: str) -> Iterator[list[Record]]:
         raise NoAnswerError("GET query: the answer is no page of records", sent=True) from None
 
 
-def count(door: Door, statement: str) -> int:
+def count(door: Door, statement: str, kind: str = "query") -> int:
     """The answer to a ``SELECT count() FROM ...``; one counted call."""
-    return int(_page(door, _first(door, statement))["totalSize"])
+    return int(_page(door, _first(door, statement), kind)["totalSize"])
 
 
-def pages(door: Door, statement: str) -> Iterator[list[Record]]:
+def pages(door: Door, statement: str, kind: str = "query") -> Iterator[list[Record]]:
     """The same as `query`, with every number as the digits that the org sent: a float would lose some of 18."""
     path: str | None = _first(door, statement)
     while path is not None:
-        page = _page(door, path)
+        page = _page(door, path, kind)
         yield page["records"]
         path = None if page["done"] else page["nextRecordsUrl"]
 
