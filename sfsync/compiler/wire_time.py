@@ -18,7 +18,7 @@ _DAY = (
     f"|02-(0[1-9]|1[0-9]|2[0-8]))|{_LEAP}-02-29)"
 )
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?"
-_OFFSET = "(Z|[+-](0[0-9]|1[0-5]):?[0-5][0-9])"
+_OFFSET = "(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"  # +00 alone is how engines write an instant as text
 DATE = f"^{_DAY}$"
 DATETIME = f"^{_DAY}[T ]{_CLOCK}( ?{_OFFSET})?$"
 TIME = f"^{_CLOCK}Z?$"
@@ -97,6 +97,6 @@ def _moment(source: Source, text: str) -> str:
     clock = f"REPLACE(REPLACE(SUBSTR({text}, 12), ' ', ''), 'Z', '+00')"
     seconds = f"CASE WHEN SUBSTR({text}, 17, 1) = ':' THEN {clock} ELSE SUBSTR({clock}, 1, 5) || ':00' || SUBSTR({clock}, 6) END"
     full = f"(SUBSTR({text}, 1, 10) || ' ' || {seconds})"
-    zoned = dialect.matches(text, "(Z|[+-][0-9]{2}:?[0-9]{2})$")
+    zoned = dialect.matches(text, "(Z|[+-][0-9]{2}(:?[0-9]{2})?)$")
     local = dialect.local_utc(dialect.timestamp(full, "text"), source.zone)
     return f"CASE WHEN {zoned} THEN {dialect.instant_utc(dialect.timestamptz(full))} ELSE {local} END"

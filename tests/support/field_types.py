@@ -357,6 +357,7 @@ def time_kinds() -> Iterator[Kind]:
     texts = (
         *BLANKS,
         Case("no zone", "'2026-01-31 10:00:00'", "2026-01-31T15:00:00.000Z"),
+        Case("as engines write an instant", "'2026-01-31 10:00:00-05'", "2026-01-31T15:00:00.000Z"),
         Case("with an offset", "'2026-01-31T10:00:00+01:00'", "2026-01-31T09:00:00.000Z"),
         Case("in UTC, without seconds", "'2026-01-31T10:00Z'", "2026-01-31T10:00:00.000Z"),
         Case("a day", "'2026-01-31'", WRONG),
