@@ -57,11 +57,13 @@ def ask(sync: CompiledSync, context: DiffContext) -> int | None:
     hold(sync, context, found)
     work, held = run_table("work", sync.name), run_table("held", sync.name)
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
+    own = "coalesce(any_value(_record_id), _key)" if sync.by_id else "any_value(_record_id)"
     db.execute(
-        f"CREATE TABLE {run_table('unknown', sync.name)} AS SELECT _key FROM {work}"
+        f"CREATE TABLE {run_table('unknown', sync.name)} AS SELECT _key, {own} AS _record_id FROM {work}"
         f" WHERE _code IS NULL AND _op IN ('upsert', 'no_match') AND _key NOT IN (SELECT _key FROM {held}){gone}"
         " GROUP BY _key HAVING count(*) = 1"
     )
+    # Of a record that is known to be gone the Id tells more than the key: it may have been merged into another.
     count = match(sync, run_table("unknown", sync.name), table_of(sync))
     db.execute(f"DROP TABLE {held}")
     if count is None:

@@ -71,6 +71,7 @@ class Question:
     fields: tuple[FieldRule, ...] = ()  # what is read beside the identity
     where: str = ""  # SOQL, for example ``IsActive = true``
     name: str = ""  # for messages: the sync
+    deleted: bool = False  # records in the recycle bin, too
 
     @property
     def rules(self) -> tuple[FieldRule, ...]:
@@ -127,11 +128,8 @@ def _cheapest(org: Org, question: Question) -> _Found:
 
 def _records(org: Org, question: Question) -> int:
     """How many records there are to be read, if all are."""
-    return _patiently(
-        org,
-        question,
-        lambda: count(org.door, f"SELECT count() FROM {question.object}{_where(question)}", KIND),
-    )
+    statement = f"SELECT count() FROM {question.object}{_where(question)}"
+    return _patiently(org, question, lambda: count(org.door, statement, KIND, deleted=question.deleted))
 
 
 def _page_calls(total: int) -> int:
@@ -172,12 +170,14 @@ def _by_key(org: Org, question: Question) -> list[str]:
 def _statements(org: Org, question: Question, statements: list[str]) -> _Found:
     for first in range(0, len(statements), QUERIES_A_CALL):
         some = statements[first : first + QUERIES_A_CALL]
-        yield from _answers(org, _patiently(org, question, lambda: several(org.door, some, KIND)))  # noqa: B023 - at once
+        yield from _answers(
+            org, _patiently(org, question, lambda: several(org.door, some, KIND, deleted=question.deleted))
+        )  # noqa: B023 - at once
 
 
 def _pages(org: Org, question: Question, total: int) -> _Found:
     done = 0
-    for page in pages(org.door, f"{question.select}{_where(question)}", KIND):
+    for page in pages(org.door, _whole(question), KIND, deleted=question.deleted):
         yield from _answers(org, page)
         done += len(page)
         org.events.progress(f"{question.name}: match", done, total)
@@ -194,8 +194,8 @@ def _answers(org: Org, records: list[dict[str, object]]) -> _Found:
 
 
 def _bulk(org: Org, question: Question, total: int) -> _Found:
-    door, statement = org.door, f"{question.select}{_where(question)}"
-    job = _patiently(org, question, lambda: bulk_query.create(door, statement))
+    door, statement, deleted = org.door, _whole(question), question.deleted
+    job = _patiently(org, question, lambda: bulk_query.create(door, statement, deleted=deleted))
     deadline, pause = org.clock.monotonic() + _MOST_WAIT_S, _FIRST_PAUSE_S
     while not job.state.final:
         if org.clock.monotonic() > deadline:
@@ -221,6 +221,11 @@ def _bulk(org: Org, question: Question, total: int) -> _Found:
         path.unlink(missing_ok=True)
         if locator is None:
             return
+
+
+def _whole(question: Question) -> str:
+    """The query of all records that could have one of the keys."""
+    return f"{question.select}{_where(question)}"
 
 
 def _where(question: Question) -> str:

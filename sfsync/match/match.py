@@ -11,7 +11,7 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
-from sfsync.match import ask
+from sfsync.match import ask, merged
 from sfsync.match.ask import Org, Question
 from sfsync.records import Column, FieldRule, Send, SourceType
 from sfsync.state.snapshots import COLUMNS
@@ -31,7 +31,7 @@ def match(org: Org, sync: CompiledSync, keys: str, into: str) -> int:
     """Leave a table in a snapshot's form of the keys that the org has; how many.
 
     Args:
-        keys: a relation with `_key`, each once.
+        keys: a relation with `_key`, each once, and `_record_id` where the record is known to be gone.
 
     Raises:
         ApiLimitError: the budget does not allow the calls.
@@ -41,11 +41,32 @@ def match(org: Org, sync: CompiledSync, keys: str, into: str) -> int:
     fields = (*sync.fields, _CONVERTED) if leads else sync.fields
     found = f'{into[:-1]}:org"'
     question = Question(sync.object, sync.identity, keys, fields, name=sync.name)
-    count = ask.find(org, question, found)
-    if count:
-        org.db.execute(f"CREATE TABLE {into} AS {_as_snapshot(sync, found, leads=leads)}")
-    org.db.execute(f"DROP TABLE {found}")
+    db = org.db
+    ask.find(org, question, found)
+    count = int(db.value(f"CREATE TABLE {into} AS {_as_snapshot(sync, found, leads=leads)}"))
+    gone = f"(SELECT _key, _record_id FROM {keys} AS k WHERE _record_id IS NOT NULL AND _key NOT IN (SELECT _key FROM {found}))"
+    if merged.follows(sync) and db.value(f"SELECT count(*) FROM {gone} AS g"):
+        count += _follow(org, sync, gone, into)
+    db.execute(f"DROP TABLE {found}")
+    if not count:
+        db.execute(f"DROP TABLE {into}")
     return count
+
+
+def _follow(org: Org, sync: CompiledSync, gone: str, into: str) -> int:
+    """Add what became of merged records; a record that is that of another row already makes this one `merged`."""
+    winners = f'{into[:-1]}:winners"'
+    if not merged.winners(org, sync, gone, winners):
+        return 0
+    taken = f"_record_id IN (SELECT _id FROM {into}) OR row_number() OVER (PARTITION BY _record_id ORDER BY _key) > 1"
+    texts = ", ".join(
+        f"{'_record_id' if rule.field == 'Id' else ident(rule.field)} AS {ident(rule.field)}"
+        for rule in sync.rules
+    )
+    head = _head("_record_id", f"CASE WHEN {taken} THEN 'merged' ELSE 'adopted' END")
+    added = int(org.db.value(f"INSERT INTO {into} SELECT {head}, {texts} FROM {winners} AS w"))
+    org.db.execute(f"DROP TABLE {winners}")
+    return added
 
 
 def assume(db: DuckDB, sync: CompiledSync, keys: str, into: str) -> int:

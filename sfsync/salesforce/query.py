@@ -50,21 +50,23 @@ def query(door: Door, statement: str) -> Iterator[list[Record]]:
         raise NoAnswerError("GET query: the answer is no page of records", sent=True) from None
 
 
-def count(door: Door, statement: str, kind: str = "query") -> int:
-    """The answer to a ``SELECT count() FROM ...``; one counted call."""
-    return int(_page(door, _first(door, statement), kind)["totalSize"])
+def count(door: Door, statement: str, kind: str = "query", *, deleted: bool = False) -> int:
+    """The answer to a ``SELECT count() FROM ...``; one counted call. deleted: with records in the recycle bin."""
+    return int(_page(door, _first(door, statement, deleted=deleted), kind)["totalSize"])
 
 
-def pages(door: Door, statement: str, kind: str = "query") -> Iterator[list[Record]]:
+def pages(
+    door: Door, statement: str, kind: str = "query", *, deleted: bool = False
+) -> Iterator[list[Record]]:
     """The same as `query`, with every number as the digits that the org sent: a float would lose some of 18."""
-    path: str | None = _first(door, statement)
+    path: str | None = _first(door, statement, deleted=deleted)
     while path is not None:
         page = _page(door, path, kind)
         yield page["records"]
         path = None if page["done"] else page["nextRecordsUrl"]
 
 
-def several(door: Door, statements: Sequence[str], kind: str) -> list[Record]:
+def several(door: Door, statements: Sequence[str], kind: str, *, deleted: bool = False) -> list[Record]:
     """All records of up to five queries, in the form of `pages`; one counted call, and one for each page more.
 
     Raises:
@@ -72,7 +74,7 @@ def several(door: Door, statements: Sequence[str], kind: str) -> list[Record]:
         NoAnswerError: no usable answer.
     """
     parts = [
-        {"method": "GET", "url": _first(door, statement), "referenceId": f"q{number}"}
+        {"method": "GET", "url": _first(door, statement, deleted=deleted), "referenceId": f"q{number}"}
         for number, statement in enumerate(statements)
     ]
     body = json.dumps({"allOrNone": False, "collateSubrequests": False, "compositeRequest": parts})
@@ -107,8 +109,8 @@ def _parts(answer: Answer) -> list[Record]:
 _PAGE_KEYS = {"totalSize", "records", "done"}
 
 
-def _first(door: Door, statement: str) -> str:
-    return f"{door.data_path('query')}?q={quote(statement)}"
+def _first(door: Door, statement: str, *, deleted: bool = False) -> str:
+    return f"{door.data_path('queryAll' if deleted else 'query')}?q={quote(statement)}"
 
 
 def _page(door: Door, path: str, kind: str = "query") -> Record:

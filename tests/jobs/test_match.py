@@ -161,3 +161,92 @@ def test_by_id_updates_without_asking_where_match_is_never(people: Team) -> None
     assert outcomes(result, "contacts") == {"adopted": 1}
     assert result.calls == 1
     assert people.run("contacts").calls == 0
+
+
+def merge(team: Team, master: str, *others: str) -> None:
+    team.org.local("POST", "/_local/merge", {"object": "Account", "master": master, "others": list(others)})
+
+
+def accounts_of(team: Team) -> dict[str, str]:
+    return {key: row["Id"] for key, row in team.org.by("Account", "Account_Id__c").items()}
+
+
+def test_a_row_whose_record_was_merged_goes_on_with_the_one_that_is_left(ready: Team) -> None:
+    ready.sync("accounts", match="unknown")
+    ready.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
+    ready.run("accounts")
+    winner = made(ready.org, "Account", {"Name": "Winner"})
+    merge(ready, winner, accounts_of(ready)["A1"])
+    ready.accounts([("A1", "Acme 2", "1"), ("A2", "Bolt", None)])
+    assert outcomes(ready.run("accounts"), "accounts") == {"gone": 1, "unchanged": 1}
+    assert outcomes(ready.run("accounts"), "accounts") == {"adopted": 1, "unchanged": 1}
+    names = {row["Id"]: row["Name"] for row in ready.org.records("Account")}
+    assert names[winner] == "Acme 2"
+    assert len(names) == 2
+    assert ready.run("accounts").calls == 0
+
+
+def test_two_rows_on_one_record_after_a_merge_write_it_once(ready: Team) -> None:
+    ready.sync("accounts", match="unknown")
+    ready.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
+    ready.run("accounts")
+    ids = accounts_of(ready)
+    merge(ready, ids["A1"], ids["A2"])
+    ready.accounts([("A1", "Acme", "1"), ("A2", "Bolt 2", None)])
+    assert outcomes(ready.run("accounts"), "accounts") == {"gone": 1, "unchanged": 1}
+    for _ in range(2):
+        assert outcomes(ready.run("accounts"), "accounts") == {"merged": 1, "unchanged": 1}
+    assert [row["Name"] for row in ready.org.records("Account")] == ["Acme"]
+
+
+def test_a_merged_record_is_followed_by_its_id(ready: Team) -> None:
+    ready.sync("accounts", mode="update", match="unknown", identity={"Id": "id"})
+    one, two, three = (made(ready.org, "Account", {"Name": name}) for name in ("a", "b", "c"))
+    merge(ready, two, one)
+    merge(ready, three, two)
+    ready.accounts([(one, "New", None)])
+    assert outcomes(ready.run("accounts"), "accounts") == {"adopted": 1}
+    assert {row["Id"]: row["Name"] for row in ready.org.records("Account")} == {three: "New"}
+    assert ready.run("accounts").calls == 0
+
+
+def test_a_merged_record_is_not_followed_by_a_delete(ready: Team) -> None:
+    ready.sync(
+        "accounts",
+        mode="delete",
+        match="unknown",
+        identity={"Id": "id"},
+        fields={"Name": None, "Phone": None},
+    )
+    one, two = (made(ready.org, "Account", {"Name": name}) for name in ("a", "b"))
+    merge(ready, two, one)
+    ready.accounts([(one, "New", None)])
+    assert outcomes(ready.run("accounts"), "accounts") == {"no_match": 1}
+    assert [row["Id"] for row in ready.org.records("Account")] == [two]
+
+
+def test_a_converted_lead_is_left_alone(ready: Team) -> None:
+    ready.sync(
+        "accounts",
+        object="Lead",
+        identity={"Email": "id"},
+        match="unknown",
+        fields={"Name": None, "Phone": "phone", "LastName": "name", "Company": "name"},
+    )
+    lead = made(ready.org, "Lead", {"LastName": "Ito", "Company": "Acme", "Email": "a@x.example"})
+    ready.org.local("POST", "/_local/convert", {"lead": lead})
+    ready.accounts([("a@x.example", "Sato", None)])
+    assert outcomes(ready.run("accounts"), "accounts") == {"converted": 1}
+
+
+def test_calls_of_asking_and_sending_are_those_of_the_plan(people: Team) -> None:
+    for n in range(3):
+        made(people.org, "Contact", {"LastName": "Ito", "Email": f"{n}@x.example"})
+    people.contacts([{"id": f"C{n}", "last": "Sato", "email": f"{n}@x.example"} for n in range(6)])
+    before = people.calls()
+    plan = people.plan("contacts")
+    assert people.calls() - before == plan.api.planning_calls == 1
+    before = people.calls()
+    result = people.run("contacts")
+    assert outcomes(result, "contacts") == {"created": 3, "adopted": 3}
+    assert people.calls() - before == result.calls == plan.api.calls + plan.api.planning_calls
