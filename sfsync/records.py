@@ -75,6 +75,7 @@ class Send(StrEnum):
     NEVER = "never"
     VALUE = "value"  # a null is absent
     VALUE_OR_NULL = "value_or_null"  # a null is sent and clears the field
+    IF_BLANK = "if_blank"  # a value, where the org has none or still has ours
     REMOVAL = (
         "removal"  # a constant, sent when the row leaves the model or is back; no column of the model has it
     )

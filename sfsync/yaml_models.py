@@ -42,6 +42,19 @@ def validated(
     if not isinstance(value, dict):
         what = f"{owner} must be a map of keys, found {kind(value)}"
         return None, [error(what, where=document.value_where(*loc))]
+    return validated_value(model, value, document, loc, owner=owner, error=error)
+
+
+def validated_value(
+    model: type[Spec],
+    value: Mapping[str, Any],
+    document: Document,
+    loc: Loc,
+    *,
+    owner: str,
+    error: type[ProjectError] = SpecError,
+) -> tuple[Spec | None, list[ProjectError]]:
+    """The same of a value that is what stands at `loc`, and more."""
     try:
         return model.model_validate(value), []
     except ValidationError as caught:

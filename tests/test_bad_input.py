@@ -333,6 +333,11 @@ SYNCS = [
         "CompileError",
         sync(mode="update", match="never"),
     ),
+    Case(
+        "sync_against_a_default",
+        "SpecError",
+        project("syncs: {match: never, mode: delete}\n"),
+    ),
     Case("sync_mode_delete_with_fields", "SpecError", sync(mode="delete")),
     Case("sync_mode_create_on_removed", "SpecError", sync(mode="create", on_removed="delete")),
     Case(
@@ -375,7 +380,7 @@ SYNCS = [
     Case("sync_type_does_not_fit", "CompileError", fields(Birthdate="worth")),
     Case("sync_mode_unknown", "SpecError", sync(mode="replace")),
     Case("sync_mirror_keeps", "SpecError", sync(mode="mirror", on_removed="keep")),
-    Case("sync_write_later", "SpecError", fields(Title={"column": "title", "write": "if_blank"})),
+    Case("sync_write_later", "CompileError", fields(Title={"column": "title", "write": "if_blank"})),
     Case(
         "sync_hard_delete_all_or_none",
         "SpecError",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sfsync.compiler.keys import is_upsert_key, may_name
+from sfsync.compiler.keys import check_filled, is_upsert_key, may_name
 from sfsync.compiler.lookups import lookup_of
 from sfsync.compiler.manifest import NO_REMOVAL, Removal
 from sfsync.compiler.names import suggest
@@ -131,6 +131,7 @@ def resolve(
     if item is None:
         return None
     _check_rights(sync, item, org, problems)
+    check_filled(sync, problems)
     work = _Resolver(sync, item, columns, org, problems)
     identity = tuple(r for r in (work.identity(name) for name in sync.spec.identity) if r is not None)
     fields = tuple(r for r in (work.field(name, m) for name, m in sync.spec.fields.items()) if r is not None)
@@ -259,7 +260,8 @@ class _Resolver:
     def _policies(self, field: Field, spec: FieldSpec, where: Where) -> tuple[Send, Send]:
         clear = (spec.nulls or self.sync.spec.nulls) == "clear" and field.type != "boolean"
         on_create = Send.VALUE_OR_NULL if clear and self.sync.spec.clear_on_create else Send.VALUE
-        on_update = Send.VALUE_OR_NULL if clear else Send.VALUE
+        filled = spec.write == "if_blank"
+        on_update = Send.IF_BLANK if filled else Send.VALUE_OR_NULL if clear else Send.VALUE
         mode = self.sync.spec.mode
         if not field.updateable:
             if MODES[mode].updates:

@@ -10,6 +10,7 @@ from sfsync.compiler.problems import Problems
 from sfsync.contract import Field, SObject
 from sfsync.errors import Where
 from sfsync.project.modes import MODES
+from sfsync.project.project import SyncFile
 from sfsync.project.spec import SyncSpec
 
 _KEY_TYPES = frozenset(
@@ -71,3 +72,14 @@ def may_name(field: Field, item: SObject, spec: SyncSpec, where: Where, problems
         where,
     )
     return True
+
+
+def check_filled(sync: SyncFile, problems: Problems) -> None:
+    """Report fields that are only to be filled, where nobody asks the org what stands in them."""
+    for name, field in sync.spec.fields.items():
+        if field.write == "if_blank" and sync.spec.match == "never":
+            problems.error(
+                f"{name} says write: if_blank, and with `match: never` nobody asks the org what stands there",
+                sync.where("fields", name),
+                fix="remove `match: never`, or write the field otherwise",
+            )

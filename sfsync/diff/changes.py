@@ -51,8 +51,17 @@ class ParentQuestion:
     name: str  # sync and field, in messages
 
 
+Read = Callable[[CompiledSync, tuple[FieldRule, ...], str, str], None]
+"""Reads fields of a sync's records as they are now: those whose Ids are the `_key` of a relation. Leaves a table with `_key`
+and a text per rule, which lacks the records that are not there, and all of them where nobody could be asked."""
+
 FindParents = Callable[[ParentQuestion, str], None]
 """Leaves a table with `_key, _record_id`, a line for each record that the org has."""
+
+
+def nobody_read(sync: CompiledSync, rules: tuple[FieldRule, ...], ids: str, into: str) -> None:
+    """A `Read` for those who read nothing of the org."""
+    raise InternalError(f"{sync.name} reads its records, and nobody can be asked")
 
 
 def nobody_asked(question: ParentQuestion, into: str) -> None:
@@ -137,3 +146,4 @@ class DiffContext:
 
     match: Match | None = None  # asks the org about unknown keys; None: nobody asks
     find_parents: FindParents = nobody_asked
+    read: Read = nobody_read

@@ -23,7 +23,7 @@ from sfsync.diff.split import Judged
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
-from sfsync.records import FieldRule
+from sfsync.records import FieldRule, Send
 from sfsync.state.snapshots import SnapshotInfo
 
 KNOWN_ROW_BYTES = 160
@@ -56,6 +56,10 @@ def diff_sync(sync: CompiledSync, staged: Staged, info: SnapshotInfo, context: D
         from sfsync.diff import retire  # most syncs do without
 
         retire.judge(sync, info, context, removed=removed)
+    if (table is not None or asked) and any(rule.on_update is Send.IF_BLANK for rule in sync.fields):
+        from sfsync.diff import blank  # most syncs do without
+
+        blank.judge(sync, context)
     changes = judged_to_changes(sync, staged, info, context, removed=removed)
     if waiting.counts:
         changes = replace(changes, missing=waiting)

@@ -308,7 +308,7 @@ def _wanted(rule: FieldRule, policy: Send) -> str:
     text = ident(rule.field + "=")
     if policy in (Send.NEVER, Send.REMOVAL):
         return "CAST(NULL AS VARCHAR)"
-    return f"NULLIF({text}, '')" if policy is Send.VALUE else text
+    return f"NULLIF({text}, '')" if policy in (Send.VALUE, Send.IF_BLANK) else text
 
 
 def _on_create(rule: FieldRule, sync: CompiledSync) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from sfsync.compiler.manifest import CompiledSync
+from sfsync.compiler.org_texts import RECORD_ID
 from sfsync.diff.changes import ParentQuestion
+from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import ApiLimitError, OrgError
 from sfsync.jobs.session import Session
+from sfsync.records import FieldRule
 
 
 class Matcher:
@@ -30,6 +33,24 @@ class Matcher:
                 "warning", f"{sync.name}: the org was not asked for its new keys: {error.what}"
             )
             return None
+
+    def read(self, sync: CompiledSync, rules: tuple[FieldRule, ...], ids: str, into: str) -> None:
+        """A `diff.changes.Read`. What cannot be read now is left alone, and said."""
+        session, why = self._session, "--offline asks nobody"
+        if not session.options.offline:
+            from sfsync.match import ask
+
+            try:
+                org = ask.Org(session.door, session.db, session.clock, session.events, session.spool)
+                wanted = ask.Question(sync.object, (RECORD_ID,), ids, rules, name=sync.name)
+                ask.find(org, wanted, into)
+                return
+            except ApiLimitError as error:
+                why = error.what
+        names = ", ".join(rule.field for rule in rules)
+        session.events.log("warning", f"{sync.name}: {names} (write: if_blank) are left alone: {why}")
+        texts = "".join(f", ''::VARCHAR AS {ident(rule.field)}" for rule in rules)
+        session.db.execute(f"CREATE OR REPLACE TABLE {into} AS SELECT ''::VARCHAR AS _key{texts} LIMIT 0")
 
     def find_parents(self, question: ParentQuestion, into: str) -> None:
         """A `diff.changes.FindParents`. What only the org knows cannot be left open: nothing is planned without it."""

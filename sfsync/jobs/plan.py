@@ -122,7 +122,7 @@ def _diff(
         staged = stage_rows(sync, session.warehouse, session.db)
         base = (session.db, session.store, dialect, upstream, session.db.memory_limit, away)
         match = Matcher(session)
-        return diff_sync(sync, staged, info, DiffContext(*base, match, match.find_parents))
+        return diff_sync(sync, staged, info, DiffContext(*base, match, match.find_parents, match.read))
 
 
 def _budget(session: Session, batches: list[Batch]) -> ApiBudget:

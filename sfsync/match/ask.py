@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -170,9 +171,8 @@ def _by_key(org: Org, question: Question) -> list[str]:
 def _statements(org: Org, question: Question, statements: list[str]) -> _Found:
     for first in range(0, len(statements), QUERIES_A_CALL):
         some = statements[first : first + QUERIES_A_CALL]
-        yield from _answers(
-            org, _patiently(org, question, lambda: several(org.door, some, KIND, deleted=question.deleted))
-        )  # noqa: B023 - at once
+        ask = partial(several, org.door, some, KIND, deleted=question.deleted)
+        yield from _answers(org, _patiently(org, question, ask))
 
 
 def _pages(org: Org, question: Question, total: int) -> _Found:

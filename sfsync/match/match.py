@@ -60,7 +60,7 @@ def _follow(org: Org, sync: CompiledSync, gone: str, into: str) -> int:
         return 0
     taken = f"_record_id IN (SELECT _id FROM {into}) OR row_number() OVER (PARTITION BY _record_id ORDER BY _key) > 1"
     texts = ", ".join(
-        f"{'_record_id' if rule.field == 'Id' else ident(rule.field)} AS {ident(rule.field)}"
+        f"{'_record_id' if rule.field == 'Id' else _as_ours(rule, ident(rule.field))} AS {ident(rule.field)}"
         for rule in sync.rules
     )
     head = _head("_record_id", f"CASE WHEN {taken} THEN 'merged' ELSE 'adopted' END")
@@ -82,6 +82,11 @@ def assume(db: DuckDB, sync: CompiledSync, keys: str, into: str) -> int:
     )
 
 
+def _as_ours(rule: FieldRule, text: str) -> str:
+    """What the snapshot is told of a text: of a field that is only filled, what others wrote there is not ours."""
+    return f"CASE WHEN {text} = '' THEN '' END" if rule.on_update is Send.IF_BLANK else text
+
+
 def _head(record_id: str, origin: str) -> str:
     known = {"_key": "_key", "_id": record_id, "_origin": origin}
     return ", ".join(f"{known.get(name, f'NULL::{kind}')} AS {name}" for name, kind in COLUMNS.items())
@@ -96,5 +101,7 @@ def _as_snapshot(sync: CompiledSync, found: str, *, leads: bool) -> str:
     )
     record_id = f"CASE WHEN count(*) > 1 THEN {listed} || {more} ELSE min(_record_id) END"
     # The text of a key's one record, NULL included: any_value would pass over it.
-    texts = ", ".join(f"first({ident(rule.field)}) AS {ident(rule.field)}" for rule in sync.rules)
+    texts = ", ".join(
+        f"{_as_ours(rule, f'first({ident(rule.field)})')} AS {ident(rule.field)}" for rule in sync.rules
+    )
     return f"SELECT {_head(record_id, origin)}, {texts} FROM {found} GROUP BY _key"

@@ -18,7 +18,7 @@ from sfsync.project.files import PROJECT_FILE, Paths, walk
 from sfsync.project.load_tables import load_seeds, load_sources
 from sfsync.project.project import MacroFile, ModelFile, Project, SeedFile, SourceTable, SyncFile
 from sfsync.project.spec import ProjectSpec, SyncSpec, is_model_name
-from sfsync.yaml_models import entries, validated
+from sfsync.yaml_models import entries, validated, validated_value
 from sfsync.yaml_text import Document, decode, nearest, parse_yaml, raise_all, read_yaml
 
 _YAML = (".yml", ".yaml")
@@ -292,8 +292,14 @@ def _load_sync(
     if spec is None:
         return None
     below = defaults.get("syncs")
-    if below:  # both parts are valid by themselves, and no check spans keys of both
-        spec = SyncSpec.model_validate(_merge(below, written))
+    if below:  # both parts are valid by themselves, but may not go together
+        owner += " with the defaults of sfsync_project.yml"
+        spec, wrong = validated_value(
+            SyncSpec, _merge(below, written), document, ("syncs", index), owner=owner
+        )
+        findings.extend(wrong)
+        if spec is None:
+            return None
     return SyncFile(spec, document, ("syncs", index), defaults)
 
 

@@ -146,9 +146,10 @@ class FieldSpec(BaseModel):
 
     column: Filled = Field(description="Column of the model.")
     nulls: Literal["clear", "keep"] | None = Field(default=None, description="Overrides the sync's `nulls`.")
-    write: Literal["always", "on_create"] = Field(
+    write: Literal["always", "on_create", "if_blank"] = Field(
         default="always",
-        description="When the field is sent; `on_create`: with a new record only, and never changed afterwards.",
+        description="When the field is sent; `on_create`: with a new record only, and never changed afterwards; `if_blank`:"
+        " where the org has nothing in it, or still what sfsync sent.",
     )
     pii: bool = Field(default=False, description="Mask the value wherever people and CI read it.")
     truncate: bool = Field(default=False, description="Cut text that is too long rather than reject the row.")

@@ -250,3 +250,44 @@ def test_calls_of_asking_and_sending_are_those_of_the_plan(people: Team) -> None
     result = people.run("contacts")
     assert outcomes(result, "contacts") == {"created": 3, "adopted": 3}
     assert people.calls() - before == result.calls == plan.api.calls + plan.api.planning_calls
+
+
+def title_of(team: Team, email: str) -> str | None:
+    return team.org.by("Contact", "Email")[email].get("Title")
+
+
+def test_a_field_that_is_only_filled_leaves_what_people_write(people: Team) -> None:
+    people.sync("contacts", fields={"Title": {"column": "title", "write": "if_blank"}})
+    made(
+        people.org,
+        "Contact",
+        {"LastName": "Y", "Email": "a@x.example", "Title": "By hand", "Customer_Id__c": "C1"},
+    )
+    made(people.org, "Contact", {"LastName": "Z", "Email": "b@x.example", "Customer_Id__c": "C2"})
+    rows = [
+        {"id": f"C{n}", "last": last, "email": f"{letter}@x.example", "title": "CEO"}
+        for n, last, letter in ((1, "Y", "a"), (2, "Z", "b"), (3, "New", "c"))
+    ]
+    people.contacts(rows)
+    people.run("contacts")
+    assert [title_of(people, f"{letter}@x.example") for letter in "abc"] == ["By hand", "CEO", "CEO"]
+    assert people.run("contacts").calls == 0
+    # Ours may change as long as nobody else changed it.
+    ids = {email: row["Id"] for email, row in people.org.by("Contact", "Email").items()}
+    people.org.patch(f"/sobjects/Contact/{ids['b@x.example']}", json={"Title": "Queen"})
+    people.org.patch(f"/sobjects/Contact/{ids['a@x.example']}", json={"Title": None})
+    people.sql("UPDATE raw.contacts SET title = 'CFO'")
+    plan = planned(people.plan("contacts"), "contacts")
+    assert (plan.changes.updates, plan.changes.unchanged) == (2, 1)
+    assert outcomes(people.run("contacts"), "contacts") == {"updated": 2, "unchanged": 1}
+    assert [title_of(people, f"{letter}@x.example") for letter in "abc"] == ["CFO", "Queen", "CFO"]
+    assert people.run("contacts").calls == 0
+
+
+def test_a_field_that_is_only_filled_is_never_cleared(people: Team) -> None:
+    people.sync("contacts", fields={"Title": {"column": "title", "write": "if_blank"}})
+    people.contacts([{"id": "C1", "last": "Y", "email": "a@x.example", "title": "CEO"}])
+    people.run("contacts")
+    people.sql("UPDATE raw.contacts SET title = NULL")
+    assert outcomes(people.run("contacts"), "contacts") == {"unchanged": 1}
+    assert title_of(people, "a@x.example") == "CEO"

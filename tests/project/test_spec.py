@@ -208,7 +208,7 @@ def test_invalid_keys(line, finding):
 
 
 MAPPINGS = [  # the value of a field, the finding
-    ("{column: a, write: if_blank}", "6:32: it: 'fields.LastName.write' must be one of always, on_create, found 'if_blank'"),
+    ("{column: a, write: if_empty}", "6:32: it: 'fields.LastName.write' must be one of always, on_create, if_blank, found 'if_empty'"),
     (
         "{value: Product}",
         "6:3: it: 'fields.LastName' needs the key 'column'; 6:14: it: unknown key 'value' in 'fields.LastName' | "
