@@ -250,7 +250,7 @@ def _wait(sync: CompiledSync, context: DiffContext, found: Judged) -> None:
         db.execute(
             f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?, {shown}"
             f" FROM {run_table('work', sync.name)} AS w"
-            f" WHERE w._code IS NULL AND w._op IN ('upsert', 'update') AND w.{ident(rule.field)} <> ''"
+            f" WHERE w._code IS NULL AND w._op IN ('upsert', 'update', 'undelete') AND w.{ident(rule.field)} <> ''"
             f" AND {key} IN (SELECT _key FROM {run_table('blocked', parent.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {waiting})",

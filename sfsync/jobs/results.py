@@ -72,7 +72,7 @@ def _record_local(session: Session, changes: Changes) -> None:
             columns = "key, digest, decided_by, action, code, field, message, identity, transient"
             rejected.record_refusals(store, sync.name, f"(SELECT {columns} FROM {refused})", session.run_id)
         if known:
-            pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op IN ('upsert', 'update', 'delete') AND _key IS NOT NULL"
+            pending = f"SELECT _key FROM {run_table('work', sync.name)} WHERE _op IN ('upsert', 'update', 'undelete', 'delete') AND _key IS NOT NULL"
             removed = f"SELECT _key FROM {run_table('removed', sync.name)}"
             rejected.forget_others(store, sync.name, f"({pending} UNION ALL {removed})")
 
