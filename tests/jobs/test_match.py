@@ -291,3 +291,29 @@ def test_a_field_that_is_only_filled_is_never_cleared(people: Team) -> None:
     people.sql("UPDATE raw.contacts SET title = NULL")
     assert outcomes(people.run("contacts"), "contacts") == {"unchanged": 1}
     assert title_of(people, "a@x.example") == "CEO"
+
+
+NAME_AND_ACCOUNT: dict[str, Any] = {
+    "identity": {"LastName": "last", "AccountId": {"column": "account", "lookup": "Account.Account_Id__c"}},
+    "fields": {"LastName": None, "AccountId": None, "Customer_Id__c": "id"},
+    "match": "unknown",
+}
+
+
+@pytest.mark.parametrize("fault", ["lost_before_commit", "lost_after_commit"])
+@pytest.mark.parametrize("api", ["collections", "bulk"])
+def test_a_create_without_an_answer_is_never_doubled(ready: Team, fault: str, api: str) -> None:
+    ready.sync("contacts", **NAME_AND_ACCOUNT, push={"api": api})
+    ready.run("accounts")
+    ready.contacts([{"id": f"C{n}", "last": f"O'Brien\\ {n}", "account": f"A{n % 2 + 1}"} for n in range(10)])
+    match = "POST /composite/sobjects" if api == "collections" else "/jobs/ingest"
+    ready.org.faults([{"fault": fault, "match": match, "times": 1}])
+    first = outcomes(ready.run("contacts"), "contacts")
+    ready.org.faults([])
+    assert sum(first.values()) == 10
+    for _ in range(2):
+        last = ready.run("contacts")
+    assert len(ready.org.records("Contact")) == 10
+    assert outcomes(last, "contacts") == {"unchanged": 10}
+    if api == "collections":
+        assert first == {"in_doubt": 10}
