@@ -256,7 +256,7 @@ def test_what_the_org_refuses_to_tell_stops_nothing(ready: Team) -> None:
     ready.run("accounts")
     crash(ready, "after write")
     body = '[{"message":"no","errorCode":"INSUFFICIENT_ACCESS"}]'
-    ready.org.faults([{"fault": "status", "match": "/query", "status": 403, "body": body, "times": "always"}])
+    ready.org.faults([{"fault": "status", "match": "POST /composite", "status": 403, "body": body}])
     result = ready.run()
     assert [item.counts for item in result.recovered] == [{}]
     assert set(contacts(ready)) == {"C1", "C2", "C3"}
