@@ -38,7 +38,9 @@ def may_name(field: Field, item: SObject, spec: SyncSpec, where: Where, problems
                 "by the org as DUPLICATE_EXTERNAL_ID",
                 where,
             )
-        if spec.match == "unknown" or MODES[spec.mode].creates:
+        # Nobody asks: then only the org itself can keep a second record from being made.
+        upserts = MODES[spec.mode].creates and MODES[spec.mode].updates
+        if spec.match == "unknown" or upserts or (MODES[spec.mode].creates and field.unique):
             return True
     if spec.match == "never" and field.type != "id":
         others = (f for f in item.fields if is_upsert_key(f) and f.external_id and f.createable)

@@ -35,8 +35,10 @@ def judge(sync: CompiledSync, context: DiffContext) -> None:
         for rule in rules
         for name in (ident(rule.field),)
     )
+    # Without a hash a row that could not be read is looked at again by the next plan.
     db.execute(
-        f"UPDATE {judged} AS j SET {kept} FROM (SELECT i._key, l.* EXCLUDE (_key) FROM {ids} AS i"
+        f"UPDATE {judged} AS j SET {kept}, _source_hash = CASE WHEN t._read THEN j._source_hash END"
+        f" FROM (SELECT i._key, l._key IS NOT NULL AS _read, l.* EXCLUDE (_key) FROM {ids} AS i"
         f" LEFT JOIN {live} AS l ON l._key = i._key) AS t WHERE j._record_id = t._key AND {updates}"
     )
     db.execute(f"DROP TABLE {live}")

@@ -107,6 +107,7 @@ class Changes:
     missing: Missing = NOT_MISSING
     matched: int = 0  # records that the org was asked about and has, in rows that are adopted
     adopted: int = 0  # of them: nothing differs, so nothing is sent
+    met: int = 0  # all records that the org was asked about and has, one of a key
     asked: bool = False  # whether what is new to sfsync is new to the org, too
     exists: int = 0  # mode create: the org has the record
     no_match: int = 0  # modes update and delete: the org does not have it

@@ -81,11 +81,14 @@ def ask(sync: CompiledSync, context: DiffContext) -> int | None:
 def counted(sync: CompiledSync, changes: Changes, context: DiffContext) -> Changes:
     """The counts with what was found: rows that are adopted as they are, or by sending what differs, are not unchanged."""
     known = f"(SELECT _key FROM {table_of(sync)} WHERE _origin = 'adopted')"
-    same, differing = context.db.execute(
+    same, differing, met = context.db.execute(
         f"SELECT (SELECT count(*) FROM {run_table('fresh', sync.name)} WHERE _key IN {known}),"
-        f" (SELECT count(*) FROM {run_table('update', sync.name)} WHERE _key IN {known})"
+        f" (SELECT count(*) FROM {run_table('update', sync.name)} WHERE _key IN {known}),"
+        f" (SELECT count(*) FROM {known} AS m)"
     )[0]
-    return replace(changes, matched=same + differing, adopted=same, unchanged=changes.unchanged - same)
+    return replace(
+        changes, matched=same + differing, adopted=same, met=met, unchanged=changes.unchanged - same
+    )
 
 
 def as_snapshot(sync: CompiledSync, info: SnapshotInfo) -> SnapshotInfo:

@@ -193,7 +193,7 @@ def split(
         **alone,
     )
     busy = made.upserts + updates + refused + known + held + waiting + gone + kept_back.rows
-    own = deletes + held_deletes if sync.mode is Mode.DELETE else 0
+    own = deletes + held_deletes + kept_back.deletes if sync.mode is Mode.DELETE else 0
     return replace(counts, unchanged=staged.rows - busy - own - sum(alone.values()))
 
 
@@ -259,7 +259,7 @@ def _completing(sync: CompiledSync, db: DuckDB, retired: Retired) -> int:
     return int(
         db.value(
             f"SELECT count(*) FROM {run_table('work', sync.name)} AS w"
-            f" WHERE ((_origin = 'adopted' AND {clears}) OR (_open AND {fills}))"
+            f" WHERE ((_origin = 'adopted' AND ({clears} OR _open)) OR (_open AND {fills}))"
             f" AND _key IN (SELECT _key FROM {rows} AS u)"
         )
     )

@@ -38,10 +38,11 @@ def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found
     keys = [line.split(" ", 1)[1] for line in item.intent.keys or ()]
     db, asked, found = session.db, run_table("asked", sync.name), run_table("recovered", sync.name)
     db.execute(
-        f"CREATE TABLE {asked} AS SELECT DISTINCT _key FROM"
+        f"CREATE OR REPLACE TABLE {asked} AS SELECT DISTINCT _key FROM"
         " (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS _key) AS k",
         [json.dumps(keys)],
     )
+    db.execute(f"DROP TABLE IF EXISTS {found}")  # of a question that was refused
     org = ask.Org(session.door, db, session.clock, session.events, session.spool)
     ask.find(org, ask.Question(sync.object, sync.identity, asked, name=sync.name), found)
     texts = "".join(f", any_value({ident(rule.field)}) AS {ident(rule.field)}" for rule in sync.identity)

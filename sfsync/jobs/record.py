@@ -119,7 +119,9 @@ class StateRecorder:
         )
 
     def _refused(self, sync: CompiledSync, operation: Operation, part: int) -> str:
-        digest = digest_sql(sync, "t", action=operation.verb.value)
+        # A row to be made is judged as `upsert`, whatever makes it.
+        verb = Operation.UPSERT if operation.makes else operation.verb
+        digest = digest_sql(sync, "t", action=verb.value)
         if operation is Operation.DELETE:
             digest = delete_digest("t._key")
         field = "nullif(o.field, '')" if operation is Operation.DELETE else _field(sync)

@@ -122,7 +122,7 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
         changes.matched > changes.adopted
     ):  # sfsync met these records only now: to send what differs is how it adopts them
         met = (
-            f"SELECT count(*) FROM {run_table('outcome', item.sync.name)} WHERE _op = 'update' AND outcome = 'updated'"
+            f"SELECT count(*) FROM {told} AS o WHERE _op = 'update' AND outcome = 'updated'"
             f" AND _key IN (SELECT _key FROM {matching.table_of(item.sync)})"
         )
         adopted = int(session.db.value(met))
@@ -211,7 +211,7 @@ def refused_of_run(
 
 def _waiting(session: Session, item: SyncPlan, context: PushContext) -> tuple[WaitingSample, ...]:
     """A few of the rows that wait: those of the plan, then those whose parent this run was to bring and did not."""
-    sync, masked = item.sync, {rule.field for rule in item.sync.fields if rule.pii}
+    sync, masked = item.sync, {rule.field for rule in item.sync.rules if rule.pii}
     found = [WaitingSample(row.key, row.field, row.parent_key, row.parent) for row in item.waiting_rows]
     if sync.name not in context.skipping:
         return tuple(found)

@@ -36,7 +36,7 @@ def send_plan(
     for sync in pushed.values():
         snapshots.prepare(store, sync)
     for item in plan.syncs:
-        if item.changes.matched and not item.refusals:
+        if item.changes.met and not item.refusals:
             snapshots.record_matched(store, item.sync, matching.table_of(item.sync), session.run_id)
     context = push_context(session, pushed, stop_requested, connected=sends)
     changes = {item.sync.name: item.changes for item in plan.syncs}

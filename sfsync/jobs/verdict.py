@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sfsync.diff.messages import MASK
+from sfsync.diff.split import LEFT_ALONE
 from sfsync.diff.stage import run_table
 from sfsync.engine.duckdb import DuckDB
 from sfsync.jobs.left import left_text
@@ -29,7 +30,7 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
         f"SELECT field, parent, parent_key FROM {run_table('waiting', sync.name)} WHERE _key = ? LIMIT 1",
         [key],
     ):
-        masked = any(rule.pii and rule.field == field for rule in sync.fields)
+        masked = any(rule.pii and rule.field == field for rule in sync.rules)
         return "waiting", (
             f"{field} refers to {MASK if masked else parent_key} of sync '{parent}', which is not in the org",
         )
@@ -57,6 +58,9 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
         return "missing", (
             f"{runs} of {sync.removal.after} runs in a row have missed its row (on_removed.after)",
         )
+    for word in LEFT_ALONE:
+        if among("judged", f" AND _op = '{word}'"):
+            return word, ()
     if among("removed"):
         return "kept", (_why_kept(item, known),)
     if known.get("_gone_at") is not None:

@@ -99,10 +99,17 @@ def find(org: Org, question: Question, into: str) -> int:
     db = org.db
     projected = org_texts.projected_rules(question.identity, question.rules, "answers", org_texts.json_cell)
     db.execute(f"CREATE TABLE {into} AS WITH answers AS (SELECT NULL::JSON AS r LIMIT 0) {projected}")
-    wanted = f" WHERE _key IN (SELECT _key FROM {question.keys} AS w)"
+    # Keys are folded in ASCII; to the org, other capitals are alike, too.
+    alike = not any(rule.case_sensitive for rule in question.identity)
+    key, wanted = (
+        ("lower(_key)", "_key, lower(_key) AS _alike") if alike else ("_key", "_key, _key AS _alike")
+    )
     for relation, cell in _cheapest(org, question):
         texts = org_texts.projected_rules(question.identity, question.rules, relation, cell)
-        db.execute(f"INSERT INTO {into} SELECT * FROM ({texts}) AS f{wanted}")
+        db.execute(
+            f"INSERT INTO {into} SELECT w._key, f.* EXCLUDE (_key, _alike) FROM (SELECT *, {key} AS _alike FROM ({texts}) AS t)"
+            f" AS f JOIN (SELECT {wanted} FROM {question.keys} AS k) AS w ON w._alike = f._alike"
+        )
     return int(db.value(f"SELECT count(*) FROM {into}"))
 
 

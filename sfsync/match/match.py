@@ -44,6 +44,9 @@ def match(org: Org, sync: CompiledSync, keys: str, into: str) -> int:
     db = org.db
     ask.find(org, question, found)
     count = int(db.value(f"CREATE TABLE {into} AS {_as_snapshot(sync, found, leads=leads)}"))
+    # What is one key to the org may be two to us.
+    again = f"SELECT _key FROM {into} WHERE _origin = 'adopted' QUALIFY row_number() OVER (PARTITION BY _id ORDER BY _key) > 1"
+    db.execute(f"UPDATE {into} SET _origin = 'merged' WHERE _key IN ({again})")
     gone = f"(SELECT _key, _record_id FROM {keys} AS k WHERE _record_id IS NOT NULL AND _key NOT IN (SELECT _key FROM {found}))"
     if merged.follows(sync) and db.value(f"SELECT count(*) FROM {gone} AS g"):
         count += _follow(org, sync, gone, into)

@@ -201,7 +201,7 @@ def _waiting_rows(sync: CompiledSync, db: DuckDB) -> tuple[WaitingRow, ...]:
     rows = db.execute(
         f"SELECT _shown, field, parent, parent_key FROM {run_table('waiting', sync.name)} ORDER BY _key LIMIT {SAMPLES}"
     )
-    masked = {rule.field for rule in sync.fields if rule.pii}
+    masked = {rule.field for rule in sync.rules if rule.pii}
     return tuple(
         WaitingRow(shown, field, parent, MASK if field in masked else parent_key)
         for shown, field, parent, parent_key in rows

@@ -141,7 +141,9 @@ def _first(item: SyncPlan, rows: dict[Operation, int]) -> SyncPlan:
         if batch.way is Way.SOAP:
             way, call = Way.SOAP, -2 - len(out)
         elif batch.way is not Way.COLLECTIONS and item.sync.api is Api.BULK:
-            way, call = Way.MULTIPART, -2 - len(out)
+            # A plain create goes by no request that cannot be asked about when its answer is lost.
+            way = Way.BULK if batch.operation is Operation.CREATE else Way.MULTIPART
+            call = -2 - len(out)
         size = batch.bytes * (last - batch.first) // batch.rows
         out.append(replace(batch, last=last, way=way, call=call, bytes=size))
     return replace(item, batches=tuple(sorted(out, key=lambda batch: -batch.call)))

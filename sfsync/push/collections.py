@@ -57,6 +57,8 @@ class _AnsweredPiece:
         """Whether the answer can be read: an error for the whole request, or a result for each row."""
         if self.answer is None or not self.answer.items:
             return False
+        if self.answer.status >= 500 and self.piece.operation is Operation.CREATE:
+            return False  # the records may have been made all the same
         return self.refused or self.answer.items == self.piece.rows
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.jobs.conftest import Team, of, outcomes, planned
+from tests.jobs.conftest import SYNCS, Team, of, outcomes, planned
 
 
 def made(org: Any, sobject: str, values: dict[str, Any]) -> str:
@@ -317,3 +317,45 @@ def test_a_create_without_an_answer_is_never_doubled(ready: Team, fault: str, ap
     assert outcomes(last, "contacts") == {"unchanged": 10}
     if api == "collections":
         assert first == {"in_doubt": 10}
+
+
+def test_capitals_beyond_ascii_are_one_key_to_the_org(ready: Team) -> None:
+    ready.sync("contacts", **NAME_AND_ACCOUNT)
+    ready.run("accounts")
+    account = next(r["Id"] for r in ready.org.records("Account") if r["Account_Id__c"] == "A1")
+    made(ready.org, "Contact", {"LastName": "MÜLLER", "AccountId": account})
+    ready.contacts([{"id": "C1", "last": "Müller", "account": "A1"}])
+    assert outcomes(ready.run("contacts"), "contacts") == {"adopted": 1}
+    assert len(ready.org.records("Contact")) == 1
+    assert ready.run("contacts").calls == 0
+
+
+def test_a_refused_create_is_held(ready: Team) -> None:
+    ready.sync("contacts", **NAME_AND_ACCOUNT)
+    ready.run("accounts")
+    made(ready.org, "Contact", {"LastName": "Other", "Customer_Id__c": "C1"})  # which is unique
+    ready.contacts([{"id": "C1", "last": "Ito", "account": "A1"}])
+    assert outcomes(ready.run("contacts"), "contacts") == {"rejected": 1}
+    again = ready.run("contacts")
+    assert outcomes(again, "contacts") == {"held": 1}
+    assert again.calls == 0
+
+
+def test_a_designated_delete_can_be_taken_back(people: Team) -> None:
+    people.sync(
+        "contacts", mode="delete", fields=dict.fromkeys([*SYNCS["contacts"]["fields"], "Customer_Id__c"])
+    )
+    made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
+    people.contacts([{"id": "C1", "last": "Y", "email": "a@x.example"}])
+    assert outcomes(people.run("contacts"), "contacts") == {"deleted": 1}
+    assert outcomes(people.run("contacts", undo="latest"), "contacts") == {"restored": 1}
+    assert [row["Email"] for row in people.org.records("Contact")] == ["a@x.example"]
+
+
+def test_what_exists_is_asked_for_once(people: Team) -> None:
+    people.sync("contacts", mode="create")
+    made(people.org, "Contact", {"LastName": "X", "Email": "a@x.example"})
+    people.contacts([{"id": "C1", "last": "Y", "email": "a@x.example"}])
+    assert outcomes(people.run("contacts"), "contacts") == {"exists": 1}
+    again = people.run("contacts")
+    assert (outcomes(again, "contacts"), again.calls) == ({"exists": 1}, 0)
