@@ -24,9 +24,7 @@ class Operation(StrEnum):
     """What one request asks of the org for its rows."""
 
     UPSERT = "upsert"  # a key unknown to us, by external id, with the whole create payload
-    CREATE = (
-        "create"  # a key that the org surely does not have, as a new record: never to be repeated blindly
-    )
+    CREATE = "create"  # a key that the org does not have, as a new record: never to be repeated blindly
     UPDATE = "update"  # a record we know, by Id, with the fields that changed
     DELETE = "delete"  # a record we know, by Id
     UNDELETE = "undelete"  # a record that a run deleted, by Id, out of the recycle bin

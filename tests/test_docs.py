@@ -77,10 +77,15 @@ def test_the_page_of_signing_in_has_every_refusal():
     text = page.read_text(encoding="utf-8")
     updated = REFUSALS.sub(lambda m: m[1] + refusals() + m[3], text)
     assert REFUSALS.search(text)
+    settle(page, text, updated)
+
+
+def settle(page: Path, text: str, updated: str) -> None:
+    """Compare what a page has with what the code says, or write it anew."""
     if os.environ.get("SFSYNC_UPDATE_DOCS"):
         page.write_text(updated, encoding="utf-8")
     else:
-        assert updated == text, "docs/reference/sign-in.md is behind the code; see the top of this file"
+        assert updated == text, f"{page.relative_to(ROOT)} is behind the code; see the top of this file"
 
 
 MODE_TABLE = re.compile(r"(<!-- modes -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -98,10 +103,7 @@ def test_the_page_of_modes_is_what_the_modes_do():
     text = page.read_text(encoding="utf-8")
     updated = MODE_TABLE.sub(lambda m: m[1] + mode_table() + m[3], text)
     assert MODE_TABLE.search(text)
-    if os.environ.get("SFSYNC_UPDATE_DOCS"):
-        page.write_text(updated, encoding="utf-8")
-    else:
-        assert updated == text, "docs/reference/modes.md is behind the code; see the top of this file"
+    settle(page, text, updated)
 
 
 STATUS = re.compile(r"(<!-- status codes: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -113,10 +115,7 @@ def test_the_page_of_status_codes_is_the_table():
     tables = {"rows": rows_table, "calls": calls_table}
     assert [match[2] for match in STATUS.finditer(text)] == list(tables)
     updated = STATUS.sub(lambda m: m[1] + tables[m[2]]() + m[4], text)
-    if os.environ.get("SFSYNC_UPDATE_DOCS"):
-        page.write_text(updated, encoding="utf-8")
-    else:
-        assert updated == text, "docs/reference/status-codes.md is behind the code; see the top of this file"
+    settle(page, text, updated)
 
 
 LOOKUP_TABLE = re.compile(r"(<!-- lookups -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -137,10 +136,7 @@ def test_the_page_of_lookups_is_what_they_do():
     text = page.read_text(encoding="utf-8")
     updated = LOOKUP_TABLE.sub(lambda m: m[1] + lookup_table() + m[3], text)
     assert LOOKUP_TABLE.search(text)
-    if os.environ.get("SFSYNC_UPDATE_DOCS"):
-        page.write_text(updated, encoding="utf-8")
-    else:
-        assert updated == text, "docs/reference/lookups.md is behind the code; see the top of this file"
+    settle(page, text, updated)
 
 
 FIELD_TYPES = re.compile(r"(<!-- field types: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -153,10 +149,7 @@ def test_the_page_of_field_types_is_what_is_played():
     parts |= {"unwritable": field_type_page.never_written}
     assert [match[2] for match in FIELD_TYPES.finditer(text)] == list(parts)
     updated = FIELD_TYPES.sub(lambda m: m[1] + parts[m[2]]() + m[4], text)
-    if os.environ.get("SFSYNC_UPDATE_DOCS"):
-        page.write_text(updated, encoding="utf-8")
-    else:
-        assert updated == text, "docs/reference/field-types.md is behind the code; see the top of this file"
+    settle(page, text, updated)
 
 
 def blocks() -> list[tuple[Path, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sfsync.compiler.keys import check_filled, is_upsert_key, may_name
+from sfsync.compiler.keys import KEY_TYPES, check_filled, is_upsert_key, may_name
 from sfsync.compiler.lookups import lookup_of
 from sfsync.compiler.manifest import NO_REMOVAL, Removal
 from sfsync.compiler.names import suggest
@@ -46,16 +46,6 @@ _LENGTH_TYPES = frozenset(
     {"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"}
 )
 _NUMBERS = frozenset({"double", "currency", "percent"})
-_KEY_TYPES = (
-    frozenset(
-        {"string", "email", "phone", "url", "picklist", "combobox", "reference", "int", "date", "datetime"}
-    )
-    | _NUMBERS
-)
-"""Types that a query finds by their value.
-
-Source: SOQL and SOSL Reference, "fieldExpression Syntax": long text areas cannot be filtered, multi-select lists not by IN.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +380,7 @@ class _Resolver:
             near = suggest(name, (f.name for f in parent.fields), kind="fields")
             what, fix = self.org.has_no(f"field '{name}'", near, parent.name)
             self.problems.error(what, where, fix=fix)
-        elif key.type not in _KEY_TYPES:
+        elif key.type not in KEY_TYPES:
             is_id = key.type == "id"
             kind = "the record's own Id" if is_id else f"of type {key.type}"
             self.problems.error(

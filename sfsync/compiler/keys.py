@@ -13,7 +13,7 @@ from sfsync.project.modes import MODES
 from sfsync.project.project import SyncFile
 from sfsync.project.spec import SyncSpec
 
-_KEY_TYPES = frozenset(
+KEY_TYPES = frozenset(
     {"string", "email", "phone", "url", "picklist", "combobox", "reference", "int", "date", "datetime"}
 ) | {"double", "currency", "percent"}
 """Types that a query finds by their value.
@@ -58,7 +58,7 @@ def may_name(field: Field, item: SObject, spec: SyncSpec, where: Where, problems
         what = "says which record a row is all by itself" if not alone else "is given by the org"
         problems.error(f"{name} {what}", where, fix="mode: update (or delete), with Id alone as the identity")
         return False
-    if field.type not in _KEY_TYPES or (field.type == "reference" and field.polymorphic_foreign_key):
+    if field.type not in KEY_TYPES or (field.type == "reference" and field.polymorphic_foreign_key):
         kind = "a reference to several objects" if field.type == "reference" else f"of type {field.type}"
         problems.error(
             f"{name} is {kind}, so it cannot say which record a row is",

@@ -169,9 +169,8 @@ class CompiledSync:
     together: tuple[tuple[str, ...], ...] = ()  # that an update sends together when one of them changes
     mode: Mode = Mode.UPSERT
     match: bool = False  # the org is asked for the keys that the snapshot does not know
-    inserts: bool = (
-        False  # unknown keys are made by plain creates: no external id to upsert by, or mode create
-    )
+    inserts: bool = False
+    """Unknown keys are made by plain creates: there is no external id to upsert by, or the mode is create."""
 
     @property
     def by_id(self) -> bool:

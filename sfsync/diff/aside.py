@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sfsync.compiler.manifest import CompiledSync, OnGone
+from sfsync.diff import sql
 from sfsync.diff.stage import run_table
 from sfsync.engine.duckdb import DuckDB
 from sfsync.records import Operation
@@ -117,7 +118,7 @@ def set_aside(sync: CompiledSync, db: DuckDB, jobs: tuple[LeftJob, ...]) -> None
         f" AND _key NOT IN (SELECT _key FROM {run_table('waiting', sync.name)}){gone}"
     )
     submitted = f"{free} AND _key IN (SELECT _key FROM {run_table('aside', sync.name)})"
-    stopped = f"{free} AND _op IN ('upsert', 'update', 'undelete')" if _stops(jobs) else "FALSE"
+    stopped = f"{free} AND _op IN {sql.SENT}" if _stops(jobs) else "FALSE"
     db.execute(
         f"INSERT INTO {blocked} SELECT _key FROM {judged} WHERE _op IN ('upsert', 'undelete') AND ({submitted} OR {stopped})"
     )

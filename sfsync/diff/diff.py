@@ -250,7 +250,7 @@ def _wait(sync: CompiledSync, context: DiffContext, found: Judged) -> None:
         db.execute(
             f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?, {shown}"
             f" FROM {run_table('work', sync.name)} AS w"
-            f" WHERE w._code IS NULL AND w._op IN ('upsert', 'update', 'undelete') AND w.{ident(rule.field)} <> ''"
+            f" WHERE w._code IS NULL AND w._op IN {sql.SENT} AND w.{ident(rule.field)} <> ''"
             f" AND {key} IN (SELECT _key FROM {run_table('blocked', parent.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {waiting})",
@@ -277,7 +277,7 @@ def _wait_for_own(sync: CompiledSync, context: DiffContext, missing: str, shown:
         found = (
             f"INSERT INTO {waiting} SELECT w._key, w._op, ?, w.{ident(rule.field)}, ?, {shown}"
             f" FROM {run_table('work', sync.name)} AS w"
-            f" WHERE w._code IS NULL AND w._op <> 'none' AND w.{ident(rule.field)} <> '' AND {key} IN ({missing})"
+            f" WHERE w._code IS NULL AND w._op IN {sql.SENT} AND w.{ident(rule.field)} <> '' AND {key} IN ({missing})"
             f" AND w._key NOT IN (SELECT _key FROM {run_table('held', sync.name)})"
             f" AND w._key NOT IN (SELECT _key FROM {waiting})"
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sfsync.compiler.manifest import CompiledSync, OnGone
-from sfsync.diff import refusals
+from sfsync.diff import refusals, sql
 from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.split import Judged, is_held, judged
 from sfsync.diff.stage import run_table
@@ -31,7 +31,7 @@ def hold(sync: CompiledSync, context: DiffContext, found: Judged) -> None:
         f"CREATE TABLE {held} AS SELECT w._key, w._op, o.transient AS _worn FROM {work} AS w"
         f" JOIN {rejected.TABLE} AS o ON o.sync = ? AND o.key = w._key"
         f" WHERE o.decided_by = 'org' AND {is_held(sync)} AND NOT o.released AND o.last_at > ?"
-        f" AND w._code IS NULL AND w._op IN ('upsert', 'update', 'undelete') AND o.digest = {refusals.digest_sql(sync, 'w')}",
+        f" AND w._code IS NULL AND w._op IN {sql.SENT} AND o.digest = {refusals.digest_sql(sync, 'w')}",
         [sync.name, context.store.clock.now() - since],
     )
 

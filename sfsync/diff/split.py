@@ -54,7 +54,7 @@ def judged(sync: CompiledSync, db: DuckDB) -> Judged:
     good = "_code IS NULL AND _op"
     sums = (
         *(f"{good} = '{op}'" for op in ("upsert", "update", "none")),
-        f"{good} IN ('upsert', 'update', 'undelete')",
+        f"{good} IN {sql.SENT}",
         "_code IS NOT NULL",
         *(f"{good} = '{op}'" for op in ("delete", *LEFT_ALONE)),
         "_key IS NULL AND _code = 'MISSING_ARGUMENT'",

@@ -20,6 +20,9 @@ from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.records import Column, FieldRule, Send
 
+SENT = "('upsert', 'update', 'undelete')"
+"""What a judged row is called that is to be sent, deletes apart; the others are left as they are."""
+
 VALUE_LENGTH = 300
 """Characters of a refused value that are kept for its message."""
 

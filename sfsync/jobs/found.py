@@ -15,6 +15,7 @@ from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.stage import run_table
 from sfsync.diff.undo import deleted_rows
 from sfsync.engine.dialect import quote_ident as ident
+from sfsync.jobs.matcher import org_to_ask
 from sfsync.jobs.session import Session
 from sfsync.match import ask
 from sfsync.salesforce.recycle_bin import live_ids
@@ -43,8 +44,7 @@ def keys_in_org(session: Session, sync: CompiledSync, item: OpenIntent) -> Found
         [json.dumps(keys)],
     )
     db.execute(f"DROP TABLE IF EXISTS {found}")  # of a question that was refused
-    org = ask.Org(session.door, db, session.clock, session.events, session.spool)
-    ask.find(org, ask.Question(sync.object, sync.identity, asked, name=sync.name), found)
+    ask.find(org_to_ask(session), ask.Question(sync.object, sync.identity, asked, name=sync.name), found)
     texts = "".join(f", any_value({ident(rule.field)}) AS {ident(rule.field)}" for rule in sync.identity)
     texts += "".join(f", NULL::VARCHAR AS {ident(rule.field)}" for rule in sync.fields)
     db.execute(

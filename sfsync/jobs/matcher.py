@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.compiler.org_texts import RECORD_ID
 from sfsync.diff.changes import ParentQuestion
@@ -9,6 +11,16 @@ from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import ApiLimitError, OrgError
 from sfsync.jobs.session import Session
 from sfsync.records import FieldRule
+
+if TYPE_CHECKING:
+    from sfsync.match.ask import Org
+
+
+def org_to_ask(session: Session) -> Org:
+    """What asking needs, from a session; signs in."""
+    from sfsync.match.ask import Org  # with HTTP, which a plan without new keys does without
+
+    return Org(session.door, session.db, session.clock, session.events, session.spool)
 
 
 class Matcher:
@@ -18,7 +30,7 @@ class Matcher:
         self._session = session
 
     def __call__(self, sync: CompiledSync, keys: str, into: str) -> int | None:
-        from sfsync.match import ask, match  # with HTTP, which a plan without new keys does without
+        from sfsync.match import match  # with HTTP, which a plan without new keys does without
 
         session = self._session
         if not sync.match:
@@ -26,8 +38,7 @@ class Matcher:
         if session.options.offline:
             return None
         try:
-            org = ask.Org(session.door, session.db, session.clock, session.events, session.spool)
-            return match.match(org, sync, keys, into)
+            return match.match(org_to_ask(session), sync, keys, into)
         except ApiLimitError as error:
             session.events.log(
                 "warning", f"{sync.name}: the org was not asked for its new keys: {error.what}"
@@ -41,9 +52,8 @@ class Matcher:
             from sfsync.match import ask
 
             try:
-                org = ask.Org(session.door, session.db, session.clock, session.events, session.spool)
                 wanted = ask.Question(sync.object, (RECORD_ID,), ids, rules, name=sync.name)
-                ask.find(org, wanted, into)
+                ask.find(org_to_ask(session), wanted, into)
                 return
             except ApiLimitError as error:
                 why = error.what
@@ -62,8 +72,7 @@ class Matcher:
             )
         from sfsync.match import ask
 
-        org = ask.Org(session.door, session.db, session.clock, session.events, session.spool)
         wanted = ask.Question(
             question.object, (rule,), question.keys, where=question.where, name=question.name
         )
-        ask.find(org, wanted, into)
+        ask.find(org_to_ask(session), wanted, into)

@@ -118,9 +118,8 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
             else model
         )
         into[Outcome(outcome)] = into.get(Outcome(outcome), 0) + int(rows)
-    if (
-        changes.matched > changes.adopted
-    ):  # sfsync met these records only now: to send what differs is how it adopts them
+    if changes.matched > changes.adopted:
+        # sfsync met these records only now: to send what differs is how it adopts them.
         met = (
             f"SELECT count(*) FROM {told} AS o WHERE _op = 'update' AND outcome = 'updated'"
             f" AND _key IN (SELECT _key FROM {matching.table_of(item.sync)})"

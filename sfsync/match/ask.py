@@ -26,6 +26,7 @@ from sfsync.salesforce import bulk_query
 from sfsync.salesforce.bulk import JobState
 from sfsync.salesforce.door import Door
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
+from sfsync.salesforce.limits import MAX_COMPOSITE_QUERIES, MOST_KEYS_A_QUERY
 from sfsync.salesforce.query import PAGE, count, pages, several
 from sfsync.salesforce.status_actions import Action
 from sfsync.salesforce.status_codes import classify_call
@@ -33,8 +34,6 @@ from sfsync.salesforce.status_codes import classify_call
 KIND = "match"
 """What these calls are called in the account."""
 
-QUERIES_A_CALL = 5
-MOST_A_QUERY = 400
 _URL = 12_000  # of one statement's keys, percent-encoded; the longest key more still fits
 FEW_CALLS = 2
 """Calls up to which nobody asks whether another way is cheaper: to ask is a call itself."""
@@ -117,12 +116,12 @@ def _cheapest(org: Org, question: Question) -> _Found:
     """The answers of the way that takes the fewest calls."""
     rows = int(org.db.value(f"SELECT count(*) FROM {question.keys} AS k"))
     total, least = None, 0
-    if -(-rows // (MOST_A_QUERY * QUERIES_A_CALL)) > FEW_CALLS:
+    if -(-rows // (MOST_KEYS_A_QUERY * MAX_COMPOSITE_QUERIES)) > FEW_CALLS:
         total = _records(org, question)
         least = min(_page_calls(total), _bulk_calls(total))
-    if total != 0 and (total is None or least * MOST_A_QUERY * QUERIES_A_CALL > rows):
+    if total != 0 and (total is None or least * MOST_KEYS_A_QUERY * MAX_COMPOSITE_QUERIES > rows):
         statements = _by_key(org, question)
-        calls = -(-len(statements) // QUERIES_A_CALL)
+        calls = -(-len(statements) // MAX_COMPOSITE_QUERIES)
         if calls > FEW_CALLS and total is None:
             total = _records(org, question)
             least = min(_page_calls(total), _bulk_calls(total))
@@ -157,9 +156,7 @@ def _by_key(org: Org, question: Question) -> list[str]:
         values.append(org_texts.soql_value(rule, text))
     size = " + ".join(f"length(url_encode({value})) + 3" for value in values)
     named = ", ".join(f"{value} AS v{n}" for n, value in enumerate(values))
-    sized = (
-        f"SELECT {named}, greatest({size}, {_URL // MOST_A_QUERY}) AS size, _key FROM {question.keys} AS k"
-    )
+    sized = f"SELECT {named}, greatest({size}, {_URL // MOST_KEYS_A_QUERY}) AS size, _key FROM {question.keys} AS k"
     lists = ", ".join(f"string_agg(DISTINCT v{n}, ',' ORDER BY v{n})" for n in range(len(values)))
     found = org.db.execute(
         f"SELECT {lists} FROM (SELECT *, sum(size) OVER (ORDER BY _key ROWS UNBOUNDED PRECEDING) // {_URL} AS part"
@@ -176,8 +173,8 @@ def _by_key(org: Org, question: Question) -> list[str]:
 
 
 def _statements(org: Org, question: Question, statements: list[str]) -> _Found:
-    for first in range(0, len(statements), QUERIES_A_CALL):
-        some = statements[first : first + QUERIES_A_CALL]
+    for first in range(0, len(statements), MAX_COMPOSITE_QUERIES):
+        some = statements[first : first + MAX_COMPOSITE_QUERIES]
         ask = partial(several, org.door, some, KIND, deleted=question.deleted)
         yield from _answers(org, _patiently(org, question, ask))
 

@@ -18,9 +18,8 @@ from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
 from sfsync.errors import CompileError, Where
 from sfsync.records import Operation
+from sfsync.salesforce.limits import MAX_COMPOSITE_QUERIES, MOST_KEYS_A_QUERY
 
-QUERIES_A_CALL = 5
-MOST_A_QUERY = 400
 _URL = 14_000
 
 
@@ -65,4 +64,4 @@ def rows_a_call(sync: CompiledSync, operation: Operation, db: DuckDB) -> int:
             where=Where(sync.path),
             fix="spread the fields over several syncs, or leave `undo: exact` out",
         )
-    return QUERIES_A_CALL * min(MOST_A_QUERY, room // longest)
+    return MAX_COMPOSITE_QUERIES * min(MOST_KEYS_A_QUERY, room // longest)

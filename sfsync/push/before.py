@@ -23,7 +23,7 @@ from sfsync.push.context import PushContext, settle
 from sfsync.push.lanes import LimitReachedError, Pause, StopPushError, Talk, call
 from sfsync.records import Batch, Operation, Outcome, Way
 from sfsync.salesforce.failures import NOT_SENT, NoAnswerError, SalesforceError
-from sfsync.salesforce.limits import BULK_BATCH_ROWS
+from sfsync.salesforce.limits import BULK_BATCH_ROWS, MAX_COMPOSITE_QUERIES
 from sfsync.salesforce.query import several
 from sfsync.salesforce.status_actions import Action
 
@@ -112,7 +112,7 @@ def _ask(context: PushContext, batch: Batch, first: int) -> Talk[str | None]:
 
 
 def _statements(context: PushContext, batch: Batch, first: int) -> list[str]:
-    sync, each = context.syncs[batch.sync], batch.reading // reading.QUERIES_A_CALL
+    sync, each = context.syncs[batch.sync], batch.reading // MAX_COMPOSITE_QUERIES
     head, value = reading.select(sync, batch.operation)
     table = run_table(batch.operation.value, batch.sync)
     rows = context.db.execute(

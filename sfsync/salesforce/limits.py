@@ -16,6 +16,11 @@ NEWEST_API_VERSION = 67.0
 
 MAX_COLLECTION_ROWS = 200
 MAX_COMPOSITE_COLLECTIONS = 5
+MAX_COMPOSITE_QUERIES = 5
+
+MOST_KEYS_A_QUERY = 400
+"""Values that one query names, at most; its URL ends most lists sooner."""
+
 MAX_UNDELETE_IDS = 200
 """Of one call. Source: SOAP API Developer Guide, "undelete()"."""
 

@@ -32,6 +32,12 @@ STATUSES: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (403, '[{"errorCode":"INSUFFICIENT_ACCESS","message":"no"}]', {}),
     (500, "", {}),
 )
+REFUSALS = (
+    "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+    "DUPLICATES_DETECTED",
+    "UNABLE_TO_LOCK_ROW",
+    "UNKNOWN_EXCEPTION",
+)
 EDITS = ("items_fewer", "result_missing", "result_doubled", "no_status")
 BODIES = ("{}", "[]", "null", HTML, '{"compositeResponse": null}')
 
@@ -68,6 +74,8 @@ def draw(rng: Random, kind: str) -> dict[str, Any]:
         case "apex_limit":
             code = rng.choice(["CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LIMIT_EXCEEDED"])
             rule |= _object(rng) | {"share": 0.1, "code": code, "passes_alone": rng.random() < 0.5}
+        case "refused_rows":
+            rule |= _object(rng) | {"share": rng.choice([0.1, 0.5]), "code": rng.choice(REFUSALS)}
         case _:
             rule |= _job(rng, kind)
     return rule

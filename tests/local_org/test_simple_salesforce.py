@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
 from simple_salesforce import Salesforce, format_external_id, format_soql
 from simple_salesforce.exceptions import (
     SalesforceAuthenticationFailed,
@@ -29,22 +28,9 @@ from simple_salesforce.exceptions import (
 )
 
 from sfsync.local_org.control import JWT_KEY
+from tests.support.led_to import LedTo
 
 VERSION = "67.0"
-
-
-class LedTo(HTTPAdapter):
-    """As a DNS entry would: whatever *.salesforce.com is asked for, this org answers."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self.place = urlsplit(url).netloc
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        parts = urlsplit(str(request.url))
-        if str(parts.hostname).endswith(".salesforce.com"):
-            request.url = parts._replace(netloc=self.place).geturl()
-        return super().send(request, *args, **kwargs)
 
 
 @pytest.fixture
