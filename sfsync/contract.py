@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sfsync import child_objects
+from sfsync.child_objects import ChildLink, wrong_type
 from sfsync.errors import SpecError, Where
 
 FORMAT = 1
@@ -98,6 +100,9 @@ class SObject:
     queryable: bool = True
     record_types: int = 0  # other than Master: restricted lists may be narrowed by them
     record_type_infos: tuple[RecordType, ...] = ()  # which; a contract of an older form has only their number
+    children: tuple[ChildLink, ...] | None = (
+        None  # what a delete takes along, or what forbids it; None: not known
+    )
 
     @cached_property
     def _by_name(self) -> Mapping[str, Field]:
@@ -127,6 +132,7 @@ class SObject:
             record_types=len(types),
             record_type_infos=tuple(_record_type_from_describe(r) for r in types if r.get("developerName")),
             fields=tuple(_field_from_describe(f) for f in body["fields"]),
+            children=child_objects.from_describe(body),
         )
 
 
@@ -200,12 +206,13 @@ def to_file(contract: Contract) -> str:
     lines.append(' "objects": {' + ("" if objects else "}"))
     for item in objects:
         body = _object_json(item)
-        made, types = body.pop("fields"), body.pop("record_type_infos", {})
+        made = body.pop("fields")
+        listed = {part: body.pop(part) for part in ("record_type_infos", "children") if body.get(part)}
         lines.append(f"  {_text(item.name)}: {{")
         lines += [f"   {_text(key)}: {_text(value)}," for key, value in body.items()]
-        if types:
-            listed = ",\n".join(f"    {_text(name)}: {_text(value)}" for name, value in types.items())
-            lines.append(f'   "record_type_infos": {{\n{listed}\n   }},')
+        for part, members in listed.items():
+            rows = [f"    {_text(name)}: {_text(value)}" for name, value in members.items()]
+            lines.append(f"   {_text(part)}: {{\n" + ",\n".join(rows) + "\n   },")
         lines.append('   "fields": {' + ("" if made else "}"))
         rows = [_field_line(name, value) for name, value in made.items()]
         lines += [row + ("," if place < len(rows) else "") for place, row in enumerate(rows, 1)]
@@ -290,6 +297,7 @@ def _object_json(item: SObject) -> dict[str, Any]:
         "queryable": item.queryable,
         "record_types": item.record_types,
         **({"record_type_infos": types} if types else {}),
+        **({"children": child_objects.to_json(item.children)} if item.children is not None else {}),
         "fields": {f.name: _field_json(f) for f in sorted(item.fields, key=lambda f: f.name)},
     }
 
@@ -318,13 +326,13 @@ def _object_from_json(name: str, body: Any, path: Path | str) -> SObject:
         raise SpecError(f"object '{name}' needs 'fields', a JSON object", where=Where(path))
     for key, kind in _OBJECT.items():
         if key in body and type(body[key]) is not kind:
-            raise _wrong_type(f"object {name}", key, kind, path)
+            raise wrong_type(f"object {name}", key, kind, path)
     prefix = body.get("key_prefix")
     if not isinstance(prefix, str | None):
-        raise _wrong_type(f"object {name}", "key_prefix", str, path)
+        raise wrong_type(f"object {name}", "key_prefix", str, path)
     types = body.get("record_type_infos", {})
     if not isinstance(types, dict):
-        raise _wrong_type(f"object {name}", "record_type_infos", dict, path)
+        raise wrong_type(f"object {name}", "record_type_infos", dict, path)
     infos = tuple(_record_type_from_json(n, t, f"{name} record type {n}", path) for n, t in types.items())
     return SObject(
         name=name,
@@ -337,6 +345,7 @@ def _object_from_json(name: str, body: Any, path: Path | str) -> SObject:
         record_types=body.get("record_types", len(infos)),
         record_type_infos=infos,
         fields=tuple(_field_from_json(n, f, f"{name}.{n}", path) for n, f in body["fields"].items()),
+        children=child_objects.from_json(body.get("children"), f"object {name}", path),
     )
 
 
@@ -348,7 +357,7 @@ def _record_type_from_json(name: str, body: Any, at: str, path: Path | str) -> R
     for key, default in _TYPE_DEFAULTS.items():
         kind = str if default is None else type(default)
         if key in body and type(body[key]) is not kind:
-            raise _wrong_type(at, key, kind, path)
+            raise wrong_type(at, key, kind, path)
     lists = body.get("picklists", {})
     good = isinstance(lists, dict) and all(
         isinstance(values, list) and all(isinstance(v, str) for v in values) for values in lists.values()
@@ -378,24 +387,11 @@ def _field_from_json(name: str, body: Any, at: str, path: Path | str) -> Field:
         else:
             good = type(value) is kind or (default is None and value is None)
         if not good:
-            raise _wrong_type(f"field {at}", key, kind, path)
+            raise wrong_type(f"field {at}", key, kind, path)
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in body.items() if k not in ("label", "type")
     }
     return Field(name=name, label=body.get("label", name), type=body["type"], **values)
-
-
-_KINDS = {
-    dict: "a JSON object",
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    tuple: "a list of texts",
-}
-
-
-def _wrong_type(at: str, key: str, kind: type, path: Path | str) -> SpecError:
-    return SpecError(f"{at}: '{key}' must be {_KINDS[kind]}", where=Where(path))
 
 
 def _record_type_from_describe(body: Mapping[str, Any]) -> RecordType:

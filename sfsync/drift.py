@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from sfsync.child_objects import ChildLink
 from sfsync.contract import ALL, Contract, Field, SObject
 from sfsync.project.usage import NOTHING, FieldUse, ObjectUse, Usage
 
@@ -72,7 +73,10 @@ def used_part(org: Contract, usage: Usage) -> Contract:
         found = org.object(use.name)
         if found is not None:
             kept = (f for f in found.fields if use.field(f.name) or (use.create and f.required_on_create))
-            objects.append(replace(found, fields=tuple(kept)))
+            children = (
+                found.children if use.create or use.delete else None
+            )  # of what nobody deletes: no matter
+            objects.append(replace(found, fields=tuple(kept), children=children))
     return replace(org, objects=tuple(objects))
 
 
@@ -148,8 +152,30 @@ def _object_findings(was: SObject, now: SObject, use: ObjectUse | None) -> Itera
             else "has no record types any more"
         )
         yield "record_types", what, Effect.NONE
+    if was.children is not None and now.children is not None:
+        yield from _children(set(was.children), set(now.children), deletes=use is not None and use.delete)
     if was.label != now.label:
         yield "label", f'label "{was.label}" -> "{now.label}"', Effect.NONE
+
+
+def _children(was: set[ChildLink], now: set[ChildLink], *, deletes: bool) -> Iterator[Finding]:
+    """What goes along with a deleted record, or keeps it from being deleted; a file that does not say so is no drift."""
+    for link in sorted(now - was, key=lambda link: link.place):
+        if link.cascades:
+            what = f"{link.place} cascades now: its records are deleted along with these"
+            # A plan made of the file would not name them, let alone refuse.
+            effect = Effect.STOPS if link.guarded else Effect.ROWS
+            yield "cascades", what, effect if deletes else Effect.NONE
+        else:
+            what = (
+                f"{link.place} forbids deletes now: a record is refused while one of its records refers to it"
+            )
+            yield "restricts", what, Effect.ROWS if deletes else Effect.NONE
+    places = {link.place for link in now}
+    for link in sorted(was - now, key=lambda link: link.place):
+        if link.place not in places:
+            verb = "cascades" if link.cascades else "forbids deletes"
+            yield "released", f"{link.place} no longer {verb}", Effect.NONE
 
 
 def _field_findings(

@@ -37,7 +37,17 @@ def room(floor: int, *may: str) -> Room:
 
 
 # Floor 0 in order: each file may import only those before it.
-BASE = ("errors", "records", "ports", "yaml_text", "yaml_models", "domains", "connections", "profiles")
+BASE = (
+    "errors",
+    "records",
+    "ports",
+    "yaml_text",
+    "yaml_models",
+    "domains",
+    "connections",
+    "profiles",
+    "child_objects",
+)
 
 ROOMS: Mapping[str, Room] = {
     "cli": room(7, "jobs", "report"),

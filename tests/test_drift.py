@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import sfsync
+from sfsync.child_objects import ChildLink
 from sfsync.contract import ALL, USED, Contract, Field, SObject, from_json, to_file
 from sfsync.drift import Effect, compare, notes, shape, used_part
 from sfsync.project.spec import SyncSpec
@@ -87,6 +88,14 @@ def more(field: Field) -> SObject:
     return replace(WIDGET, fields=(*WIDGET.fields, field))
 
 
+DETAIL = ChildLink("Part__c", "Widget__c", cascades=True)
+BLOCK = ChildLink("Order__c", "Widget__c", cascades=False)
+
+
+def linked(*links: ChildLink) -> SObject:
+    return replace(WIDGET, children=links)
+
+
 NEED = Field("Need__c", "Need", "string", length=10, nillable=False)
 CASES: list[tuple[str, SObject, SObject, str, str, Effect]] = [
     # was, now, "place kind", words, effect
@@ -126,6 +135,11 @@ CASES: list[tuple[str, SObject, SObject, str, str, Effect]] = [
     ("may delete", replace(WIDGET, deletable=False), WIDGET, "Widget__c gained_delete", "this user may delete records now", NONE),
     ("record types", WIDGET, replace(WIDGET, record_types=2), "Widget__c record_types", "has record types now, which may narrow picklists", NONE),
     ("parent's key", PARENT, replace(PARENT, fields=(replace(PARENT.fields[0], unique=False),)), "Account.Account_Id__c not_unique", "not unique any more", STOPS),
+    ("cascades", linked(), linked(DETAIL), "Widget__c cascades", "Part__c.Widget__c cascades now: its records are deleted along with these", STOPS),
+    ("notes cascade", linked(), linked(ChildLink("Note", "ParentId", True)), "Widget__c cascades", "Note.ParentId cascades now: its records are deleted along with these", ROWS),
+    ("restricts", linked(), linked(BLOCK), "Widget__c restricts", "Order__c.Widget__c forbids deletes now: a record is refused while one of its records refers to it", ROWS),
+    ("restricts no more", linked(replace(DETAIL, cascades=False)), linked(DETAIL), "Widget__c cascades", "Part__c.Widget__c cascades now: its records are deleted along with these", STOPS),
+    ("released", linked(DETAIL, BLOCK), linked(BLOCK), "Widget__c released", "Part__c.Widget__c no longer cascades", NONE),
     ("not pulled", without("Title__c"), WIDGET, "Widget__c.Title__c not_pulled", "used, and not in the contract: string of 80 characters", STOPS),
 ]  # fmt: skip
 
@@ -230,6 +244,21 @@ def test_the_used_part_has_what_a_compile_reads() -> None:
         *("Key__c", "Title__c", "Price__c", "Seats__c", "Plan__c", "Colour__c", "Owner__c", "Need__c")
     ]
     assert compare(part, org, usage()) == tuple(d for d in compare(org, org, usage()))
+
+
+def test_what_hangs_on_records_that_no_sync_deletes_breaks_nothing() -> None:
+    found = compare(
+        contract(linked(), PARENT), contract(linked(DETAIL, BLOCK), PARENT), usage(on_removed="keep")
+    )
+    assert [(d.kind, d.effect) for d in found] == [("restricts", NONE), ("cascades", NONE)]
+    old = compare(contract(WIDGET, PARENT), contract(linked(DETAIL), PARENT), usage())
+    assert old == ()  # a file of before did not say
+
+
+def test_what_hangs_on_parents_is_not_in_a_file() -> None:
+    org = contract(linked(DETAIL), replace(PARENT, children=(DETAIL,)))
+    kept = {o.name: o.children for o in used_part(org, usage()).objects}
+    assert kept == {"Widget__c": (DETAIL,), "Account": None}
 
 
 def test_shapes_in_words() -> None:

@@ -35,6 +35,7 @@ FORM = 1
 MAX_BYTES = 256_000_000
 _LIBRARIES = ("sqlglot", "jinja2", "duckdb", "pydantic")
 _OURS = (
+    "child_objects.py",
     "compiler",
     "project",
     "connections.py",

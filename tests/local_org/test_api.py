@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from sfsync import child_objects
 from sfsync.contract import SObject, from_json
 from sfsync.local_org.schema import load_schema
 
@@ -145,9 +146,15 @@ def test_describe_gives_the_schema_back(org):
         assert {f.name: f.default_value for f in seen.fields if f.type != "boolean"} == {
             f.name: f.default_value for f in wanted.fields if f.type != "boolean"
         }
-        assert replace(seen, fields=()) == replace(wanted, fields=())
+        assert replace(seen, fields=(), children=None) == replace(wanted, fields=())
         assert {len(f) for f in body["fields"]} == {57}
         assert [r["recordTypeId"] for r in body["recordTypeInfos"] if r["master"]] == ["012000000000000AAA"]
+    account = SObject.from_describe(org.get("/sobjects/Account/describe").json())
+    assert child_objects.to_json(account.children) == {
+        "Case.AccountId": "restrict",
+        "Contact.AccountId": "cascade",
+        "Opportunity.AccountId": "cascade",
+    }
     case = {f["name"]: f for f in org.get("/sobjects/Case/describe").json()["fields"]}
     assert (case["OwnerId"]["referenceTo"], case["OwnerId"]["polymorphicForeignKey"]) == (
         ["Group", "User"],
