@@ -14,6 +14,7 @@ from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.state.rejected import INCOMING, ROW, TABLE
+from sfsync.state.snapshots import table_of
 from sfsync.state.store import StateStore
 
 _UNIT, _NOTHING = "chr(31)", "chr(30)"
@@ -29,10 +30,30 @@ def digest_sql(sync: CompiledSync, alias: str, *, action: str | None = None) -> 
     return f"md5(concat_ws({_UNIT}, {op}, {literal(sync.fingerprint)}, {texts}))"
 
 
-def identity_sql(sync: CompiledSync) -> str:
-    """The identity of a changed row, alias `t`, as a JSON object for people and files."""
-    name = sync.identity[0].field if len(sync.identity) == 1 else "key"
-    return f"CAST(json_object({literal(name)}, t._shown) AS VARCHAR)"
+def identity_texts(sync: CompiledSync, secret: str) -> list[tuple[str, str]]:
+    """(field, SQL of its text as people may see it) of a changed row, alias `t`; of several fields over `whole_texts`, too."""
+    if len(sync.identity) == 1:
+        return [(sync.identity[0].field, "t._shown")]
+    texts = []
+    for number, rule in enumerate(sync.identity):
+        part = (
+            f"json_extract_string(t._key, '$[{number}]')"  # of a record that is gone from the snapshot by now
+        )
+        plain = f"coalesce(w.{ident(rule.field + '=')}, s.{ident(rule.field)}, {part})"
+        texts.append((rule.field, keyed_digest(secret, "t._key") if rule.pii else plain))
+    return texts
+
+
+def whole_texts(sync: CompiledSync) -> str:
+    """Joins that bring a changed row's whole texts (`w`) and what the org had acknowledged (`s`)."""
+    work, snapshot = run_table("work", sync.name), table_of(sync.name)
+    return f" LEFT JOIN {work} AS w ON w._key = t._key LEFT JOIN {snapshot} AS s ON s._key = t._key"
+
+
+def identity_sql(sync: CompiledSync, secret: str) -> str:
+    """The identity of a changed row as a JSON object for people and files, over the aliases of `identity_texts`."""
+    cells = ", ".join(f"{literal(field)}, {text}" for field, text in identity_texts(sync, secret))
+    return f"CAST(json_object({cells}) AS VARCHAR)"
 
 
 def find_doubles(sync: CompiledSync, db: DuckDB) -> int:

@@ -9,11 +9,10 @@ from sfsync.artifacts import ExplainResult, FieldTexts, PastChange, Refused
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.diff.messages import MASK
 from sfsync.diff.stage import run_table
-from sfsync.engine.dialect import DUCKDB
-from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
-from sfsync.errors import ProjectError, StateError
+from sfsync.errors import ProjectError
 from sfsync.jobs.compile import compile_for_sending
+from sfsync.jobs.meant import meant_key
 from sfsync.jobs.plan import make_plan
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.verdict import verdict_of
@@ -23,11 +22,11 @@ from sfsync.state import rejected, snapshots, undo
 from sfsync.state.store import StateStore, utc
 
 
-def explain_command(options: Options, name: str, key: str) -> ExplainResult:
+def explain_command(options: Options, name: str, *key: str) -> ExplainResult:
     """Compare the sync and those above it as `plan` does, and tell all that is known of one record.
 
     Args:
-        key: as people know it: the identity's text, the record's Id, or what reports show in place of a masked one.
+        key: as people know it: see `meant_key`.
 
     Raises:
         ProjectError: there is no such sync.
@@ -41,30 +40,7 @@ def explain_command(options: Options, name: str, key: str) -> ExplainResult:
         item = next((item for item in plan.syncs if item.sync.name == name), None)
         if item is None:
             raise ProjectError(f"'{name}' is not the name of a sync", fix="`sfsync ls` lists them")
-        return _story(session, item, _meant(session, item.sync, key))
-
-
-def _meant(session: Session, sync: CompiledSync, asked: str) -> str:
-    """The key that is asked for."""
-    work, refused = run_table("work", sync.name), run_table("refused", sync.name)
-    places = [
-        f"SELECT _key AS k, _record_id AS id FROM {work}",
-        f"SELECT _key, NULL FROM {refused}",
-        f"SELECT key, NULL FROM {rejected.TABLE} WHERE sync = {literal(sync.name)}",
-    ]
-    if snapshots.inspect(session.store, sync).exists:
-        places.append(f"SELECT _key, _id FROM {snapshots.table_of(sync.name)}")
-    found = session.db.execute(
-        f"SELECT k FROM (SELECT ?::VARCHAR AS a, ?::VARCHAR AS secret) AS asked, ({' UNION ALL '.join(places)}) AS p"
-        f" WHERE k IS NOT NULL AND (a IN (k, id, md5(secret || k)) OR {DUCKDB.fold('a')} = k) ORDER BY k <> a LIMIT 1",
-        [asked, session.store.meta("secret") or ""],
-    )
-    if not found:
-        raise StateError(
-            f"sync '{sync.name}' has no row in its model, no record and no refused row with key '{asked}'",
-            fix="give the identity's text as the model has it, or the record's Id of 18 characters",
-        )
-    return str(found[0][0])
+        return _story(session, item, meant_key(session, item.sync, key))
 
 
 def _story(session: Session, item: SyncPlan, key: str) -> ExplainResult:
@@ -97,10 +73,8 @@ def _as_people_know_it(
     """The identity before folding; of a masked one, its digest."""
     if any(rule.pii for rule in sync.identity):
         return str(session.db.value("SELECT md5(?::VARCHAR || ?)", [session.store.meta("secret") or "", key]))
-    if len(sync.identity) > 1:
-        return key
-    field = sync.identity[0].field
-    return str(work.get(field + "=") or known.get(field) or key)
+    texts = [str(work.get(rule.field + "=") or known.get(rule.field) or "") for rule in sync.identity]
+    return " / ".join(texts) if all(texts) else key
 
 
 def _row(db: DuckDB, table: str, key: str) -> dict[str, Any]:

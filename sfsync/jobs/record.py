@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.diff.messages import MASK
-from sfsync.diff.refusals import delete_digest, digest_sql, identity_sql
+from sfsync.diff.refusals import delete_digest, digest_sql, identity_sql, secret_of, whole_texts
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -125,13 +125,13 @@ class StateRecorder:
         if operation is Operation.DELETE:
             digest = delete_digest("t._key")
         field = "nullif(o.field, '')" if operation is Operation.DELETE else _field(sync)
-        identity = identity_sql(sync)
+        identity = identity_sql(sync, secret_of(sync, self._store))
         return (
             f"(SELECT t._key AS key, {digest} AS digest, 'org' AS decided_by, '{_ACTION[operation]}' AS action,"
             f" coalesce(o.code, 'UNKNOWN') AS code, {field} AS field,"
             f" {_masked(sync)} AS message, {identity} AS identity, o.outcome <> 'rejected' AS transient"
             f" FROM {run_table(operation.value, sync.name)} AS t"
-            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid{_texts_for_masks(sync)}"
+            f" JOIN {run_table('outcome', sync.name)} AS o ON o._ord = t.rowid{_more_texts(sync)}"
             f" WHERE o._op = '{operation}' AND o._part = {part} AND o.outcome IN ('rejected', 'failed', 'in_doubt'))"
         )
 
@@ -172,9 +172,7 @@ def _masked(sync: CompiledSync) -> str:
     return text
 
 
-def _texts_for_masks(sync: CompiledSync) -> str:
-    """Joins that bring the row's whole texts (`w`) and what the org had acknowledged (`s`); only where a field is pii."""
-    if not any(rule.pii for rule in sync.rules):
-        return ""
-    work, snapshot = run_table("work", sync.name), snapshots.table_of(sync.name)
-    return f" LEFT JOIN {work} AS w ON w._key = t._key LEFT JOIN {snapshot} AS s ON s._key = t._key"
+def _more_texts(sync: CompiledSync) -> str:
+    """The joins of `whole_texts`, only where a field is pii or a line names several fields."""
+    wanted = len(sync.identity) > 1 or any(rule.pii for rule in sync.rules)
+    return whole_texts(sync) if wanted else ""

@@ -7,6 +7,7 @@ from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.diff import matching
 from sfsync.diff.changes import Changes
 from sfsync.diff.messages import MASK
+from sfsync.diff.refusals import identity_texts, secret_of, whole_texts
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
@@ -267,12 +268,14 @@ def write_successes(session: Session, item: SyncPlan) -> None:
     path = session.workspace.target / "results" / f"{sync.name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     at = literal(session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
-    key = sync.identity[0].field
+    texts = identity_texts(sync, secret_of(sync, session.store))
+    identity = ", ".join(f"{text} AS {ident(field)}" for field, text in texts)
+    more = whole_texts(sync) if len(texts) > 1 else ""
     parts = [
-        f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\", t._shown"
-        f' AS {ident(key)}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
+        f"SELECT 'true' AS status, '' AS errormessage, {at} AS \"timestamp\","
+        f' {identity}, o.outcome AS action, o._record_id AS "Id", {literal(session.run_id)} AS run_id'
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t"
-        f" ON t.rowid = o._ord WHERE o._op = '{operation}'"
+        f" ON t.rowid = o._ord{more} WHERE o._op = '{operation}'"
         " AND o.outcome IN ('created', 'adopted', 'updated', 'deleted', 'already_deleted', 'restored')"
         + (" AND t._first = ''" if operation is Operation.LINK else "")
         for operation in sent_operations(session, item)

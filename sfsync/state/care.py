@@ -156,7 +156,7 @@ def forget_keys(store: StateStore, sync: str, keys: Sequence[str]) -> tuple[int,
         StateError: one of them is not there; nothing was dropped.
         RefusedError: a request of the sync is open.
     """
-    must_find(store, sync)
+    known_as = must_find(store, sync).identity
     refuse_open(store, sync)
     db = store.db
     db.execute(
@@ -166,7 +166,9 @@ def forget_keys(store: StateStore, sync: str, keys: Sequence[str]) -> tuple[int,
     )
     known = "SELECT _key AS key, _id AS id FROM " + table_of(sync) if _has_table(store, sync) else ""
     lines = f"SELECT key, NULL AS id FROM {_REFUSED} WHERE sync = ? AND key IS NOT NULL"
-    matches = f"a.k IN (s.key, s.id, md5(?::VARCHAR || s.key)) OR ({DUCKDB.fold('a.k')} = s.key)"
+    matches = f"a.k IN (s.key, s.id, md5(?::VARCHAR || s.key)) OR {DUCKDB.fold('a.k')} = s.key"
+    if json.loads(known_as or "[]")[1:]:
+        matches += f" OR {DUCKDB.fold('a.k')} = {shown_key('s.key')}"
     db.execute(
         "CREATE OR REPLACE TEMP TABLE sfsync_dropped AS SELECT a.k, s.key AS _key FROM sfsync_asked AS a"
         f" JOIN ({' UNION ALL '.join(filter(None, (known, lines)))}) AS s ON {matches}",
@@ -191,6 +193,12 @@ def forget_keys(store: StateStore, sync: str, keys: Sequence[str]) -> tuple[int,
             store, f"FROM {_REFUSED} WHERE sync = ? AND key IN (SELECT _key FROM sfsync_dropped)", sync
         )
     return records, refused
+
+
+def shown_key(key: str) -> str:
+    """SQL of how reports name a row whose identity has several fields, folded: ``a1 / ito``; key: SQL of its key."""
+    texts = f"array_to_string(from_json({key}, '[\"VARCHAR\"]'), ' / ')"
+    return f"CASE WHEN json_valid({key}) THEN {DUCKDB.fold(texts)} ELSE {key} END"
 
 
 def forget_gone(store: StateStore, sync: str) -> int:

@@ -88,6 +88,7 @@ ENDS = {
     "sfsync plan --detailed-exitcode": 2,
     "sfsync login --setup --target prod": 2,  # it is a comment in the demo's profile
     "sfsync explain contacts C-10001": 2,  # a row of the whole demo, which these few rows do not have
+    "sfsync explain contacts Customer_Id__c=C-10001": 2,
     "sfsync state forget subscriptions --unanswered": 2,  # the example before it has forgotten the sync
     "sfsync state import state-backup": 2,
     "sfsync plan --undo latest": 3,  # a guard: it would delete all that the first run made

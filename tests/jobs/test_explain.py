@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sfsync.artifacts import ExplainResult
 from sfsync.errors import ProjectError, SfsyncError, StateError
 from sfsync.jobs.explain import explain_command
+from sfsync.jobs.state_forget import state_forget_command
 from sfsync.report.explain_text import explain_text
 from tests.jobs.conftest import Team
 
@@ -16,8 +18,8 @@ KEY = "Customer_Id__c"
 LOCKED = [{"fault": "rights_lost", "object": "Contact", "rights": ["update"]}]
 
 
-def explain(team: Team, key: str, sync: str = "contacts") -> ExplainResult:
-    return explain_command(team.options(), sync, key)
+def explain(team: Team, *key: str, sync: str = "contacts") -> ExplainResult:
+    return explain_command(team.options(), sync, *key)
 
 
 def texts(result: ExplainResult, field: str) -> tuple[str | None, str | None, str | None]:
@@ -159,5 +161,68 @@ def test_what_is_masked_stays_so(ready: Team) -> None:
 )
 def test_what_is_not_there(ran: Team, sync: str, key: str, error: type[SfsyncError], words: str) -> None:
     with pytest.raises(error) as caught:
-        explain(ran, key, sync)
+        explain(ran, key, sync=sync)
     assert words in caught.value.what
+
+
+def written(team: Team, folder: str) -> list[dict[str, str]]:
+    with (team.folder / "target" / folder / "contacts.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def by_two(ready: Team) -> Team:
+    """Contacts named by last name and account, one of them known, one refused here and one in the org."""
+    ready.sync(
+        "contacts",
+        identity={"LastName": "last", "AccountId": {"column": "account", "lookup": "Account.Account_Id__c"}},
+        fields={"LastName": None, "AccountId": None, KEY: "id"},
+        match="unknown",
+        results="all",
+        on_removed="delete",
+    )
+    ready.contacts(
+        [
+            {"id": "C1", "last": "Ito", "account": "A1", "title": "CTO"},
+            {"id": "C2", "last": "Ito", "account": "A2"},
+            {"id": "C3", "last": "de la Cruz", "account": "A2", "email": "nobody"},
+        ]
+    )
+    ready.run()
+    ready.org.faults(LOCKED)
+    ready.sql(
+        "UPDATE raw.contacts SET title = 'CEO' WHERE id = 'C1'", "DELETE FROM raw.contacts WHERE id = 'C2'"
+    )
+    return ready
+
+
+def test_an_identity_of_several_fields_is_told_and_asked_for_field_by_field(by_two: Team) -> None:
+    assert {(row["LastName"], row["AccountId"]) for row in written(by_two, "results")} == {
+        ("Ito", "A1"),
+        ("Ito", "A2"),
+    }
+    by_two.run()
+    refused = {
+        (row["LastName"], row["AccountId"], row["action"], row["code"]) for row in written(by_two, "rejected")
+    }
+    assert refused == {
+        ("Ito", "A1", "update", "INSUFFICIENT_ACCESS_OR_READONLY"),
+        ("de la Cruz", "A2", "create", "INVALID_EMAIL_ADDRESS"),
+    }
+    (deleted,) = written(by_two, "results")
+    assert (deleted["LastName"].lower(), deleted["AccountId"].lower(), deleted["action"]) == (
+        "ito",
+        "a2",
+        "deleted",
+    )
+    by_name = explain(by_two, "AccountId=A1", "lastname=ito")
+    assert (by_name.verdict, by_name.key) == ("held", "A1 / Ito")
+    for asked in (("A1", "Ito"), ("A1 / Ito",), ('["A1","ito"]',), (by_name.record_id or "",)):
+        assert explain(by_two, *asked) == by_name, asked
+    assert explain(by_two, "A2", "De la Cruz").verdict == "held"
+    with pytest.raises(StateError, match="by 2 fields, AccountId, LastName; 3 values are given"):
+        explain(by_two, "de", "la", "Cruz")
+    with pytest.raises(StateError, match="key 'A9 Ito'") as caught:
+        explain(by_two, "A9", "Ito")
+    assert "AccountId=... LastName=..." in (caught.value.fix or "")
+    assert state_forget_command(by_two.options(), "contacts", ["A1 / Ito"]).records == 1
