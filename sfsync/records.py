@@ -174,11 +174,17 @@ class FieldRule:
     truncate: bool = False
     pii: bool = False
     lookup: Lookup | None = None
+    constant: str | None = None  # the text of every record; no column of the model is read
 
     @property
     def mapped(self) -> bool:
-        """A column of the model stands behind it; if not, only leaving the model and returning write it."""
+        """The sync maps it, to a column or a constant; if not, only leaving the model and returning write it."""
         return self.on_update is not Send.REMOVAL
+
+    @property
+    def read(self) -> bool:
+        """A column of the model stands behind it."""
+        return self.column != NO_COLUMN
 
     @property
     def header(self) -> str:

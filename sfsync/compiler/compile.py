@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfsync.compiler.compose import Composed, Input, compose, input_columns, is_plain_scan, open_star
-from sfsync.compiler.fields import Resolved, refuse_object, resolve, used_columns
+from sfsync.compiler.fields import Resolved, resolve, used_columns
 from sfsync.compiler.jinja import unknown_source
 from sfsync.compiler.manifest import (
     Api,
@@ -31,6 +31,7 @@ from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_condition
 from sfsync.compiler.surroundings import Surroundings
 from sfsync.compiler.syncs import Relatives, check_shared, fingerprint, guards_of, relate, sync_levels
 from sfsync.compiler.wire import PROJECTION
+from sfsync.compiler.writable import refuse_object
 from sfsync.errors import CompileError, WarehouseError, Where
 from sfsync.project.project import Project, SyncFile
 from sfsync.records import Column, ResultsPlace
@@ -201,7 +202,7 @@ def _warn_about_models(sync: SyncFile, item: Input, models: Models, problems: Pr
 def _outline(unit: _SyncUnit, relatives: Relatives) -> SyncOutline:
     spec = unit.file.spec
     keys = [(field, item.column) for field, item in spec.identity.items()]
-    mapped = [(field, item.column) for field, item in spec.fields.items()]
+    mapped = [(field, item.column or "") for field, item in spec.fields.items()]
     return SyncOutline(
         name=unit.file.name,
         object=spec.object,

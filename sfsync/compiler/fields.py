@@ -1,8 +1,7 @@
 """Resolves each mapping of a sync once, against the org's describe and the model's columns.
 
-Owns:      which fields may be written and why not, policies turned into on_create and on_update, lookups turned into
-           references, required fields that nobody maps.
-Does not:  build SQL (wire), order syncs (graph), or ask an org.
+Owns:      policies turned into on_create and on_update, lookups turned into references, constants into texts.
+Does not:  say what can be written at all (writable), build SQL (wire), order syncs (graph), or ask an org.
 Invariant: a FieldRule that leaves here can be sent: its field exists, may be written, and its column has a type that
            has one text on every engine.
 """
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sfsync.compiler.constants import ConstantError, wire_text
 from sfsync.compiler.keys import KEY_TYPES, check_filled, is_upsert_key, may_name
 from sfsync.compiler.lookups import lookup_of
 from sfsync.compiler.manifest import NO_REMOVAL, Removal
@@ -21,27 +21,14 @@ from sfsync.compiler.problems import Problems
 from sfsync.compiler.removal import resolve_removal
 from sfsync.compiler.surroundings import OrgView
 from sfsync.compiler.wire import accepts
+from sfsync.compiler.writable import check_required, check_rights, refusal
 from sfsync.contract import Field, SObject
 from sfsync.errors import Where
 from sfsync.project.modes import MODES
 from sfsync.project.project import SyncFile
-from sfsync.project.spec import FieldSpec
-from sfsync.project.usage import rights_of
-from sfsync.records import Column, FieldRule, Lookup, OnMissing, Reference, Send, SourceType
+from sfsync.project.spec_fields import FieldSpec
+from sfsync.records import NO_COLUMN, Column, FieldRule, Lookup, OnMissing, Reference, Send, SourceType
 
-_REFUSED_OBJECTS = {
-    "__e": "a platform event",
-    "__b": "a big object",
-    "__x": "an external object",
-    "__mdt": "a custom metadata type",
-}
-_REFUSED_TYPES = {
-    "base64": "binary content cannot be synced",
-    "anytype": "its type differs from row to row",
-    "complexvalue": "its values are not plain",
-    "address": "it is compound",
-    "location": "it is compound",
-}
 _LENGTH_TYPES = frozenset(
     {"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"}
 )
@@ -57,20 +44,6 @@ class Resolved:
     fields: tuple[FieldRule, ...]
     removal: Removal = NO_REMOVAL
     upsertable: bool = False  # the identity is one field that the platform upserts by
-
-
-def refuse_object(sync: SyncFile, problems: Problems) -> bool:
-    """Refuse the kinds of object that no sync can write, by their name alone; True when refused."""
-    name = sync.spec.object
-    for suffix, kind in _REFUSED_OBJECTS.items():
-        if name.lower().endswith(suffix):
-            problems.error(
-                f"object '{name}' is {kind}, which sfsync does not write",
-                sync.value_where("object"),
-                fix="sync a standard or a custom object",
-            )
-            return True
-    return False
 
 
 def find_object(name: str, org: OrgView, where: Where, problems: Problems) -> SObject | None:
@@ -93,7 +66,7 @@ def used_columns(sync: SyncFile, columns: tuple[Column, ...], problems: Problems
     out: dict[str, Column] = {}
     for part, mapping in (("identity", sync.spec.identity), ("fields", sync.spec.fields)):
         for field, item in mapping.items():
-            if item.column in out:
+            if item.column is None or item.column in out:
                 continue
             found = [c for c in columns if c.name == item.column]
             found = found or [c for c in columns if c.name.lower() == item.column.lower()]
@@ -120,42 +93,17 @@ def resolve(
     item = find_object(sync.spec.object, org, sync.value_where("object"), problems)
     if item is None:
         return None
-    _check_rights(sync, item, org, problems)
+    check_rights(sync, item, org, problems)
     check_filled(sync, problems)
     work = _Resolver(sync, item, columns, org, problems)
     identity = tuple(r for r in (work.identity(name) for name in sync.spec.identity) if r is not None)
     fields = tuple(r for r in (work.field(name, m) for name, m in sync.spec.fields.items()) if r is not None)
     if MODES[sync.spec.mode].creates:
-        _check_required(sync, item, problems)
+        check_required(sync, item, problems)
     removal, others = resolve_removal(sync, item, fields, work.writable, problems)
     keys = [item.field(rule.field) for rule in identity]
     upsertable = len(keys) == 1 and keys[0] is not None and is_upsert_key(keys[0])
     return None if work.undescribed else Resolved(item, identity, fields + others, removal, upsertable)
-
-
-def _check_rights(sync: SyncFile, item: SObject, org: OrgView, problems: Problems) -> None:
-    has = {"create": item.createable, "update": item.updateable, "delete": item.deletable}
-    names = {"create": "Create", "update": "Edit", "delete": "Delete"}
-    missing = [names[right] for right in rights_of(sync.spec) if not has[right]]
-    if missing:
-        rights = " and ".join(missing)
-        problems.error(
-            f"{org.who} may not {rights.lower()} records of '{item.name}'",
-            sync.value_where("object"),
-            fix=f"give this user {rights} on {item.label}{org.then_pull}, or sync another object",
-        )
-
-
-def _check_required(sync: SyncFile, item: SObject, problems: Problems) -> None:
-    mapped = {n.lower() for n in (*sync.spec.identity, *sync.spec.fields)}
-    missing = [f.name for f in item.fields if f.required_on_create and f.name.lower() not in mapped]
-    if missing:
-        one = len(missing) == 1
-        problems.error(
-            f"{item.name} cannot be created without {', '.join(missing)}, which {'is' if one else 'are'} not mapped",
-            sync.where("fields"),
-            fix=f"map {'it' if one else 'them'} under fields",
-        )
 
 
 def _column_where(sync: SyncFile, part: str, name: str) -> Where:
@@ -213,10 +161,12 @@ class _Resolver:
 
     def field(self, name: str, spec: FieldSpec) -> FieldRule | None:
         where = self.sync.where("fields", name)
-        column = self.columns.get(spec.column)
         field = self._find(name, where)
         if field is None or not self._is_writable(field, where):
             return None
+        if spec.column is None:
+            return self._constant(field, name, spec)
+        column = self.columns.get(spec.column)
         reference, lookup, shape = None, None, _shape(field, self.item)
         if spec.lookup is not None:
             parent = self._parent(field, spec.lookup, OnMissing(spec.on_missing), where)
@@ -245,6 +195,31 @@ class _Resolver:
             pii=spec.pii,
             lookup=lookup,
             **shape,
+        )
+
+    def _constant(self, field: Field, name: str, spec: FieldSpec) -> FieldRule | None:
+        """The rule of a field that has the same text in every record; a null is meant, and so is sent."""
+        where = self.sync.value_where("fields", name, "value")
+        try:
+            text = wire_text(field, spec.value, narrowed=self.item.record_types > 0)
+        except ConstantError as error:
+            self.problems.error(f"{self.item.name}.{field.name}: the value {error}", where)
+            return None
+        on_create, on_update = self._policies(field, spec, where)
+        if text == "":
+            on_create = Send.VALUE_OR_NULL if on_create is Send.VALUE else on_create
+            on_update = Send.VALUE_OR_NULL if on_update is Send.VALUE else on_update
+        return FieldRule(
+            field=field.name,
+            label=field.label,
+            column=NO_COLUMN,
+            on_create=on_create,
+            on_update=on_update,
+            required=field.required_on_create,
+            nillable=field.nillable,
+            pii=spec.pii,
+            constant=text,
+            **_shape(field, self.item),
         )
 
     def _policies(self, field: Field, spec: FieldSpec, where: Where) -> tuple[Send, Send]:
@@ -288,7 +263,7 @@ class _Resolver:
         return field
 
     def _is_writable(self, field: Field, where: Where, *, key: bool = False) -> bool:
-        reason, fix = _refusal(field, self.item)
+        reason, fix = refusal(field, self.item)
         if reason is None and key and not field.createable:
             reason = "it cannot be set on create"
         if reason is None:
@@ -413,28 +388,3 @@ def _shape(field: Field, item: SObject) -> dict[str, Any]:
         "picklist": picklist,
         "case_sensitive": field.case_sensitive,
     }
-
-
-def _refusal(field: Field, item: SObject) -> tuple[str | None, str | None]:
-    """Why a field cannot be written and what to do instead; (None, None) when it can."""
-    parts = [f.name for f in item.fields if f.compound_field_name == field.name and f.name != field.name]
-    of_parts = f"map its parts: {', '.join(parts)}" if parts else None
-    reason = _REFUSED_TYPES.get(field.type.lower())
-    if reason is not None:
-        return f"type {field.type}, {reason}", of_parts
-    if field.type != "id" and not accepts(field.type, SourceType.TEXT):
-        return f"sfsync does not know type {field.type}", of_parts
-    if field.createable or field.updateable:
-        return None, None
-    if field.type == "id":
-        return "it is the record's own Id", None
-    if field.calculated:
-        return "it is a formula or a roll-up, calculated by the org", None
-    if field.auto_number:
-        return "it is an auto-number, given by the org", None
-    if parts:
-        return "it is compound", of_parts
-    return (
-        "{who} may neither create nor edit it",
-        "give this user the right to edit the field{then_pull}, or remove it",
-    )

@@ -208,7 +208,7 @@ class SyncOutline:
     source: tuple[str, str] | None  # when `model` is a source()
     path: str
     sql: str
-    columns: tuple[tuple[str, str], ...]  # (field, column of the model), identity first
+    columns: tuple[tuple[str, str], ...]  # (field, column of the model; '' of a constant), identity first
     identity: tuple[str, ...]  # fields
     models: tuple[str, ...]  # every model below it, in dependency order
     after: tuple[str, ...]  # syncs that write a parent field it looks up, and so go first

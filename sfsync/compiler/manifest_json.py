@@ -149,17 +149,19 @@ def _input(outline: SyncOutline, project: str, models: set[str]) -> str:
 
 
 def _field(name: str, column: str, identity: bool, rule: FieldRule | None) -> dict[str, Any]:
-    body: dict[str, Any] = {"field": name, "column": column, "identity": identity}
+    body: dict[str, Any] = {"field": name, "column": column or None, "identity": identity}
     if rule is not None:
         body |= {
             "field": rule.field,
-            "column": rule.column.name,
-            "column_type": rule.column.type,
+            "column": rule.column.name or None,
+            "column_type": rule.column.type or None,
             "type": rule.type,
             "on_create": rule.on_create.value,
             "on_update": rule.on_update.value,
             "pii": rule.pii,
         }
+        if rule.constant is not None:
+            body["value"] = rule.constant
         if rule.reference is not None:
             body["reference"] = rule.reference.header
     return body

@@ -16,7 +16,7 @@ from sfsync.compiler.problems import Problems
 from sfsync.contract import Field, SObject
 from sfsync.errors import Where
 from sfsync.project.project import SyncFile
-from sfsync.project.removal import Constant
+from sfsync.project.spec_types import Constant
 from sfsync.records import NO_COLUMN, FieldRule, Send
 
 FindField = Callable[[str, Where], Field | None]

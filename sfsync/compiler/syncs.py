@@ -231,6 +231,7 @@ def _canonical(rule: FieldRule) -> dict[str, object]:
         "flags": [rule.required, rule.nillable, rule.case_sensitive, rule.truncate],
         "picklist": sorted(rule.picklist) if rule.picklist is not None else None,
         "reference": rule.reference.header if rule.reference is not None else None,
+        **({"constant": rule.constant} if rule.constant is not None else {}),
         **({"lookup": _canonical_lookup(rule.lookup)} if rule.lookup is not None else {}),
     }
 

@@ -31,7 +31,7 @@ def used_columns(sync: CompiledSync) -> tuple[Column, ...]:
     """The model's columns a sync reads, each once, in the order of first use."""
     seen: dict[str, Column] = {}
     for rule in sync.rules:
-        if rule.mapped:
+        if rule.read:
             seen.setdefault(rule.column.name, rule.column)
     return tuple(seen.values())
 
@@ -144,9 +144,9 @@ def _texts(
     What several expressions read stands in a SELECT beneath them, so that the engine works it out once a row.
     """
     names = _source_names(sync)
-    made, bare = [], [rule for rule in rules if not rule.mapped]
+    made, bare = [], [rule for rule in rules if not rule.read]
     for rule in rules:
-        if not rule.mapped:
+        if not rule.read:
             continue
         x, below = names[rule.column.name], ident(rule.field + "~")
         made.append((rule, wire.steps(rule, dialect, timezone=sync.timezone, source=x, below=below)))
@@ -155,7 +155,7 @@ def _texts(
     texts = [
         f"{steps.unless_refused(ident(rule.field + '!'))} AS {ident(rule.field)}" for rule, steps in made
     ]
-    texts += [f"CAST(NULL AS VARCHAR) AS {ident(rule.field)}" for rule in bare]
+    texts += [f"CAST({_constant(rule, dialect)} AS VARCHAR) AS {ident(rule.field)}" for rule in bare]
     codes = [ident(rule.field + "!") for rule, _ in made]
     codes += [f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '!')}" for rule in bare]
     second = f"SELECT {', '.join(['*', *based])} FROM ({source}) AS _a"
@@ -163,11 +163,16 @@ def _texts(
     return f"SELECT {', '.join([*keep, *names.values(), *codes, *texts])} FROM ({third}) AS _d"
 
 
+def _constant(rule: FieldRule, dialect: Dialect) -> str:
+    """What stands for a field that no column is read for."""
+    return "NULL" if rule.constant is None else dialect.literal(rule.constant)
+
+
 def _judgeable(sync: CompiledSync) -> str:
     """Texts and codes of every rule, and the value and size of what the first code refuses."""
     names, values, sizes = _source_names(sync), [], []
     for rule in sync.rules:
-        if not rule.mapped:
+        if not rule.read:
             continue
         raw = f"CAST({names[rule.column.name]} AS VARCHAR)"
         refused = f"WHEN {ident(rule.field + '!')} IS NOT NULL THEN"

@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from sfsync.project.spec_types import config
+from sfsync.project.spec_types import Constant, GivenConstant, config
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
 
 WORDS = ("keep", "delete", "hard_delete")
 _RUNS = re.compile(r"([1-9]\d{0,3})\s*runs?")
-Constant = bool | int | float | str | None
 
 
 def removal_shorthand(value: Any) -> Any:
@@ -51,11 +50,11 @@ class RemovedSpec(BaseModel):
         default=None,
         description="`keep` the record, `delete` it, or `hard_delete` it: past the recycle bin, for good. Not beside `set`.",
     )
-    set: dict[str, Constant] | None = Field(
+    set: dict[str, GivenConstant] | None = Field(
         default=None,
         description="The record stays, and these fields get these values once, when the row leaves.",
     )
-    on_return: dict[str, Constant] | None = Field(
+    on_return: dict[str, GivenConstant] | None = Field(
         default=None,
         description="Values for fields that the sync does not map, when the row is back; only beside `set`.",
     )

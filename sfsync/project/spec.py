@@ -17,13 +17,23 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_va
 from sfsync.project.modes import MODES
 from sfsync.project.removal import KEEP, RemovedSpec, removal_shorthand
 from sfsync.project.results import ResultsSpec, results_shorthand
-from sfsync.project.spec_types import Count, Duration, Filled, Name, Share, TextGroups, Texts, config
+from sfsync.project.spec_fields import FieldSpec, IdentitySpec, column_shorthand, field_shorthand
+from sfsync.project.spec_types import (
+    API_NAME,
+    Count,
+    Duration,
+    Filled,
+    Name,
+    Share,
+    TextGroups,
+    Texts,
+    config,
+)
 from sfsync.yaml_models import fault
 from sfsync.yaml_text import nearest
 
 _MODEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOURCE = re.compile(r"source\(\s*(['\"])([^'\"]+)\1\s*,\s*(['\"])([^'\"]+)\3\s*\)")
-_API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _MACHINE_ZONES = {"localtime", "posixrules", "Factory"}
 _Spec = TypeVar("_Spec")
 
@@ -31,29 +41,6 @@ _Spec = TypeVar("_Spec")
 def is_model_name(text: str) -> bool:
     """Whether a file of this stem can be a model or a seed."""
     return _MODEL.fullmatch(text) is not None
-
-
-def _column_shorthand(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"column": value}
-    if value is None or isinstance(value, bool | int | float | list):
-        raise fault(
-            "must be the name of a column, or a map with the key 'column'",
-            fix="for example LastName: last_name",
-        )
-    return value
-
-
-def _checked_lookup(value: str | None) -> str | None:
-    """A lookup as it must be written: Object.Field."""
-    if value is None:
-        return value
-    parts = value.split(".")
-    if len(parts) != 2 or not all(_API_NAME.fullmatch(p) for p in parts):
-        raise fault(
-            "must be an object and a field with a dot between", fix="for example Account.Account_Id__c"
-        )
-    return value
 
 
 class GuardSpec(BaseModel):
@@ -117,74 +104,6 @@ class PushSpec(BaseModel):
         default=False,
         description="Put written records on the user's list of recently used ones (API 60.0). Not by Bulk.",
     )
-
-
-class IdentitySpec(BaseModel):
-    """Where the value of an identity field comes from; a plain text is the column's name."""
-
-    model_config = config({"column": "customer_id"}, {"column": "email_key", "pii": True})
-
-    column: Filled = Field(description="Column of the model; unique, not null.")
-    pii: bool = Field(default=False, description="Show a keyed digest in place of the value.")
-    lookup: str | None = Field(
-        default=None, description="Parent object and its unique external id, for a field that refers to it."
-    )
-
-    @field_validator("lookup")
-    @classmethod
-    def _check_lookup(cls, value: str | None) -> str | None:
-        return _checked_lookup(value)
-
-
-class FieldSpec(BaseModel):
-    """Where the value of a field comes from and how it is sent; a plain text is the column's name."""
-
-    model_config = config(
-        {"column": "email", "pii": True},
-        {"column": "account_id", "lookup": "Account.Account_Id__c", "on_missing": "reject"},
-    )
-
-    column: Filled = Field(description="Column of the model.")
-    nulls: Literal["clear", "keep"] | None = Field(default=None, description="Overrides the sync's `nulls`.")
-    write: Literal["always", "on_create", "if_blank"] = Field(
-        default="always",
-        description="When the field is sent; `on_create`: with a new record only, and never changed afterwards; `if_blank`:"
-        " where the org has nothing in it, or still what sfsync sent.",
-    )
-    pii: bool = Field(default=False, description="Mask the value wherever people and CI read it.")
-    truncate: bool = Field(default=False, description="Cut text that is too long rather than reject the row.")
-    shared: bool = Field(
-        default=False, description="Another sync may write this field too, if it also says so."
-    )
-    lookup: str | None = Field(
-        default=None,
-        description="Parent object and what the column has of it: Account.Account_Id__c, User.Email,"
-        " Group.DeveloperName, RecordType.DeveloperName.",
-    )
-    on_missing: Literal["reject", "null", "skip_field", "resolve"] = Field(
-        default="reject",
-        description="What to do with a row whose parent is missing: reject it, clear the lookup, leave the lookup out and try"
-        " again, or reject it before it is sent.",
-    )
-
-    @field_validator("on_missing", mode="before")
-    @classmethod
-    def _null_is_a_word(cls, value: Any) -> Any:
-        """In YAML a plain null is no text."""
-        return "null" if value is None else value
-
-    @field_validator("lookup")
-    @classmethod
-    def _check_lookup(cls, value: str | None) -> str | None:
-        return _checked_lookup(value)
-
-    @model_validator(mode="after")
-    def _check_together(self) -> FieldSpec:
-        if "on_missing" in self.model_fields_set and self.lookup is None:
-            raise fault(
-                "has 'on_missing' but no 'lookup'", fix="add lookup: Object.Field, or remove on_missing"
-            )
-        return self
 
 
 class SyncOptions(BaseModel):
@@ -309,12 +228,13 @@ class SyncSpec(SyncOptions):
     name: Name = Field(description="Unique in the project; small letters, digits and _.")
     model: str = Field(description="Model in models/, as ref() would name it, or source('raw', 'x').")
     object: str = Field(description="API name of the object: Account, Invoice__c.")
-    identity: dict[str, Annotated[IdentitySpec, BeforeValidator(_column_shorthand)]] = Field(
+    identity: dict[str, Annotated[IdentitySpec, BeforeValidator(column_shorthand)]] = Field(
         description="Salesforce field: column. What says which record a row is: an external id, any other field, several"
         " fields together, or Id."
     )
-    fields: dict[str, Annotated[FieldSpec, BeforeValidator(_column_shorthand)]] = Field(
-        default_factory=dict, description="Salesforce field: column, or a map with `column` and options."
+    fields: dict[str, Annotated[FieldSpec, BeforeValidator(field_shorthand)]] = Field(
+        default_factory=dict,
+        description="Salesforce field: column, or a map with `column` (or `value`) and options.",
     )
 
     @field_validator("model")
@@ -336,7 +256,7 @@ class SyncSpec(SyncOptions):
     @field_validator("object")
     @classmethod
     def _check_object(cls, value: str) -> str:
-        if not _API_NAME.fullmatch(value):
+        if not API_NAME.fullmatch(value):
             raise fault("must be an API name of an object", fix="for example Account or Invoice__c")
         return value
 
@@ -383,7 +303,7 @@ def _check_fields(value: dict[str, _Spec]) -> dict[str, _Spec]:
             raise fault(
                 f"has '{name}', which is a path", fix="map the Id field: {column: ..., lookup: Object.Field}"
             )
-        if not _API_NAME.fullmatch(name):
+        if not API_NAME.fullmatch(name):
             raise fault(
                 f"has '{name}', which is not an API name of a field", fix="for example LastName or Tier__c"
             )

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from sfsync.yaml_models import fault
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _COLUMN_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\(\s*\d+\s*(,\s*\d+\s*)?\))?( [A-Za-z ]+)?(\[\])?")
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -58,6 +59,12 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _plain(value: Any) -> Any:
+    if not (value is None or isinstance(value, bool | int | float | str)):
+        raise fault("must be a text, a number, true, false or null")
+    return value
+
+
 def _filled(value: str) -> str:
     if not value.strip():
         raise fault("must not be blank")
@@ -77,6 +84,8 @@ def _column_type(value: str) -> str:
     return value.strip()
 
 
+Constant = bool | int | float | str | None
+GivenConstant = Annotated[Constant, BeforeValidator(_plain)]
 Share = Annotated[float, BeforeValidator(parse_share)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Count = Annotated[int, Field(ge=0)]

@@ -219,6 +219,55 @@ def test_a_zone_that_nobody_chose_is_said(lab) -> None:
     assert any("'seen' has no time zone and is read as UTC" in w for w in lab.compile().warnings)
 
 
+@pytest.mark.parametrize(
+    ("mapping", "text", "sends"),
+    [
+        ("Secret__c: {value: ' a b '}", "a b", (VALUE, OR_NULL)),
+        ("Secret__c: {value: Product, write: on_create}", "Product", (VALUE, NEVER)),
+        ("Secret__c: {value: Product, write: if_blank}", "Product", (VALUE, Send.IF_BLANK)),
+        ("Secret__c: {value: null}", "", (OR_NULL, OR_NULL)),
+        ("Secret__c: {value: ''}", "", (OR_NULL, OR_NULL)),
+        ("Secret__c: {value: null, write: on_create}", "", (OR_NULL, NEVER)),
+        ("Flag__c: {value: false}", "false", (VALUE, VALUE)),
+        ("Whole__c: {value: 7}", "7", (VALUE, OR_NULL)),
+        ("Money__c: {value: 1.50}", "1.5", (VALUE, OR_NULL)),
+        ("Money__c: {value: '1.005'}", "1.01", (VALUE, OR_NULL)),
+        ("Once__c: {value: a}", "a", (VALUE, NEVER)),
+        ("Kind__c: {value: C}", "C", (VALUE, OR_NULL)),  # record types may have it
+    ],
+)
+def test_constants(lab, mapping: str, text: str, sends: tuple[Send, Send]) -> None:
+    found = rule(lab, mapping, mapping.partition(":")[0])
+    assert (found.constant, (found.on_create, found.on_update), found.read) == (text, sends, False)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "what"),
+    [
+        (
+            "Once__c: {value: abcdefghijk}",
+            "Odd__c.Once__c: the value must have at most 10 characters, found 11",
+        ),
+        ("Once__c: {value: 5}", "Odd__c.Once__c: the value must be text (put it in quotes)"),
+        ("Kind__c: {value: C}", "Odd__c.Kind__c: the value must be one of A, B"),
+        ("Flag__c: {value: 'yes'}", "Odd__c.Flag__c: the value must be true or false"),
+        ("Flag__c: {value: null}", "Odd__c.Flag__c: the value cannot be null"),
+        ("Money__c: {value: much}", "Odd__c.Money__c: the value must be a number"),
+        ("Owner__c: {value: A1}", "Odd__c.Owner__c: the value must be an Id of 18 characters"),
+    ],
+)
+def test_refused_constants(lab, mapping: str, what: str) -> None:
+    column = sync(mapping)["syncs/odd.yml"].splitlines()[6].index("value: ") + len("value: ") + 1
+    (found,) = lab.refused(sync(mapping), org=org_of(replace(ODD, record_types=0)))
+    assert found[0] == f"syncs/odd.yml:7:{column}: {what}"
+
+
+def test_a_sync_may_send_nothing_but_constants_beside_its_key(lab) -> None:
+    found = lab.compile(sync("Need__c: {value: Always}", need=False))
+    assert (found.syncs[0].fields[0].constant, found.syncs[0].fields[0].required) == ("Always", True)
+    assert found.outlines[0].columns == (("Key__c", "customer_id"), ("Need__c", ""))
+
+
 CONTACT = """version: 1
 syncs:
   - name: c
@@ -240,6 +289,8 @@ def test_the_fingerprint_moves_with_what_decides_a_text_and_with_nothing_else(la
         seal("Secret__c: email"),
         seal("Secret__c: {column: email, nulls: keep}, Once__c: last_name"),
         seal("Secret__c: {column: email, truncate: true}, Once__c: last_name"),
+        seal("Secret__c: {value: a}, Once__c: last_name"),
+        seal("Secret__c: {value: b}, Once__c: last_name"),
         seal(
             "Secret__c: email, Once__c: last_name",
             org=org_of(replace(ODD, fields=tuple(replace(f, length=9) for f in ODD.fields))),
@@ -247,7 +298,7 @@ def test_the_fingerprint_moves_with_what_decides_a_text_and_with_nothing_else(la
     }
     lab.write({"sfsync_project.yml": 'name: acme\nversion: "1"\nprofile: acme\ntimezone: Europe/Berlin\n'})
     others.add(seal("Secret__c: email, Once__c: last_name"))
-    assert len(others | {base}) == 7
+    assert len(others | {base}) == 9
 
 
 def test_a_required_lookup_cannot_be_left_out(lab) -> None:

@@ -92,7 +92,9 @@ def pg(tmp_path: Path, org: Any, postgres_url: str) -> Iterator[PostgresTeam]:  
 
 
 def test_the_main_line(pg: PostgresTeam) -> None:
+    pg.sync("contacts", fields={"Department": {"value": "50% \\ O'Neil's"}})
     assert outcomes(pg.run(), "contacts") == {"created": 3}
+    assert {r["Department"] for r in pg.org.records("Contact")} == {"50% \\ O'Neil's"}
     record = pg.org.by("Contact", "Customer_Id__c")["C2"]
     assert (record["LastName"], record["Last_Login__c"], record["Is_Champion__c"]) == (
         "Müller",

@@ -210,12 +210,21 @@ def test_invalid_keys(line, finding):
 MAPPINGS = [  # the value of a field, the finding
     ("{column: a, write: if_empty}", "6:32: it: 'fields.LastName.write' must be one of always, on_create, if_blank, found 'if_empty'"),
     (
-        "{value: Product}",
-        "6:3: it: 'fields.LastName' needs the key 'column'; 6:14: it: unknown key 'value' in 'fields.LastName' | "
-        "valid keys: column, nulls, write, pii, truncate, shared, lookup, on_missing",
+        "{valeu: Product}",
+        "6:14: it: unknown key 'valeu' in 'fields.LastName' | did you mean 'value'?",
     ),
-    ("{colum: a}", "6:3: it: 'fields.LastName' needs the key 'column'; 6:14: it: unknown key 'colum' in "
-        "'fields.LastName' | did you mean 'column'?"),
+    ("{}", "6:13: it: 'fields.LastName' needs one of 'column' and 'value', and not both | "
+        "for example LastName: last_name, or LeadSource: {value: Web}"),
+    ("{column: a, value: b}", "6:13: it: 'fields.LastName' needs one of 'column' and 'value', and not both | "
+        "for example LastName: last_name, or LeadSource: {value: Web}"),
+    ("{value: [a]}", "6:21: it: 'fields.LastName.value' must be a text, a number, true, false or null, found a list"),
+    ("{value: b, truncate: true}", "6:13: it: 'fields.LastName' has 'truncate', which is about a column, beside 'value' | remove truncate"),
+    ("{value: b, nulls: keep}", "6:13: it: 'fields.LastName' has 'nulls', which is about a column, beside 'value' | remove nulls"),
+    ("{value: b, lookup: Account.Account_Id__c}", "6:13: it: 'fields.LastName' has 'lookup', which is about a column, beside 'value' | "
+        "map a column of the model that holds it"),
+    ("{value: , write: if_blank}", "6:13: it: 'fields.LastName' says write: if_blank, and value: null has nothing to fill in | "
+        "give a value, or remove the field"),
+    ("{colum: a}", "6:14: it: unknown key 'colum' in 'fields.LastName' | did you mean 'column'?"),
     ("{column: a, lookup: Account}", "6:33: it: 'fields.LastName.lookup' must be an object and a field with a dot "
         "between, found 'Account' | for example Account.Account_Id__c"),
     ("{column: a, lookup: A.B.C}", "6:33: it: 'fields.LastName.lookup' must be an object and a field with a dot "
@@ -227,8 +236,8 @@ MAPPINGS = [  # the value of a field, the finding
     ("{column: a, nulls: skip}", "6:32: it: 'fields.LastName.nulls' must be one of clear, keep, found 'skip'"),
     ("{column: a, pii: y}", "6:30: it: 'fields.LastName.pii' must be true or false, found 'y'"),
     ("[a]", "6:13: it: 'fields.LastName' must be the name of a column, or a map with the key 'column', found a list | for example LastName: last_name"),
-    ("5", "6:13: it: 'fields.LastName' must be the name of a column, or a map with the key 'column', found 5 | for example LastName: last_name"),
-    ("", "6:12: it: 'fields.LastName' must be the name of a column, or a map with the key 'column', found nothing | for example LastName: last_name"),
+    ("5", "6:13: it: 'fields.LastName' must be the name of a column, or a map with the key 'column' or 'value', found 5 | for example LastName: last_name; to send the same to every record, write {value: 5}"),
+    ("", "6:12: it: 'fields.LastName' must be the name of a column, or a map with the key 'column' or 'value', found nothing | for example LastName: last_name"),
     ("''", "6:13: it: 'fields.LastName.column' must not be blank, found ''"),
     ("a\n  lastname: b", "6:3: it: 'fields' has both 'LastName' and 'lastname', which are one field"),
     ("a\n  Account.Name: b", "6:3: it: 'fields' has 'Account.Name', which is a path | "
@@ -365,7 +374,8 @@ def test_all_findings_of_one_sync_come_together():
         "only, 60 characters at most",
         "2:1: it: unknown key 'objct' | did you mean 'object'?",
         f"3:7: it: 'mode' must be one of {', '.join(MODES)}, found 'replace' | did you mean 'create'?",
-        "4:10: it: 'fields.A' needs the key 'column'",
+        "4:13: it: 'fields.A' needs one of 'column' and 'value', and not both | for example LastName: last_name, or "
+        "LeadSource: {value: Web}",
     ]
 
 
