@@ -23,7 +23,7 @@ class Status(StrEnum):
     """How a sync ended, worst last in what it means for the exit code."""
 
     SUCCESS = "success"
-    WARN = "warn"  # only rows that were already held
+    WARN = "warn"  # only rows that were already held, or values that the org did not keep
     PARTIAL = "partial"  # something was newly rejected, failed, deferred, waiting, stopped, gone or in doubt
     REFUSED = "refused"
     ERROR = "error"
@@ -76,6 +76,36 @@ class WaitingSample:
 
 
 @dataclass(frozen=True, slots=True)
+class NotKept:
+    """One value that the org has otherwise than it was sent; '' is null, masked fields are masked."""
+
+    key: str
+    record_id: str
+    sent: str
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotKeptField:
+    """In how many of the records read back a field is not what was sent."""
+
+    field: str
+    records: int
+    samples: tuple[NotKept, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What reading written records back (`verify`) found."""
+
+    records: int = 0  # asked for
+    missing: int = 0  # of them: the org does not show them
+    differing: int = 0  # of them: a value at least is not what was sent
+    fields: tuple[NotKeptField, ...] = ()  # most records first
+    skipped: str | None = None  # why nothing was read
+
+
+@dataclass(frozen=True, slots=True)
 class SyncResult:
     """What became of one sync's rows. model: outcomes of staged rows; removed: of records whose row left the model."""
 
@@ -96,6 +126,7 @@ class SyncResult:
     rejected_file: str | None = None
     rejected_codes: tuple[RejectedCode, ...] = ()  # most rows first; `rejected` has samples of each
     waiting: tuple[WaitingSample, ...] = ()
+    verified: Verified | None = None  # None: the sync does not ask for it, or nothing was written
 
     @property
     def closes(self) -> bool:
@@ -107,14 +138,23 @@ class SyncResult:
 
 
 def status_of(
-    model: Mapping[Outcome, int], removals: Mapping[Outcome, int], *, skipped_gone: int, strict: bool
+    model: Mapping[Outcome, int],
+    removals: Mapping[Outcome, int],
+    *,
+    skipped_gone: int,
+    strict: bool,
+    verified: Verified | None = None,
 ) -> Status:
-    """The status that counts of outcomes amount to. strict: held and no_match rows count as newly refused."""
+    """The status that counts of outcomes amount to.
+
+    strict: held and no_match rows count as newly refused, and so do values that the org did not keep.
+    """
     both = {o: model.get(o, 0) + removals.get(o, 0) for o in Outcome}
     both[Outcome.GONE] -= skipped_gone
     if any(both[outcome] for outcome in _PARTIAL):
         return Status.PARTIAL
-    if both[Outcome.HELD] or both[Outcome.NO_MATCH]:
+    not_kept = verified is not None and verified.differing + verified.missing > 0
+    if both[Outcome.HELD] or both[Outcome.NO_MATCH] or not_kept:
         return Status.PARTIAL if strict else Status.WARN
     return Status.SUCCESS
 
@@ -326,6 +366,7 @@ def _sync_json(item: SyncResult) -> dict[str, object]:
         "job_ids": list(item.job_ids),
         "rejected_file": item.rejected_file,
         "waiting": [asdict(row) for row in item.waiting],
+        "verified": asdict(item.verified) if item.verified is not None else None,
         "rejected_codes": [
             {"code": found.code, "field": found.field, "rows": found.rows, "help": found.help}
             for found in item.rejected_codes

@@ -16,7 +16,11 @@ from sfsync.cli.options import Given, allowing, seconds, selecting, undoing, wai
 from sfsync.cli.screen import screen_of, write_report
 from sfsync.cli.shell import Command
 
-_STRICT = click.option("--strict", is_flag=True, help="Exit 1 for rows already held, too.")
+_STRICT = click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit 1 for rows already held and for values that the org did not keep, too.",
+)
 _CANARY = click.option(
     "--canary",
     type=click.IntRange(1),

@@ -267,4 +267,5 @@ def _finish(
         mode=mode,
         match=spec.match == "unknown",
         inserts=mode is Mode.CREATE or not resolved.upsertable,
+        verify=spec.verify,
     )

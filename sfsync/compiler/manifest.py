@@ -171,6 +171,7 @@ class CompiledSync:
     match: bool = False  # the org is asked for the keys that the snapshot does not know
     inserts: bool = False
     """Unknown keys are made by plain creates: there is no external id to upsert by, or the mode is create."""
+    verify: int = 0  # records of a run that are read back when all is sent
 
     @property
     def by_id(self) -> bool:

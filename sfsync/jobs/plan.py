@@ -20,7 +20,6 @@ from sfsync.plan import guards
 from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import batches_of, calls_by_kind
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
-from sfsync.records import Batch
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
 from sfsync.state import history
 from sfsync.state.snapshots import NEW_NAME, SnapshotInfo, inspect
@@ -79,7 +78,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         target=session.target.target,
         created_at=session.clock.now(),
         syncs=items,
-        api=_budget(session, [batch for item in items for batch in item.batches]),
+        api=_budget(session, items),
         warnings=state_warnings(session, lost)
         + manifest.warnings
         + tuple(warning for item in items for warning in (*item.warnings, *left_warnings(item.changes)))
@@ -125,9 +124,9 @@ def _diff(
         return diff_sync(sync, staged, info, DiffContext(*base, match, match.find_parents, match.read))
 
 
-def _budget(session: Session, batches: list[Batch]) -> ApiBudget:
-    ways = calls_by_kind(batches)
-    budget = session.ledger.budget()
+def _budget(session: Session, items: tuple[SyncPlan, ...]) -> ApiBudget:
+    batches, budget = [batch for item in items for batch in item.batches], session.ledger.budget()
+    ways = calls_by_kind(batches, sum(item.verifying for item in items))
     return ApiBudget(
         calls=sum(ways.values()),
         by_way=tuple(sorted(ways.items())),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, WaitingSample, status_of
 from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.diff import matching
@@ -37,10 +39,15 @@ def finish_sync(
                 with session.db.transaction():
                     missing.count(session.store, sync.name, run_table("missing", sync.name), session.run_id)
         model, removals = _outcomes(session, item)
-        status = status_of(model, removals, skipped_gone=changes.gone, strict=strict)
+        verified = None
+        if sync.verify:
+            from sfsync.jobs.verified import read_back  # with HTTP
+
+            verified = read_back(session, item, context, interrupted=interrupted)
+        status = status_of(model, removals, skipped_gone=changes.gone, strict=strict, verified=verified)
         if interrupted and model.get(Outcome.STOPPED, 0) + removals.get(Outcome.STOPPED, 0):
             status = Status.INTERRUPTED
-        result = _result(session, item, status, model, removals, context)
+        result = replace(_result(session, item, status, model, removals, context), verified=verified)
     history.record_sync(
         session.store,
         history.SyncRecord(

@@ -32,7 +32,7 @@ from sfsync.salesforce.status_actions import Action
 from sfsync.salesforce.status_codes import classify_call
 
 KIND = "match"
-"""What these calls are called in the account."""
+"""What these calls are called in the account, unless the question says otherwise."""
 
 _URL = 12_000  # of one statement's keys, percent-encoded; the longest key more still fits
 FEW_CALLS = 2
@@ -72,6 +72,7 @@ class Question:
     where: str = ""  # SOQL, for example ``IsActive = true``
     name: str = ""  # for messages: the sync
     deleted: bool = False  # records in the recycle bin, too
+    kind: str = KIND  # what the calls are called in the account
 
     @property
     def rules(self) -> tuple[FieldRule, ...]:
@@ -136,7 +137,9 @@ def _cheapest(org: Org, question: Question) -> _Found:
 def _records(org: Org, question: Question) -> int:
     """How many records there are to be read, if all are."""
     statement = f"SELECT count() FROM {question.object}{_where(question)}"
-    return _patiently(org, question, lambda: count(org.door, statement, KIND, deleted=question.deleted))
+    return _patiently(
+        org, question, lambda: count(org.door, statement, question.kind, deleted=question.deleted)
+    )
 
 
 def _page_calls(total: int) -> int:
@@ -175,13 +178,13 @@ def _by_key(org: Org, question: Question) -> list[str]:
 def _statements(org: Org, question: Question, statements: list[str]) -> _Found:
     for first in range(0, len(statements), MAX_COMPOSITE_QUERIES):
         some = statements[first : first + MAX_COMPOSITE_QUERIES]
-        ask = partial(several, org.door, some, KIND, deleted=question.deleted)
+        ask = partial(several, org.door, some, question.kind, deleted=question.deleted)
         yield from _answers(org, _patiently(org, question, ask))
 
 
 def _pages(org: Org, question: Question, total: int) -> _Found:
     done = 0
-    for page in pages(org.door, _whole(question), KIND, deleted=question.deleted):
+    for page in pages(org.door, _whole(question), question.kind, deleted=question.deleted):
         yield from _answers(org, page)
         done += len(page)
         org.events.progress(f"{question.name}: match", done, total)

@@ -18,7 +18,9 @@ from sfsync.records import HONOURS, Batch, Operation, Option, Way
 from sfsync.salesforce.limits import (
     MAX_COLLECTION_ROWS,
     MAX_COMPOSITE_COLLECTIONS,
+    MAX_COMPOSITE_QUERIES,
     MAX_MULTIPART_CHARACTERS,
+    MOST_KEYS_A_QUERY,
     bulk_batches,
 )
 
@@ -27,6 +29,9 @@ POLLS = 2
 
 READING = "before-images"
 """What calls that read before a write (`undo: exact`) are called in the plan and in the account."""
+
+VERIFY = "verify"
+"""What calls that read written records back (`verify`) are called in the plan and in the account."""
 
 JOB_BYTES = 90_000_000
 """CSV a job is planned for; Salesforce recommends at most 100 MB, and sizes are estimated before they are written."""
@@ -68,13 +73,21 @@ def batches_of(batch: Batch) -> int:
     return 0 if batch.way in (Way.COLLECTIONS, Way.SOAP) else bulk_batches(batch.rows)
 
 
-def calls_by_kind(batches: Iterable[Batch]) -> dict[str, int]:
-    """API calls of a plan by the way they go, and by what is read before."""
+def verify_calls(records: int) -> int:
+    """API calls that read so many records (at most 2,000) back by their Ids."""
+    queries = records // MOST_KEYS_A_QUERY + 1
+    return -(-queries // MAX_COMPOSITE_QUERIES) if records else 0
+
+
+def calls_by_kind(batches: Iterable[Batch], verifying: int = 0) -> dict[str, int]:
+    """API calls of a plan by the way they go, by what is read before, and by what is read back."""
     found: dict[str, int] = {}
     for batch in batches:
         for kind, calls in ((str(batch.way), batch.calls), (READING, batch.reads)):
             if calls or kind != READING:
                 found[kind] = found.get(kind, 0) + calls
+    if verifying:
+        found[VERIFY] = verifying
     return found
 
 

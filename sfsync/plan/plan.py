@@ -20,6 +20,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
+from sfsync.plan.cost import verify_calls
 from sfsync.plan.guards import Refusal
 from sfsync.records import Batch, FieldRule, Operation
 
@@ -79,7 +80,13 @@ class SyncPlan:
     @property
     def calls(self) -> int:
         """API calls this sync is priced at; a call shared by several batches counts where it begins."""
-        return sum(batch.calls + batch.reads for batch in self.batches)
+        return sum(batch.calls + batch.reads for batch in self.batches) + self.verifying
+
+    @property
+    def verifying(self) -> int:
+        """API calls of them that read written records back."""
+        written = self.changes.upserts + self.changes.updates + self.changes.retires
+        return 0 if self.refusals else verify_calls(min(self.sync.verify, written))
 
     @property
     def has_changes(self) -> bool:

@@ -154,6 +154,10 @@ class SyncOptions(BaseModel):
         default_factory=lambda: ResultsSpec(),
         description="Which outcomes are kept row by row: rejected, all, or a map (below) that also names a table of the warehouse.",
     )
+    verify: Annotated[int, Field(ge=0, le=2000)] = Field(
+        default=0,
+        description="Read so many of a run's written records back, to see what of their values the org kept; at most 2000.",
+    )
     retry_rejected_after: Duration = Field(
         default=timedelta(days=7), description="Try a held row again after this time: 7d, 12h."
     )

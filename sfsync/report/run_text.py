@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from sfsync.artifacts import Recovered, RejectedSample, Result, Status, SyncResult
+from sfsync.artifacts import Recovered, RejectedSample, Result, Status, SyncResult, Verified
 from sfsync.records import Outcome
 from sfsync.report.page import Page, Style
-from sfsync.report.words import VERB, api_text, duration, number, plural, safe
+from sfsync.report.words import VERB, api_text, duration, number, plural, safe, values
 
 _SYMBOL: Mapping[Outcome, tuple[str, Style]] = {
     Outcome.CREATED: ("+", Style.CREATE),
@@ -152,6 +152,8 @@ def _recovered(page: Page, found: Recovered) -> None:
 
 def _sync(page: Page, item: SyncResult) -> None:
     words, style = _STATUS[item.status]
+    if item.status is Status.WARN and not item.count(Outcome.HELD) + item.count(Outcome.NO_MATCH):
+        words = "done, with values that were not kept"
     name = page.paint(safe(item.name), Style.TITLE)
     calls = "  " + page.paint(plural(item.calls, "API call"), Style.QUIET) if item.calls else ""
     page.line(f"{name} -> {item.object}  {page.paint(words, style)}{calls}")
@@ -169,6 +171,8 @@ def _sync(page: Page, item: SyncResult) -> None:
         )
     _accounting(page, item)
     _rejected(page, item)
+    if item.verified is not None:
+        _verified(page, item.verified)
     if item.job_ids:
         page.wrapped(f"Bulk jobs: {', '.join(item.job_ids)}", indent="  ", hang="    ", style=Style.QUIET)
 
@@ -229,6 +233,27 @@ def _rejected(page: Page, item: SyncResult) -> None:
             page.line(f"      and {number(found.rows - len(shown))} more", Style.QUIET)
     if item.rejected_file:
         page.line(f"  All rejected and held rows: {item.rejected_file}", Style.QUIET)
+
+
+def _verified(page: Page, found: Verified) -> None:
+    """What reading records back found; of each field that differs, a few values."""
+    if found.skipped is not None:
+        page.wrapped(f"Not read back: {safe(found.skipped)}", indent="  ", hang="    ", style=Style.WARN)
+        return
+    parts = [f"{number(found.differing)} with values that the org did not keep"] if found.differing else []
+    parts += [f"{number(found.missing)} that the org does not show any more"] if found.missing else []
+    told = f"{'; '.join(parts)} (a flow, a trigger or a person)" if parts else "all as sent"
+    style = Style.WARN if parts else Style.QUIET
+    page.wrapped(
+        f"Read back: {plural(found.records, 'record')}; {told}", indent="  ", hang="    ", style=style
+    )
+    for field in found.fields:
+        page.line(f"  ~ {safe(field.field)}: {plural(field.records, 'record')}", style)
+        for row in field.samples:
+            sent, kept = values(row.sent, row.kept, 0)
+            page.wrapped(
+                f"{safe(row.key)}: sent {sent}, the org has {kept}", indent="      ", hang="        "
+            )
 
 
 def identity_text(identity: str) -> str:

@@ -15,6 +15,7 @@ from sfsync.plan import reading
 from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import READING, calls_by_kind
 from sfsync.records import Batch, Operation
+from sfsync.salesforce.limits import MOST_KEYS_A_QUERY
 from tests.plan.conftest import RunFile, rule, sync_of
 
 UP, CHANGE, DELETE = Operation.UPSERT, Operation.UPDATE, Operation.DELETE
@@ -51,14 +52,14 @@ def test_masked_fields_are_not_selected() -> None:
 def test_long_keys_and_long_lists_of_fields_let_fewer_records_fit(db: DuckDB) -> None:
     run = RunFile(db, sync_of())
     run.fill(UP, 3, Key__c="'k' || i")
-    assert reading.rows_a_call(run.sync, UP, db) == 5 * reading.MOST_A_QUERY
+    assert reading.rows_a_call(run.sync, UP, db) == 5 * MOST_KEYS_A_QUERY
     run.fill(UP, 1, Key__c="repeat('é', 40)")
     longest = len(quote("'" + "é" * 40 + "',"))
     head = reading.select(run.sync, UP)[0]
     each = (14_000 - len(quote(head))) // longest
     assert reading.rows_a_call(run.sync, UP, db) == 5 * each
     wide = sync_of(fields=tuple(rule(f"Field_number_{n}__c") for n in range(500)))
-    assert 5 <= reading.rows_a_call(wide, CHANGE, db) < 5 * reading.MOST_A_QUERY
+    assert 5 <= reading.rows_a_call(wide, CHANGE, db) < 5 * MOST_KEYS_A_QUERY
 
 
 def test_more_fields_than_a_query_can_name_are_an_error(db: DuckDB) -> None:

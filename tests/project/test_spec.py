@@ -65,6 +65,7 @@ def test_the_least_sync():
             "schema_": "sfsync_results",
             "table": "outcomes",
         },
+        "verify": 0,
         "retry_rejected_after": timedelta(days=7),
         "max_attempts": 10,
         "guards": {
@@ -344,10 +345,10 @@ PROJECTS = [  # one more line of the project file, the finding or None
     ("target-path: 5", "4:14: it: 'target-path' must be text (put it in quotes), found 5"),
     ("syncs: {nulls: keep, tags: [a], guards: {max_deletes: 1}}", None),
     ("syncs: {object: Account}", "4:9: it: unknown key 'object' in 'syncs' | valid keys: description, mode, match, where, "
-        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, "
+        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, verify, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("syncs: {fields: {A: a}}", "4:9: it: unknown key 'fields' in 'syncs' | valid keys: description, mode, match, where, "
-        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, "
+        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, verify, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("vars: [a]", "4:7: it: 'vars' must be a map of keys, found a list"),
 ]  # fmt: skip
