@@ -22,13 +22,19 @@ schema = Group("schema", help="Write the org's contract, a file in git, and comp
     short_help="Write what the project uses of the org to schema/<target>.json.",
     examples=[
         ("sfsync schema pull", "the objects and fields that the syncs use"),
-        ("sfsync schema pull --all", "every field of these objects that this user sees"),
+        (
+            "sfsync schema pull --all",
+            "every object that could be synced, with every field that this user sees",
+        ),
     ],
 )
 @shared
 @waiting
 @click.option(
-    "--all", "everything", is_flag=True, help="Every field of the used objects, not only used ones."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every object that could be synced, with every field, not only used ones.",
 )
 def pull(given: Given, everything: bool) -> int:
     """Ask the org about the objects in use and write the contract, schema/<target>.json.

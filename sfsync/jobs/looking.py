@@ -6,12 +6,14 @@ Does not:  say what is looked at (debug, schema_pull, schema_check).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from sfsync.contract import Contract
 from sfsync.jobs.session import Session
-from sfsync.salesforce.describe import fetch_contract
+from sfsync.report.words import plural
+from sfsync.salesforce.describe import fetch_contract, fetch_user
 from sfsync.salesforce.door import Door
 from sfsync.state import contracts
 
@@ -55,6 +57,47 @@ def look(session: Session) -> Look:
     door, counted = session.open_door(), Counted()
     door.use_ledger(counted)
     return Look(door, False, lambda: counted.calls)
+
+
+def describe_all(
+    session: Session, way: Look, used: tuple[str, ...], known: Sequence[str] | None = None
+) -> Contract:
+    """What the org says of all objects that could be synced and of those in use; how much that costs is told first.
+
+    Only those in use are cached: a plan reads the cache.
+
+    Args:
+        known: these objects instead of all that the org has.
+
+    Raises:
+        ApiLimitError: the account does not allow so many calls; none of them was made.
+    """
+    from sfsync.salesforce import describe_all as batched
+
+    door = way.door
+    user = fetch_user(door)
+    names = _distinct((*used, *(known if known is not None else batched.writable_names(door))))
+    calls = batched.calls_for(len(names))
+    session.events.log("info", f"describing {plural(len(names), 'object')}: {plural(calls, 'call')}")
+    if way.booked:
+        session.ledger.check(calls)
+    told = partial(session.events.progress, "describe", total=len(names))
+    found = Contract(
+        tuple(batched.describe_many(door, names, told)),
+        door.token.org_id,
+        user.username,
+        door.version,
+        session.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    if way.booked:
+        ours = tuple(item for name in used if (item := found.object(name)) is not None)
+        contracts.save(session.open_store(write=True), replace(found, objects=ours))
+    return found
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Each object once, spelt as the org does where it says so, sorted."""
+    return tuple(sorted({name.lower(): name for name in names}.values()))
 
 
 def describe(session: Session, way: Look, names: tuple[str, ...]) -> Contract:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sfsync.contract import Contract
+from sfsync.contract import ALL, Contract
 from sfsync.drift import Drift, compare, notes
 from sfsync.errors import ProjectError
-from sfsync.jobs.looking import describe, look
+from sfsync.jobs.looking import describe, describe_all, look
 from sfsync.jobs.schema_pull import path_of
 from sfsync.jobs.session import Options, Session
 from sfsync.project.usage import usage_of
@@ -48,7 +48,11 @@ def schema_check_command(options: Options) -> SchemaCheckResult:
         way = look(session)
         names = {o.name.lower(): o.name for o in file.contract.objects}
         names = {key: use.name for key, use in usage.objects.items()} | names
-        org = describe(session, way, tuple(names.values()))
+        if file.contract.scope == ALL:
+            used = tuple(use.name for use in usage.objects.values())
+            org = describe_all(session, way, used, tuple(names.values()))
+        else:
+            org = describe(session, way, tuple(names.values()))
         return SchemaCheckResult(
             run_id=session.run_id,
             project=session.facts.name,

@@ -9,7 +9,7 @@ from sfsync.contract import ALL, USED, Contract
 from sfsync.drift import Drift, compare, used_part
 from sfsync.errors import ProfileError, SpecError
 from sfsync.jobs.contract_file import contract_path, read_contract, shown, write_contract
-from sfsync.jobs.looking import describe, look
+from sfsync.jobs.looking import describe, describe_all, look
 from sfsync.jobs.session import Options, Session
 from sfsync.project.usage import Usage, usage_of
 
@@ -30,9 +30,13 @@ class SchemaPullResult:
 
 
 def schema_pull_command(options: Options, *, everything: bool = False) -> SchemaPullResult:
-    """Describe the objects in use and write the file. everything: all fields that the user sees, not only used ones.
+    """Describe the objects in use and write the file.
+
+    Args:
+        everything: all objects that could be synced, and all their fields, as far as the user sees them.
 
     Raises:
+        ApiLimitError: the account of calls does not allow to ask for so much.
         ProfileError: the target's org is itself made from the file.
     """
     with Session(options, "schema pull") as session:
@@ -41,7 +45,8 @@ def schema_pull_command(options: Options, *, everything: bool = False) -> Schema
         usage = usage_of(session.project)
         way = look(session)
         names = tuple(use.name for use in usage.objects.values())
-        org = replace(describe(session, way, names), fetched_at=None)
+        asked = describe_all if everything else describe
+        org = replace(asked(session, way, names), fetched_at=None)
         made = replace(org, scope=ALL) if everything else replace(used_part(org, usage), scope=USED)
         old = _old(session)
         lacking = tuple(d for d in compare(made, made, usage) if d.breaking)

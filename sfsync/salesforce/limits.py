@@ -17,6 +17,7 @@ NEWEST_API_VERSION = 67.0
 MAX_COLLECTION_ROWS = 200
 MAX_COMPOSITE_COLLECTIONS = 5
 MAX_COMPOSITE_QUERIES = 5
+MAX_BATCH_REQUESTS = 25
 
 MOST_KEYS_A_QUERY = 400
 """Values that one query names, at most; its URL ends most lists sooner."""

@@ -121,6 +121,15 @@ class StateLedger:
             if self._account is not None:
                 self._account.since = 0
 
+    def check(self, calls: int) -> None:
+        """See that so many calls are allowed; none is booked.
+
+        Raises:
+            ApiLimitError: they are not.
+        """
+        with self._guard:
+            _check(self._budget(), calls, 0)
+
     def budget(self) -> Budget:
         """The account now."""
         with self._guard:

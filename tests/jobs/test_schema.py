@@ -12,14 +12,15 @@ import pytest
 
 from sfsync.contract import Contract, from_json, to_file
 from sfsync.drift import Effect
-from sfsync.errors import CompileError, OrgError, ProfileError, ProjectError, SpecError
+from sfsync.errors import ApiLimitError, CompileError, OrgError, ProfileError, ProjectError, SpecError
 from sfsync.jobs.compile import compile_command
 from sfsync.jobs.plan import plan_command
 from sfsync.jobs.run import run_command
 from sfsync.jobs.schema_check import SchemaCheckResult, schema_check_command
 from sfsync.jobs.schema_pull import SchemaPullResult, schema_pull_command
-from sfsync.jobs.session import Options
+from sfsync.jobs.session import Options, Session
 from sfsync.local_org import control
+from sfsync.salesforce.describe_all import calls_for, describe_many, is_writable
 from tests.jobs.conftest import STATE, Team, of, outcomes
 
 FILE = "schema/prod.json"
@@ -106,6 +107,65 @@ def test_all_fields_and_back(ready: Team) -> None:
     made = pull(ready)
     assert "Contact.CreatedDate" in made.dropped
     assert contract(ready).scope == "used"
+
+
+def test_all_objects_that_could_be_synced_in_few_calls(ready: Team) -> None:
+    before = ready.calls()
+    made = pull(ready, everything=True)
+    listed = {item["name"]: item for item in ready.org.get("/sobjects").json()["sobjects"]}
+    wanted = sorted(n for n, item in listed.items() if item["createable"] or item["updateable"])
+    assert [item.name for item in made.contract.objects] == wanted
+    assert len(wanted) > 2, "more than the project uses"
+    assert ready.calls() - before - 1 == made.calls == 1 + calls_for(len(wanted))
+    told = f"describing {len(wanted)} objects: 1 call"
+    assert ("info", told) in ready.logged
+    with_file = ready.calls()
+    found = check(ready)
+    assert (found.drifts, found.calls, ready.calls() - with_file) == ((), 1, 1)
+    ready.plan()
+    assert ready.calls() - with_file == 1, "the objects in use are known from it"
+
+
+def test_all_objects_are_refused_where_the_account_does_not_allow_them(ready: Team) -> None:
+    ready.profile(api_limit={"daily_calls": ready.calls() + 1})
+    before = ready.calls()
+    with pytest.raises(ApiLimitError):
+        pull(ready, everything=True)
+    assert ready.calls() - before == 1, "their list, and no describe"
+    assert not (ready.folder / FILE).exists()
+
+
+def test_several_batches_keep_their_order_and_an_unknown_object_is_left_out(ready: Team) -> None:
+    names = ["Account", "Nothing__c", *["Contact"] * 24, "Lead"]
+    done: list[int] = []
+    with Session(ready.options(), "debug") as session:
+        session.open_store(write=True)
+        found = [item.name for item in describe_many(session.door, names, done.append)]
+        assert session.ledger.calls == 2
+    assert found == ["Account", *["Contact"] * 24, "Lead"]
+    assert done == [25, 27]
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "wanted"),
+    [
+        ("Contact", {}, True),
+        ("Invoice__c", {"createable": False}, True),
+        ("Market_Share__c", {}, True),
+        ("Opportunity", {"createable": False, "updateable": False}, False),
+        ("Opportunity", {"queryable": False}, False),
+        ("Opportunity", {"deprecatedAndHidden": True}, False),
+        ("ContactShare", {}, False),
+        ("Invoice__Share", {}, False),
+        ("ContactFeed", {}, False),
+        ("Odd", {"associateEntityType": "History", "associateParentEntity": "Contact"}, False),
+        ("MarketShare", {}, True),
+        *((f"Thing{end}", {}, False) for end in ("__e", "__b", "__x", "__mdt")),
+    ],
+)
+def test_which_objects_could_be_synced(name: str, item: dict[str, Any], wanted: bool) -> None:
+    line = {"queryable": True, "createable": True, "updateable": True, "deprecatedAndHidden": False, **item}
+    assert is_writable(name, line, {"Contact", "Invoice__c", name}) is wanted
 
 
 def test_a_parent_alone_has_its_key(ready: Team) -> None:
