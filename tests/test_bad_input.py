@@ -304,6 +304,7 @@ SYNCS = [
     Case("push_bulk_cannot", "CompileError", sync(push={"api": "bulk", "all_or_none": True})),
     Case("push_no_assignment_rules", "CompileError", sync(push={"assignment_rule": True})),
     Case("push_rule_no_id", "CompileError", sync(push={"assignment_rule": "our rule"})),
+    Case("push_order_by_unknown", "CompileError", sync(push={"order_by": ["worht"]})),
     Case("push_together_unknown", "CompileError", sync(push={"send_together": [["LastName", "Emial"]]})),
     Case("push_together_one", "CompileError", sync(push={"send_together": [["LastName"]]})),
     Case(

@@ -24,7 +24,7 @@ from sfsync.compiler.manifest import (
 )
 from sfsync.compiler.models import Models, compile_models
 from sfsync.compiler.names import suggest
-from sfsync.compiler.options import check_options, options_of, together_of
+from sfsync.compiler.options import check_options, options_of, order_columns, together_of
 from sfsync.compiler.position import place
 from sfsync.compiler.problems import Problems
 from sfsync.compiler.sql import SqlFault, Statement, TableUse, read_condition
@@ -44,6 +44,7 @@ class _SyncUnit:
     file: SyncFile
     input: Input
     used: tuple[Column, ...]
+    order_by: tuple[Column, ...]
     composed: Composed
     resolved: Resolved | None
 
@@ -101,10 +102,11 @@ def _compile_sync(
         problems.add(error)
         return None
     used = used_columns(sync, all_columns, problems)
+    order_by = order_columns(sync, all_columns, problems)
     resolved = None
     if around.org is not None and not refused:
         resolved = resolve(sync, used, around.org, problems)
-    distinct = tuple({c.name: c for c in used.values()}.values())
+    distinct = tuple({c.name: c for c in (*used.values(), *order_by)}.values())
     select = ", ".join(quote(c.name) for c in distinct) or "*"
     where = item.where.sql if item.where is not None else None
     composed = compose(models, item.ancestors, select, item.relation, where, quote)
@@ -114,7 +116,7 @@ def _compile_sync(
         problems.error(
             f"sync '{sync.name}' cannot be read: {error.what}", sync.value_where("model"), fix=error.fix
         )
-    return _SyncUnit(sync, item, distinct, composed, resolved)
+    return _SyncUnit(sync, item, distinct, order_by, composed, resolved)
 
 
 def _input(
@@ -264,6 +266,7 @@ def _finish(
         options=options_of(spec.push),
         results_to=ResultsPlace(spec.results.schema_, spec.results.table) if spec.results.to else None,
         together=together_of(spec.push, resolved.object.name, resolved.fields),
+        order_by=unit.order_by,
         mode=mode,
         match=spec.match == "unknown",
         inserts=mode is Mode.CREATE or not resolved.upsertable,

@@ -68,19 +68,28 @@ def used_columns(sync: SyncFile, columns: tuple[Column, ...], problems: Problems
         for field, item in mapping.items():
             if item.column is None or item.column in out:
                 continue
-            found = [c for c in columns if c.name == item.column]
-            found = found or [c for c in columns if c.name.lower() == item.column.lower()]
-            if len(found) == 1:
-                out[item.column] = found[0]
-                continue
-            what = f"two columns '{item.column}'" if found else f"no column '{item.column}'"
-            fix = "give one of them another name" if found else None
-            problems.error(
-                f"model '{sync.spec.model}' has {what}",
-                _column_where(sync, part, field),
-                fix=fix or suggest(item.column, (c.name for c in columns), kind="columns"),
-            )
+            column = find_column(sync, item.column, columns, _column_where(sync, part, field), problems)
+            if column is not None:
+                out[item.column] = column
     return out
+
+
+def find_column(
+    sync: SyncFile, name: str, columns: tuple[Column, ...], where: Where, problems: Problems
+) -> Column | None:
+    """The model's column of that name: exactly, else without case; None with an error where there is none, or two."""
+    found = [c for c in columns if c.name == name]
+    found = found or [c for c in columns if c.name.lower() == name.lower()]
+    if len(found) == 1:
+        return found[0]
+    what = f"two columns '{name}'" if found else f"no column '{name}'"
+    fix = "give one of them another name" if found else None
+    problems.error(
+        f"model '{sync.spec.model}' has {what}",
+        where,
+        fix=fix or suggest(name, (c.name for c in columns), kind="columns"),
+    )
+    return None
 
 
 def resolve(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sfsync.records import FieldRule, Operation, Option, ResultsPlace
+from sfsync.records import Column, FieldRule, Operation, Option, ResultsPlace
 
 
 class Mode(StrEnum):
@@ -167,6 +167,7 @@ class CompiledSync:
     options: PushOptions = PushOptions()
     results_to: ResultsPlace | None = None
     together: tuple[tuple[str, ...], ...] = ()  # that an update sends together when one of them changes
+    order_by: tuple[Column, ...] = ()  # by which rows are sent
     mode: Mode = Mode.UPSERT
     match: bool = False  # the org is asked for the keys that the snapshot does not know
     inserts: bool = False

@@ -1,6 +1,7 @@
 """How a sync's rows are sent: options that only some ways of sending honour, and fields that always travel together.
 
-Owns:      the table of fields that the platform ties together, and the check of `push` against the mapping and the object.
+Owns:      the table of fields that the platform ties together, the check of `push` against the mapping and the object, and the
+           columns that rows are ordered by.
 Does not:  send or price anything.
 Invariant: an option that the chosen way cannot honour is an error at its line, never left out in silence.
 """
@@ -10,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from sfsync.compiler.fields import find_column
 from sfsync.compiler.manifest import PushOptions
 from sfsync.compiler.problems import Problems
 from sfsync.project.project import SyncFile
 from sfsync.project.spec import PushSpec
-from sfsync.records import HONOURS, FieldRule, Operation, Way
+from sfsync.records import HONOURS, Column, FieldRule, Operation, SourceType, Way
 from sfsync.yaml_text import nearest
 
 TOGETHER: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -69,6 +71,20 @@ def check_options(sync: SyncFile, problems: Problems) -> None:
                 fix=f"set push.api to auto or collections, or remove push.{option}",
             )
     _check_groups(sync, given.send_together or (), problems)
+
+
+def order_columns(sync: SyncFile, columns: tuple[Column, ...], problems: Problems) -> tuple[Column, ...]:
+    """The model's columns that `push.order_by` names, each once."""
+    at, out = sync.where("push", "order_by"), {}
+    for name in sync.spec.push.order_by:
+        column = find_column(sync, name, columns, at, problems)
+        if column is None:
+            continue
+        if column.family in (SourceType.OTHER, SourceType.ARRAY):
+            what = f"push.order_by: column '{column.name}' of type {column.type} has no order that is the same everywhere"
+            problems.error(what, at, fix="name a column of text, numbers, dates or times")
+        out[column.name] = column
+    return tuple(out.values())
 
 
 def _check_groups(sync: SyncFile, groups: tuple[tuple[str, ...], ...], problems: Problems) -> None:

@@ -79,7 +79,7 @@ class _Split:
 
 
 def _split(sync: CompiledSync, context: DiffContext, found: Judged) -> _Split:
-    """Fill the tables; rows with one parent stand together."""
+    """Fill the tables, in the sync's own order; rows with one parent stand together."""
     db, work = context.db, run_table("work", sync.name)
     names = [ident(rule.field) for rule in sync.rules]
     busy = (
@@ -87,7 +87,8 @@ def _split(sync: CompiledSync, context: DiffContext, found: Judged) -> _Split:
         f" AND _key NOT IN (SELECT _key FROM {run_table('waiting', sync.name)})"
     )
     parents = [ident(rule.field) for rule in sync.fields if rule.reference is not None]
-    order = f" ORDER BY {', '.join([*parents, '_key'])}" if parents else ""
+    own = ["_rank NULLS LAST"] if sync.order_by else []
+    order = f" ORDER BY {', '.join([*own, *parents, '_key'])}" if own or parents else ""
     gone = "" if sync.on_gone is OnGone.RECREATE else " AND _gone_at IS NULL"
     shown = shown_identity(sync, secret_of(sync, context.store), "=")
     shape = {"_key": "VARCHAR", '"Id"': "VARCHAR", "_shown": "VARCHAR", "_source_hash": "UBIGINT"}
@@ -272,8 +273,9 @@ def _plan_deletes(
     db = context.db
     table = run_table("delete", sync.name)
     secret = secret_of(sync, context.store)
-    wanted = None
+    wanted, order = None, "s._key"
     if sync.mode is Mode.DELETE:
+        order = "s._rank NULLS LAST, s._key" if sync.order_by else order
         shown = shown_identity(sync, secret, "=", "s.")
         wanted = (
             f"FROM (SELECT *, _record_id AS _id FROM {run_table('work', sync.name)}) AS s"
@@ -296,7 +298,7 @@ def _plan_deletes(
     since = context.store.clock.now() - timedelta(seconds=sync.retry_rejected_after_s)
     db.execute(
         f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown} AS _shown,'
-        f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY s._key",
+        f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY {order}",
         [sync.name, since],
     )
     total, adopted = _count_deletes(sync, db)

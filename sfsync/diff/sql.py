@@ -4,7 +4,7 @@ Owns:      the shape of the projection, of the candidates and of the judged rows
 Does not:  execute anything, or know how one value becomes text (compiler/wire does).
 Invariant: no function of one engine stands here; what differs comes from the Dialect.
 
-Columns of a projection: `_key`, `_source_hash`, `_value` (the refused value, cut) and `_size` (its characters), and per rule the text as
+Columns of a projection: `_key`, `_source_hash`, `_rank` where the sync has an order of its own, `_value` (the refused value, cut) and `_size` (its characters), and per rule the text as
 "Field" and the refusal's code as "Field!". Of judged rows: `_op` (upsert | update | none), `_code`, `_field`,
 `_value`, `_size`, and per rule the text to be sent as "Field" (NULL: not sent) and the whole wire text as "Field=".
 """
@@ -18,7 +18,7 @@ from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
-from sfsync.records import Column, FieldRule, Send
+from sfsync.records import Column, FieldRule, Send, SourceType
 
 SENT = "('upsert', 'update', 'undelete')"
 """What a judged row is called that is to be sent, deletes apart; the others are left as they are."""
@@ -40,7 +40,9 @@ def projection(sync: CompiledSync, relation: str, dialect: Dialect) -> str:
     """SELECT of key, hash, texts and codes over a relation of the model's own columns."""
     key = wire.key_text(sync.identity, [ident(rule.field) for rule in sync.identity], dialect)
     texts = _texts(sync, sync.rules, _source(sync, relation, dialect), dialect)
-    return f"SELECT {key} AS _key, _source_hash, {_judgeable(sync)} FROM ({texts}) AS _p"
+    return (
+        f"SELECT {key} AS _key, _source_hash, {_judgeable(sync)}{_ranked(sync, dialect)} FROM ({texts}) AS _p"
+    )
 
 
 def keys(sync: CompiledSync, relation: str, dialect: Dialect, *, narrow: bool = False) -> str:
@@ -110,12 +112,26 @@ def project_candidates(sync: CompiledSync, candidate: str, dialect: Dialect) -> 
     """Step two's projection: of the rows that `keys` and `candidates` left, removed records apart."""
     staged = f"SELECT * FROM {candidate} AS c WHERE _key IS NOT NULL OR _known_key IS NULL"
     texts = _texts(sync, sync.rules, staged, dialect, keep=("_key", "_source_hash", "_known_row"))
-    return f"SELECT _key, _source_hash, _known_row, {_judgeable(sync)} FROM ({texts}) AS _p"
+    judgeable = f"{_judgeable(sync)}{_ranked(sync, dialect)}"
+    return f"SELECT _key, _source_hash, _known_row, {judgeable} FROM ({texts}) AS _p"
+
+
+def _ranked(sync: CompiledSync, dialect: Dialect) -> str:
+    """`_rank`: the place of a row by the sync's own order among those that are projected with it."""
+    if not sync.order_by:
+        return ""
+    names = _source_names(sync)
+    by = [
+        dialect.text(names[column.name]) if column.family is SourceType.TEXT else names[column.name]
+        for column in sync.order_by
+    ]
+    return f", rank() OVER (ORDER BY {', '.join(f'{one} NULLS LAST' for one in by)}) AS _rank"
 
 
 def _source_names(sync: CompiledSync) -> dict[str, str]:
     """What each column a sync reads is called inside a projection: no name of the model's own can then be in the way."""
-    return {column.name: f"_c{number}" for number, column in enumerate(used_columns(sync))}
+    columns = (*used_columns(sync), *sync.order_by)
+    return {name: f"_c{number}" for number, name in enumerate(dict.fromkeys(c.name for c in columns))}
 
 
 def _identity_names(sync: CompiledSync) -> dict[str, str]:
@@ -238,10 +254,10 @@ def judged(
     )
     whole = ", ".join(f"{ident(rule.field + '=')}" for rule in sync.rules)
     there = "".join(f", {ident(rule.field + '@')}" for rule in sync.rules)
-    refused = _refusals(sync)
+    refused, rank = _refusals(sync), "_rank, " if sync.order_by else ""
     value = "CASE WHEN _origin = 'several' THEN _record_id ELSE _value END" if sync.match else "_value"
     judged_rows = (
-        f"SELECT _key, _source_hash, _record_id, _origin, _gone_at, _known, _open{there}, {whole}, {sent},"
+        f"SELECT _key, _source_hash, {rank}_record_id, _origin, _gone_at, _known, _open{there}, {whole}, {sent},"
         f" {_first(refused, 1)} AS _code, {_first(refused, 2)} AS _field, {value} AS _value, _size FROM ({joined}) AS _j"
     )
     changed = " OR ".join(f"({ident(rule.field)} IS NOT NULL)" for rule in sync.fields) or "FALSE"
@@ -253,7 +269,7 @@ def judged(
     if stored:
         names += ", _open"
     return (
-        "SELECT _key, _source_hash, _record_id, _origin, _gone_at, _code, _field, _value, _size,"
+        f"SELECT _key, _source_hash, {rank}_record_id, _origin, _gone_at, _code, _field, _value, _size,"
         f" {_operation(sync, changed)} AS _op, {names}"
         f" FROM ({judged_rows}) AS _w"
     )
@@ -282,7 +298,7 @@ def judged_shape(sync: CompiledSync) -> str:
     columns |= {"_gone_at": "TIMESTAMP", "_code": "VARCHAR", "_field": "VARCHAR", "_value": "VARCHAR"}
     columns |= {"_size": "BIGINT", "_op": "VARCHAR"}
     columns |= {ident(rule.field + mark): "VARCHAR" for rule in sync.rules for mark in ("", "=", "@")}
-    columns |= {"_open": "BOOLEAN"}
+    columns |= {"_open": "BOOLEAN"} | ({"_rank": "BIGINT"} if sync.order_by else {})
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
@@ -291,6 +307,8 @@ def _joined(sync: CompiledSync, projected: str, snapshot: str | None, have: froz
         f"p.{ident(rule.field)} AS {ident(rule.field + '=')}, p.{ident(rule.field + '!')} AS {ident(rule.field + '!')}"
         for rule in sync.rules
     )
+    if sync.order_by:
+        mine += ", p._rank"
     if snapshot is None:
         theirs = ", ".join(f"CAST(NULL AS VARCHAR) AS {ident(rule.field + '@')}" for rule in sync.rules)
         return (

@@ -88,6 +88,10 @@ class PushSpec(BaseModel):
         description="Groups of mapped fields that an update sends together when one of them changes: [[StageName,"
         " Probability]]. Left out: what the platform itself ties together on Opportunity and line items; []: nothing.",
     )
+    order_by: Texts = Field(
+        default=(),
+        description="Columns of the model by which rows are sent, smallest first, nulls last; also such as no field maps.",
+    )
     all_or_none: bool = Field(
         default=False,
         description="Rows of one request (at most 200) are saved together or not at all. Not by Bulk.",

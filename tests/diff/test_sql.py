@@ -172,6 +172,23 @@ def test_every_value_moves_the_hash(engine: Engine) -> None:
     assert not set(hashes) & set(moved), "a changed mapping makes every row a candidate"
 
 
+def test_rows_have_their_place_by_columns_of_the_model(engine: Engine) -> None:
+    engine.table("m", SHAPE, LINES)
+    name, seen = Column("name", "VARCHAR", SourceType.TEXT), Column("seen", "TIMESTAMP", SourceType.TIMESTAMP)
+    ordered = replace(PROJECTED, order_by=(name, seen))
+    inner = sql.projection(ordered, "m", engine.dialect)
+    found = engine.rows(f'SELECT "Name", "Name!", _rank FROM ({inner}) AS p ORDER BY _rank')
+    # By code point, as the model has it; of equal names those that were never seen go last.
+    texts = ["", "#N/A", "Ito", None, "a\nb", "x", "x", None]
+    assert [(text, rank) for text, _, rank in found] == list(zip(texts, range(1, 9), strict=True))
+    plain = sql.projection(PROJECTED, "m", engine.dialect)
+    hashes = [
+        engine.rows(f"SELECT CAST(_source_hash AS VARCHAR) AS h FROM ({s}) AS p ORDER BY 1")
+        for s in (inner, plain)
+    ]
+    assert hashes[0] == hashes[1], "the order decides no text"
+
+
 # ------------------------------------------------------------ what is sent
 
 
