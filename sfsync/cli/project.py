@@ -39,16 +39,24 @@ def init(path: Path) -> None:
     examples=[
         ("sfsync debug", "test warehouse, state and org"),
         ("sfsync debug --target dev", "of another target of the profile"),
+        (
+            "sfsync debug --format json",
+            "for programs: each check, and the org's limits with what is used of them",
+        ),
     ],
 )
 @shared
-def debug(given: Given) -> int:
-    """Test the connections, and the rights that each sync needs."""
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="[default: text]")
+def debug(given: Given, form: str) -> int:
+    """Test the connections, the org's limits, and the rights that each sync needs."""
     from sfsync.jobs.debug import debug_command
-    from sfsync.report.project_text import debug_text
+    from sfsync.report.project_text import debug_json, debug_text
 
     with given.opened() as (options, _):
         found = debug_command(options)
+    if form == "json":
+        write_report(debug_json(found))
+        return 0 if found.ok else 2
     screen = screen_of(sys.stdout)
     write_report(debug_text(found.checks, color=screen.color, width=screen.width))
     return 0 if found.ok else 2

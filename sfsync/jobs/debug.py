@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sfsync.errors import SfsyncError
 from sfsync.jobs.looking import Look, describe, look
 from sfsync.jobs.rights import Check, contract_check, rights
+from sfsync.jobs.room import allocation_checks
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.who import who
+from sfsync.salesforce.allocations import Allocation
 from sfsync.salesforce.describe import fetch_org, fetch_user
 
 
@@ -18,6 +21,9 @@ class DebugResult:
     """Everything that was looked at, in order."""
 
     checks: tuple[Check, ...]
+    limits: tuple[Allocation, ...]  # nothing where the user may not read them
+    run_id: str
+    at: datetime
 
     @property
     def ok(self) -> bool:
@@ -27,6 +33,7 @@ class DebugResult:
 def debug_command(options: Options) -> DebugResult:
     """Look at everything and go on after a failure, so that all of it is reported at once."""
     checks: list[Check] = []
+    limits: list[Allocation] = []
     with Session(options, "debug") as session:
         project = session.project
         checks.append(
@@ -45,8 +52,8 @@ def debug_command(options: Options) -> DebugResult:
         )
         _try(checks, "warehouse", lambda: session.warehouse.describe())
         _state(checks, session)
-        _org(checks, session)
-    return DebugResult(tuple(checks))
+        _org(checks, limits, session)
+        return DebugResult(tuple(checks), tuple(limits), session.run_id, session.clock.now())
 
 
 def _try(checks: list[Check], name: str, look: Callable[[], str]) -> bool:
@@ -77,13 +84,13 @@ def _state(checks: list[Check], session: Session) -> None:
         )
 
 
-def _org(checks: list[Check], session: Session) -> None:
+def _org(checks: list[Check], limits: list[Allocation], session: Session) -> None:
     try:
         way = look(session)
     except SfsyncError as error:
         checks.append(Check("org", False, str(error), error.fix))
         return
-    _look_at_org(checks, session, way)
+    _look_at_org(checks, limits, session, way)
     if not way.booked and way.calls:
         checks.append(
             Check(
@@ -95,7 +102,7 @@ def _org(checks: list[Check], session: Session) -> None:
         )
 
 
-def _look_at_org(checks: list[Check], session: Session, way: Look) -> None:
+def _look_at_org(checks: list[Check], limits: list[Allocation], session: Session, way: Look) -> None:
     door = way.door
     try:
         user, org = fetch_user(door), fetch_org(door)
@@ -112,10 +119,6 @@ def _look_at_org(checks: list[Check], session: Session, way: Look) -> None:
     except SfsyncError as error:
         checks.append(Check("org", False, str(error), error.fix))
         return
-    if door.usage is not None:
-        usage = door.usage
-        checks.append(
-            Check("API calls", True, f"{usage.maximum - usage.used:,} of {usage.maximum:,} left in the org")
-        )
+    checks.extend(allocation_checks(door, limits))
     checks.extend(contract_check(lambda: session.contract_file, session.project, contract))
     checks.extend(rights(session.project, contract))

@@ -6,11 +6,16 @@ Does not:  look at anything (jobs).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
+from sfsync.artifacts import metadata
 from sfsync.report.page import Page, Style
 from sfsync.report.words import listed, pad, plural, safe
+
+DEBUG_VERSION = 1
 
 
 class Check(Protocol):
@@ -24,6 +29,32 @@ class Check(Protocol):
     def detail(self) -> str: ...
     @property
     def fix(self) -> str | None: ...
+
+
+class Limit(Protocol):
+    """A daily limit of the org."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def used(self) -> int: ...
+    @property
+    def maximum(self) -> int: ...
+
+
+class Debugged(Protocol):
+    """All that `debug` looked at."""
+
+    @property
+    def checks(self) -> Sequence[Check]: ...
+    @property
+    def limits(self) -> Sequence[Limit]: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
 
 
 class Listed(Protocol):
@@ -130,6 +161,17 @@ def debug_text(checks: Sequence[Check], *, color: bool, width: int) -> str:
     else:
         page.line("All checks passed.", Style.GOOD)
     return page.text()
+
+
+def debug_json(found: Debugged) -> str:
+    """The same for programs; `ok` of a check is null for a warning."""
+    body = {
+        "metadata": metadata(found.run_id, "debug", DEBUG_VERSION, found.at),
+        "ok": found.ok,
+        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found.checks],
+        "limits": [{"name": i.name, "used": i.used, "maximum": i.maximum} for i in found.limits],
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
 def seed_text(loaded: Sequence[str], total: int) -> str:
