@@ -15,6 +15,9 @@ from sfsync.child_objects import ChildLink
 from sfsync.contract import ALL, Contract, Field, SObject
 from sfsync.project.usage import NOTHING, FieldUse, ObjectUse, Usage
 
+CURRENCY = "CurrencyIsoCode"
+"""The field that every record has in an org of several currencies."""
+
 
 class Effect(StrEnum):
     """What a drift does to the syncs that use the thing."""
@@ -72,12 +75,43 @@ def used_part(org: Contract, usage: Usage) -> Contract:
     for use in usage.objects.values():
         found = org.object(use.name)
         if found is not None:
-            kept = (f for f in found.fields if use.field(f.name) or (use.create and f.required_on_create))
+            along = _along(found, use)
+            kept = (
+                f
+                for f in found.fields
+                if use.field(f.name) or f.name in along or (use.create and f.required_on_create)
+            )
             children = (
                 found.children if use.create or use.delete else None
             )  # of what nobody deletes: no matter
             objects.append(replace(found, fields=tuple(kept), children=children))
     return replace(org, objects=tuple(objects))
+
+
+def _along(found: SObject, use: ObjectUse) -> set[str]:
+    """Fields that a compile asks for beside those in use: the currency of amounts, the parts of what cannot be written whole."""
+    closed = {f.name for f in found.fields if use.field(f.name) and not (f.createable or f.updateable)}
+    parts = {f.name for f in found.fields if f.compound_field_name in closed}
+    return parts | ({CURRENCY} if _amounts(found, use) else set())
+
+
+def _amounts(found: SObject, use: ObjectUse) -> tuple[str, ...]:
+    """Syncs that write amounts of money."""
+    uses = (use.field(f.name) for f in found.fields if f.type == "currency")
+    return tuple(dict.fromkeys(sync for one in uses if one is not None and one.written for sync in one.syncs))
+
+
+def _currencies(was: SObject, now: SObject, use: ObjectUse | None) -> Iterator[Drift]:
+    """The org has several currencies now, and no sync says which its amounts are in."""
+    code = now.field(CURRENCY)
+    if code is None or use is None or was.field(CURRENCY) is not None or use.field(CURRENCY) is not None:
+        return
+    syncs = _amounts(now, use)
+    if syncs and (code.createable or code.updateable):
+        what = "the org has several currencies now, and no sync says which its amounts are in"
+        yield Drift(
+            now.name, CURRENCY, "currencies", what, Effect.STOPS if use.create else Effect.NONE, syncs
+        )
 
 
 def notes(contract: Contract, org: Contract) -> tuple[str, ...]:
@@ -111,6 +145,7 @@ def _object(name: str, contract: Contract, org: Contract, use: ObjectUse | None)
         return
     for kind, what, effect in _object_findings(was, now, use):
         yield Drift(now.name, None, kind, what, effect, users)
+    yield from _currencies(was, now, use)
     written = use if use is not None and use.syncs else None
     for key in _field_names(was, now, use, whole=contract.scope == ALL):
         field_use = use.field(key) if use is not None else None

@@ -246,6 +246,28 @@ def test_the_used_part_has_what_a_compile_reads() -> None:
     assert compare(part, org, usage()) == tuple(d for d in compare(org, org, usage()))
 
 
+def test_amounts_bring_their_currency_and_what_cannot_be_written_whole_its_parts() -> None:
+    code = Field("CurrencyIsoCode", "Currency", "picklist", 3, nillable=False, defaulted_on_create=True)
+    money = replace(next(f for f in WIDGET.fields if f.name == "Price__c"), type="currency")
+    title = replace(
+        next(f for f in WIDGET.fields if f.name == "Title__c"), createable=False, updateable=False
+    )
+    part, other = (
+        Field(f"Part{n}__c", "Part", "string", compound_field_name=name)
+        for n, name in ((1, "Title__c"), (2, "Key__c"))
+    )
+    others = tuple(f for f in WIDGET.fields if f.name not in ("Price__c", "Title__c"))
+    one = replace(WIDGET, fields=(*others, money, title, part, other))
+    several = replace(one, fields=(*one.fields, code))
+    kept = {f.name for f in used_part(contract(several, PARENT), usage()).objects[0].fields}
+    assert {"CurrencyIsoCode", "Part1__c"} <= kept
+    assert "Part2__c" not in kept
+    old, new = (used_part(contract(w, PARENT), usage()) for w in (one, several))
+    [found] = [d for d in compare(old, contract(several, PARENT), usage()) if d.kind == "currencies"]
+    assert (found.field, found.effect, found.syncs) == ("CurrencyIsoCode", Effect.STOPS, ("widgets",))
+    assert not [d for d in compare(new, contract(several, PARENT), usage()) if d.kind == "currencies"]
+
+
 def test_what_hangs_on_records_that_no_sync_deletes_breaks_nothing() -> None:
     found = compare(
         contract(linked(), PARENT), contract(linked(DETAIL, BLOCK), PARENT), usage(on_removed="keep")

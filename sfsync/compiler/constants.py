@@ -74,13 +74,14 @@ def _text(field: Field, value: str, narrowed: bool) -> str:
     if field.length and len(value) > field.length:
         raise ConstantError(f"must have at most {field.length} characters, found {len(value)}")
     if field.restricted_picklist and field.picklist and not narrowed and value not in field.picklist:
-        raise ConstantError(f"must be one of {_listed(field.picklist)}")
+        raise ConstantError(f"must be one of {listed(field.picklist)}")
     if field.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
         raise ConstantError("must be an e-mail address")
     return value
 
 
-def _listed(values: tuple[str, ...]) -> str:
+def listed(values: tuple[str, ...]) -> str:
+    """The first of these, and how many more there are."""
     more = f", and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
     return ", ".join(values[:_SHOWN]) + more
 
@@ -91,7 +92,7 @@ def _other(field: Field, value: str, narrowed: bool) -> str:
             parts = sorted({part.strip() for part in value.split(";") if part.strip()})
             bad = [part for part in parts if part not in field.picklist]
             if field.restricted_picklist and field.picklist and not narrowed and bad:
-                raise ConstantError(f"must be of {_listed(field.picklist)}")
+                raise ConstantError(f"must be of {listed(field.picklist)}")
             return ";".join(parts)
         case "date":
             return _parsed("a date, YYYY-MM-DD", lambda: date.fromisoformat(value).isoformat())

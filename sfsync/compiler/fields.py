@@ -21,7 +21,7 @@ from sfsync.compiler.problems import Problems
 from sfsync.compiler.removal import resolve_removal
 from sfsync.compiler.surroundings import OrgView
 from sfsync.compiler.wire import accepts
-from sfsync.compiler.writable import check_required, check_rights, refusal
+from sfsync.compiler.writable import check_currency, check_required, check_rights, refusal
 from sfsync.contract import Field, SObject
 from sfsync.errors import Where
 from sfsync.project.modes import MODES
@@ -104,6 +104,7 @@ def resolve(
         return None
     check_rights(sync, item, org, problems)
     check_filled(sync, problems)
+    check_currency(sync, item, problems)
     work = _Resolver(sync, item, columns, org, problems)
     identity = tuple(r for r in (work.identity(name) for name in sync.spec.identity) if r is not None)
     fields = tuple(r for r in (work.field(name, m) for name, m in sync.spec.fields.items()) if r is not None)

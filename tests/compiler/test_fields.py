@@ -268,6 +268,94 @@ def test_a_sync_may_send_nothing_but_constants_beside_its_key(lab) -> None:
     assert found.outlines[0].columns == (("Key__c", "customer_id"), ("Need__c", ""))
 
 
+CODE = Field(
+    "CurrencyIsoCode", "Currency", "picklist", 3, nillable=False, defaulted_on_create=True, restricted_picklist=True,
+    picklist=("EUR", "USD"), default_value="USD",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode", "code", "found"),
+    [
+        ("Money__c: spent", "upsert", CODE, "error"),
+        ("money__C: {value: 5}", "create", CODE, "error"),
+        ("Money__c: spent", "update", CODE, "warning"),
+        ("Money__c: spent, CurrencyIsoCode: title", "upsert", CODE, None),
+        ("Money__c: spent, CurrencyIsoCode: {value: EUR, write: on_create}", "upsert", CODE, None),
+        ("Whole__c: score", "upsert", CODE, None),
+        (
+            "Money__c: spent",
+            "upsert",
+            replace(CODE, createable=False, updateable=False),
+            None,
+        ),  # its parent's
+        ("Money__c: spent", "upsert", None, None),
+    ],
+)
+def test_amounts_need_their_currency(
+    lab, fields: str, mode: str, code: Field | None, found: str | None
+) -> None:
+    org = org_of(replace(ODD, fields=(*ODD.fields, *([code] if code else []))))
+    files = sync(fields, more=f"    mode: {mode}\n")
+    if found == "error":
+        name = fields.partition(":")[0]
+        assert lab.refused(files, org=org) == [
+            (
+                f"syncs/odd.yml:7:30: the org has several currencies, and nothing says which {name} is in:"
+                " map Odd__c.CurrencyIsoCode, or new records get the currency of this user",
+                "map it to a column, or write CurrencyIsoCode: {value: USD} (one of EUR, USD)",
+            )
+        ]
+        return
+    told = [w for w in lab.compile(files, org=org).warnings if "several currencies" in w]
+    assert bool(told) == (found == "warning"), told
+
+
+def test_compound_fields_name_their_parts(lab) -> None:
+    parts = (
+        Field("Place__Longitude__s", "Longitude", "double", compound_field_name="Place__c"),
+        Field(
+            "Place__Accuracy__s",
+            "Accuracy",
+            "string",
+            createable=False,
+            updateable=False,
+            compound_field_name="Place__c",
+        ),
+    )
+    (found,) = lab.refused(sync("Place__c: email"), org=org_of(replace(ODD, fields=(*ODD.fields, *parts))))
+    assert found[1] == "map its parts: Place__Latitude__s, Place__Longitude__s"
+    alone = replace(ODD, fields=tuple(f for f in ODD.fields if f.name != "Place__Latitude__s"))
+    (found,) = lab.refused(sync("Place__c: email"), org=org_of(alone))
+    assert found[1] == "map the fields that it is made of"
+    (found,) = lab.refused(
+        sync("LastName: last_name, Name: email", identity="Customer_Id__c: customer_id", object_="Contact")
+    )
+    assert (found[0].partition(": ")[2], found[1]) == (
+        "Contact.Name cannot be written: it is compound",
+        "map its parts: FirstName, LastName, Salutation",
+    )
+
+
+def test_accounts_of_people_are_named_by_their_last_name(lab) -> None:
+    plain = org_of().contract.object("Account")
+    assert plain is not None
+    last = Field("LastName", "Last Name", "string", 80)
+    people = org_of(replace(plain, fields=(*plain.fields, last)))
+    key, both = "Account_Id__c: account_id", "LastName: last_name, Name: title"
+    options = {"identity": key, "object_": "Account"}
+    assert (
+        lab.compile(sync("LastName: last_name", **options), org=people).syncs[0].fields[0].field == "LastName"
+    )
+    assert lab.compile(sync("Name: last_name", **options), org=people).syncs
+    (found,) = lab.refused(sync(both, **options), org=people)
+    assert found == (
+        "syncs/odd.yml:7:35: Account.Name is given by the org where an account is a person, and the sync maps LastName, too",
+        "make two syncs with a `where` each: people by LastName, without Name, and companies by Name",
+    )
+    assert lab.compile(sync(both, more="    mode: update\n", **options), org=people).syncs
+
+
 CONTACT = """version: 1
 syncs:
   - name: c
