@@ -20,6 +20,10 @@ Source: REST API Developer Guide, "Upsert Multiple Records with Fewer Round-Trip
 """
 
 
+LEAD = "Lead"
+"""The object whose records end by being converted; from then on the org refuses to write them."""
+
+
 class Operation(StrEnum):
     """What one request asks of the org for its rows."""
 

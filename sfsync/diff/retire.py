@@ -45,7 +45,7 @@ def judge(sync: CompiledSync, info: SnapshotInfo, context: DiffContext, *, remov
     context.db.execute(
         f"INSERT INTO {run_table('judged', sync.name)} BY NAME SELECT s._key, s._id AS _record_id, s._origin,"
         f" 'update' AS _op, FALSE AS _open, {', '.join(columns)} FROM {rows} AS s"
-        f" WHERE s._gone_at IS NULL AND ({' OR '.join(differs)})"
+        f" WHERE s._gone_at IS NULL AND s._origin <> 'converted' AND ({' OR '.join(differs)})"
     )
 
 

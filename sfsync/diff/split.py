@@ -283,7 +283,7 @@ def _plan_deletes(
         )
     elif sync.deletes and removed and not held_back:
         shown = shown_identity(sync, secret, "", "s.")
-        mine = "" if sync.delete_adopted else " AND s._origin = 'created'"
+        mine = " AND s._origin <> 'converted'" if sync.delete_adopted else " AND s._origin = 'created'"
         gone = run_table("removed", sync.name)
         wanted = (
             f"FROM {sql.known_rows(info.table, gone, context.dialect)} AS s WHERE s._gone_at IS NULL{mine}"

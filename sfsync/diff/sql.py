@@ -18,7 +18,7 @@ from sfsync.compiler.manifest import CompiledSync, Mode
 from sfsync.engine.dialect import Dialect
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
-from sfsync.records import Column, FieldRule, Send, SourceType
+from sfsync.records import LEAD, Column, FieldRule, Send, SourceType
 
 SENT = "('upsert', 'update', 'undelete')"
 """What a judged row is called that is to be sent, deletes apart; the others are left as they are."""
@@ -288,7 +288,9 @@ def _operation(sync: CompiledSync, changed: str) -> str:
         known = f"CASE WHEN {differs} THEN 'exists' ELSE 'none' END"
     if sync.mode is Mode.DELETE:
         known = "'delete'"
-    special = "WHEN _origin IN ('merged', 'converted') THEN _origin" if sync.match else ""
+    special = (
+        "WHEN _origin IN ('merged', 'converted') THEN _origin" if sync.match or sync.object == LEAD else ""
+    )
     return f"CASE {special} WHEN NOT _known THEN {new} ELSE {known} END"
 
 

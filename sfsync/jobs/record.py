@@ -69,6 +69,10 @@ class StateRecorder:
                 else:
                     snapshots.record_gone(self._store, sync, gone, self._run_id)
                     siblings.gone(self._store, sync, gone, self._run_id)
+            if "converted" in found:
+                leads = self._rows(sync, operation, part, "'converted'")
+                snapshots.record_converted(self._store, sync, leads)
+                rejected.clear(self._store, sync.name, leads)
             if operation.verb is Operation.UPDATE and found & {"submitted", "in_doubt", "failed"}:
                 doubtful = self._rows(sync, operation, part, "'submitted', 'in_doubt', 'failed'", _DOUBT)
                 snapshots.record_unknown(self._store, sync, doubtful)

@@ -13,7 +13,7 @@ from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.match import ask, merged
 from sfsync.match.ask import Org, Question
-from sfsync.records import Column, FieldRule, Send, SourceType
+from sfsync.records import LEAD, Column, FieldRule, Send, SourceType
 from sfsync.state.snapshots import COLUMNS
 
 _SHOWN_IDS = 5
@@ -37,7 +37,7 @@ def match(org: Org, sync: CompiledSync, keys: str, into: str) -> int:
         ApiLimitError: the budget does not allow the calls.
         OrgError: the org refused a query, or did not answer.
     """
-    leads = sync.object == "Lead"
+    leads = sync.object == LEAD
     fields = (*sync.fields, _CONVERTED) if leads else sync.fields
     found = f'{into[:-1]}:org"'
     question = Question(sync.object, sync.identity, keys, fields, name=sync.name)

@@ -358,7 +358,7 @@ def _read_answers(context: PushContext, items: list[_AnsweredPiece], part: int, 
         action = f"CASE WHEN ok THEN NULL ELSE {looked_up} END"
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT '{operation}', _ord, _key, _record_id, made,"
-        f" {outcome_sql(operation, 'ok', 'made', 'action')}, action, CASE WHEN NOT ok THEN coalesce(code, 'UNKNOWN') END,"
+        f" {outcome_sql(context.syncs[sync].object, operation, 'ok', 'made', 'action')}, action, CASE WHEN NOT ok THEN coalesce(code, 'UNKNOWN') END,"
         f" CASE WHEN NOT ok THEN fields END, CASE WHEN NOT ok THEN message END, {part}"
         f" FROM (SELECT *, {action} AS action FROM ({read}) AS q) AS w"
     )

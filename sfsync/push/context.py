@@ -22,7 +22,7 @@ from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.plan.batches import sent_rules
 from sfsync.ports import CallLedger, Clock, Events, Journal
-from sfsync.records import Batch, Intent, Operation, Outcome, Way
+from sfsync.records import LEAD, Batch, Intent, Operation, Outcome, Way
 from sfsync.salesforce.failures import NoAnswerError, SalesforceError
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def settle(
     return rows
 
 
-def outcome_sql(operation: Operation, success: str, created: str, action: str) -> str:
+def outcome_sql(object_: str, operation: Operation, success: str, created: str, action: str) -> str:
     """The outcome of an answered row: what success means for the operation, else what its status code says."""
     good = {
         Operation.UPSERT: f"CASE WHEN {created} THEN 'created' ELSE 'adopted' END",
@@ -250,6 +250,7 @@ def outcome_sql(operation: Operation, success: str, created: str, action: str) -
     return (
         f"CASE WHEN {success} THEN {good} ELSE CASE {action} WHEN 'gone' THEN 'gone'"
         " WHEN 'already_deleted' THEN 'already_deleted' WHEN 'fix' THEN 'rejected'"
+        f" WHEN 'converted' THEN '{'converted' if object_ == LEAD else 'rejected'}'"
         " WHEN 'in_doubt' THEN 'in_doubt' WHEN 'limit_daily' THEN 'deferred' WHEN 'rolled_back' THEN 'stopped'"
         " ELSE 'failed' END END"
     )

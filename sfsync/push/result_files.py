@@ -52,7 +52,7 @@ def read_file(context: PushContext, batch: Batch, kind: ResultFile, path: Path, 
     if error:
         _insert_failed(context, batch, joined, part)
     else:
-        good = outcome_sql(batch.operation, "TRUE", "_extra = 'true'", "''")
+        good = outcome_sql(batch.object, batch.operation, "TRUE", "_extra = 'true'", "''")
         db.execute(
             f"INSERT INTO {outcomes} SELECT '{batch.operation}', _ord, _key, coalesce(nullif(_id, ''), _own),"
             f" _extra = 'true', {good},"
@@ -79,7 +79,7 @@ def _insert_failed(context: PushContext, batch: Batch, joined: str, part: int) -
     error = ErrorColumns("q.code", "q.message", "q.fields")
     context.db.execute(
         f"INSERT INTO {outcomes} SELECT '{batch.operation}', _ord, _key, coalesce(_own, nullif(_id, '')), FALSE,"
-        f" {outcome_sql(batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
+        f" {outcome_sql(batch.object, batch.operation, 'FALSE', 'FALSE', 'action')}, action, code, fields, message, {part}"
         f" FROM (SELECT *, {lookup_sql(context.status_codes(), operation, error)} AS action FROM ({read}) AS q) AS w"
     )
 

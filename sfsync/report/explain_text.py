@@ -57,6 +57,8 @@ def _known(result: ExplainResult) -> str:
         return f"its record was found gone at {moment(result.gone_at)}, by run {result.run_id}"
     if result.record_id is None:
         return "new to sfsync: the state has no record of it"
+    if result.origin == "converted":
+        return f"a lead that was converted, as the org said; last written {moment(result.at)} by run {result.run_id}"
     who = (
         "made by this sync"
         if result.origin == "created"

@@ -37,6 +37,7 @@ _WHY: Mapping[Outcome, str] = {
     Outcome.STOPPED: "not applied: the run ended first, or an all-or-none request was taken back; the next run goes on",
     Outcome.FAILED: "did not go through; tried again next time",
     Outcome.GONE: "the record is not in the org any more",
+    Outcome.CONVERTED: "the lead was converted, and is not written any more",
     Outcome.IN_DOUBT: "sent, and no answer came; the next run finds out",
     Outcome.SUBMITTED: "sent, and the answer is not known yet",
 }

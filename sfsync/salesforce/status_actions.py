@@ -28,6 +28,7 @@ class Action(StrEnum):
         "rolled_back"  # taken back with another row of its all-or-none request: sent again by the next run
     )
     GONE = "gone"  # the record we knew is not there any more
+    CONVERTED = "converted"  # a lead that is none any more: not written from now on
     ALREADY_DELETED = "already_deleted"  # a delete that found nothing to do: success
 
 

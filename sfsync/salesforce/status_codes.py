@@ -46,8 +46,8 @@ def classify_call(error: NoAnswerError | SalesforceError, operation: Operation |
     if error.code == "JSON_PARSER_ERROR":
         return ONE_BAD_ROW
     found = classify(error.code, operation, error.message, error.fields)
-    # A refused call says nothing about single records: they are neither gone nor deleted.
-    if found.action in (Action.GONE, Action.ALREADY_DELETED):
+    # A refused call says nothing about single records: they are neither gone nor converted nor deleted.
+    if found.action in (Action.GONE, Action.CONVERTED, Action.ALREADY_DELETED):
         return classify(error.code, None, error.message, error.fields)
     return found
 

@@ -37,6 +37,7 @@ WHAT_WE_DO: Mapping[Action, str] = {
     Action.LIMIT_CONCURRENT: "tried again in the same run after a pause, in smaller groups; else on the next run",
     Action.ROLLED_BACK: "`stopped`; not applied, and sent again by the next run",
     Action.GONE: "`gone`; `on_gone` decides in the next plan",
+    Action.CONVERTED: "a lead is `converted` and not tried again; rows of other objects are `rejected`, and held",
     Action.ALREADY_DELETED: "`already_deleted`: done",
 }
 """For people: what becomes of a row."""

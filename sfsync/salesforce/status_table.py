@@ -33,6 +33,7 @@ def _on(
 # A lookup's Id can be the stale one, too; then the org names that field, and a person must look.
 _GONE = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 _TOO_MUCH = "A trigger or flow of the org does too much work for this many rows at once, or for this one alone: ask the org's admin to look at it; its text names it."
+_LEAD = "The lead was converted and cannot change any more: leave it, and rows that refer to it, out with `where`."
 _LIMITS = (
     *("limitexception", "too many soql queries", "apex cpu time limit", "too many dml", "apex heap size"),
     "too many retries of batch save",
@@ -52,6 +53,8 @@ _SPECIAL: tuple[StatusCode, ...] = (
         *_GONE,
         no_field=True,
     ),
+    *_on(Operation.UPDATE, Action.CONVERTED, _LEAD, "CANNOT_UPDATE_CONVERTED_LEAD", no_field=True),
+    *_on(Operation.DELETE, Action.CONVERTED, _LEAD, "CANNOT_UPDATE_CONVERTED_LEAD", no_field=True),
     *_on(
         Operation.UNDELETE,
         Action.GONE,
@@ -331,7 +334,7 @@ _PLAIN: tuple[StatusCode, ...] = (
     ),
     *_rows(
         Action.FIX,
-        "The lead was converted and cannot change any more: leave converted leads out with `where`.",
+        _LEAD,
         "CANNOT_UPDATE_CONVERTED_LEAD",
     ),
     *_rows(

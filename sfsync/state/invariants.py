@@ -200,7 +200,10 @@ def _record_checks(store: StateStore, sync: str, known: Known) -> list[tuple[str
     checks = [
         ("s._key IS NULL OR s._key = ''", "records have no key"),
         (f"(s._id IS NULL OR {known.malformed_id('s._id')}) IS TRUE", "record Ids are malformed"),
-        ("s._origin IS NULL OR s._origin NOT IN ('created', 'adopted')", "records have no known origin"),
+        (
+            "s._origin IS NULL OR s._origin NOT IN ('created', 'adopted', 'converted')",
+            "records have no known origin",
+        ),
         (
             "s._run_id IS NULL OR s._at IS NULL",
             "records are not told when and by which run they were written",

@@ -333,6 +333,13 @@ def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> N
     doubts.drop(store, sync.name, rows)
 
 
+def record_converted(store: StateStore, sync: SyncShape, rows: str) -> None:
+    """Know that records are leads that were converted, which no run writes again. Inside a transaction. rows: with `_key`."""
+    store.db.execute(
+        f"UPDATE {table_of(sync.name)} SET _origin = 'converted' WHERE _key IN (SELECT _key FROM {rows} AS r)"
+    )
+
+
 def record_unknown(store: StateStore, sync: SyncShape, rows: str) -> None:
     """Forget what stands in fields whose update may or may not have arrived, so that the next plan sends them again.
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sfsync.jobs.explain import explain_command
+from sfsync.jobs.state_check import state_check_command
 from tests.jobs.conftest import SYNCS, Team, of, outcomes, planned
 
 
@@ -237,6 +239,40 @@ def test_a_converted_lead_is_left_alone(ready: Team) -> None:
     ready.org.local("POST", "/_local/convert", {"lead": lead})
     ready.accounts([("a@x.example", "Sato", None)])
     assert outcomes(ready.run("accounts"), "accounts") == {"converted": 1}
+
+
+@pytest.mark.parametrize("api", ["collections", "bulk"])
+def test_a_known_lead_that_was_converted_is_tried_once(ready: Team, api: str) -> None:
+    ready.sync(
+        "accounts",
+        object="Lead",
+        identity={"Email": "id"},
+        match="unknown",
+        fields={"Name": None, "Phone": "phone", "LastName": "name", "Company": "name"},
+        on_removed="delete",
+        push={"api": api},
+        guards={"max_change_share": None, "max_delete_share": None},
+    )
+    keys = ("a@x.example", "b@x.example", "c@x.example")
+    ready.accounts([(key, "Ito", "1") for key in keys])
+    assert outcomes(ready.run("accounts"), "accounts") == {"created": 3}
+    leads = ready.org.by("Lead", "Email")
+    for key in keys[:2]:
+        ready.org.local("POST", "/_local/convert", {"lead": leads[key]["Id"]})
+    ready.accounts([(keys[0], "Ito", "2"), (keys[2], "Ito", "2")])
+    result = ready.run("accounts")
+    # The org deletes a converted lead, and does not write it.
+    assert outcomes(result, "accounts") == {"updated": 1, "deleted": 1, "converted": 1}
+    assert of(result, "accounts").rejected_codes == ()
+    assert result.exit_code == 0
+    again = ready.run("accounts")
+    assert (outcomes(again, "accounts"), again.calls) == ({"unchanged": 1, "converted": 1}, 0)
+    explained = explain_command(ready.options(), "accounts", keys[0])
+    assert (explained.verdict, explained.origin) == ("converted", "converted")
+    assert state_check_command(ready.options()).faults == ()
+    ready.accounts([(keys[2], "Ito", "2")])
+    ready.sync("accounts", delete_adopted=True)
+    assert ready.run("accounts").calls == 0, "nor is it deleted"
 
 
 def test_calls_of_asking_and_sending_are_those_of_the_plan(people: Team) -> None:

@@ -30,6 +30,7 @@ ENDS_AS = {
     Action.LIMIT_CONCURRENT: "failed",
     Action.ROLLED_BACK: "stopped",
     Action.GONE: "gone",
+    Action.CONVERTED: "rejected",  # but for leads: see test_match
     Action.ALREADY_DELETED: "already_deleted",
 }
 TRIED_AGAIN = (Action.RETRY_NOW, Action.RETRY_SMALLER, Action.LIMIT_CONCURRENT, Action.ISOLATE)
