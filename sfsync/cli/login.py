@@ -70,7 +70,7 @@ def login(
 @shared
 def logout(given: Given) -> int:
     """Revoke the login at the org and remove it from this machine."""
-    from sfsync.jobs.login import logout_command
+    from sfsync.jobs.logout import logout_command
     from sfsync.report.login_text import logout_text
 
     with given.opened() as (options, talker):

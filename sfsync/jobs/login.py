@@ -1,20 +1,18 @@
-"""`sfsync login` and `sfsync logout`: who works in the org from this machine."""
+"""`sfsync login`: who works in the org from this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sfsync.errors import AuthError, SfsyncError
+from sfsync.errors import ApiLimitError, AuthError, RefusedError, SfsyncError, StateError
 from sfsync.jobs.session import Options, Session
 from sfsync.jobs.target import SignIn
 from sfsync.salesforce.browser import log_in, revoke
 from sfsync.salesforce.describe import fetch_org, fetch_user
+from sfsync.salesforce.door import Door
 from sfsync.salesforce.login import Login
 from sfsync.salesforce.logins import Kept
-
-KEPT = ("oauth", "refresh_token")
-"""Ways to sign in of which something is kept on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +22,11 @@ class LoginResult:
     auth: str  # local for the embedded org
     name: str
     username: str
-    org: str
+    org: str | None  # None: not asked for, since the account has no call left for it
     org_id: str
-    kind: str  # sandbox | production
+    kind: str | None  # sandbox | production
     instance_url: str
     place: str | None  # of a login that was just made
-
-
-@dataclass(frozen=True, slots=True)
-class LogoutResult:
-    """What became of the login. revoked: None when there was nothing to revoke."""
-
-    auth: str
-    host: str
-    username: str
-    removed: bool
-    revoked: bool | None
-    problem: str | None  # why it could not be revoked
 
 
 def login_command(
@@ -60,17 +46,42 @@ def login_command(
         if given is not None and given.auth == "oauth":
             place = _by_browser(session, given, force, show, timeout_s)
         door = session.open_door()
-        user, org = fetch_user(door), fetch_org(door)
+        user = fetch_user(door)
+        _book(session, door)
+        try:
+            org = fetch_org(door)
+        except ApiLimitError as error:  # the sign-in itself costs no call, and is done
+            session.events.log("warning", f"the org is not asked for its name: {error}")
+            org = None
         return LoginResult(
             auth=given.auth if given is not None else "local",
             name=user.name,
             username=user.username,
-            org=org.name,
-            org_id=org.org_id,
-            kind="sandbox" if org.sandbox else "production",
-            instance_url=org.instance_url,
+            org=org.name if org is not None else None,
+            org_id=door.token.org_id,
+            kind=None if org is None else "sandbox" if org.sandbox else "production",
+            instance_url=door.token.instance_url,
             place=place,
         )
+
+
+def _book(session: Session, door: Door) -> None:
+    """Have the one call of a login booked in the target's state, without standing in the way of who works there.
+
+    Without a state, or with one that another process holds or another org has, the call is told and not booked.
+    """
+    why = "there is no state yet"
+    if session.state_path.exists():
+        try:
+            bound = session.open_store(write=True).meta("org_id")
+        except (StateError, RefusedError) as error:
+            why = error.what
+        else:
+            if bound == door.token.org_id:
+                door.use_ledger(session.ledger)
+                return
+            why = f"the state is of another org ({bound})" if bound else "the state is bound to no org yet"
+    session.events.log("info", f"1 API call, for the org's name, is booked in no account: {why}")
 
 
 def _by_browser(
@@ -110,26 +121,3 @@ def _kept(session: Session, login: Login, *, lenient: bool = False) -> Kept | No
         if not lenient:
             raise
         return None
-
-
-def logout_command(options: Options) -> LogoutResult:
-    """Revoke the login at the org and remove it from this machine, even if the org cannot be reached."""
-    with Session(options, "logout") as session:
-        given = session.target.sign_in
-        if given is None or given.auth not in KEPT:
-            auth = given.auth if given is not None else "local"
-            return LogoutResult(auth, "", "", False, None, None)
-        login, logins = session.login(given), session.logins
-        name = logins.name_of(login)
-        with logins.alone(name):
-            kept, revoked, problem = None, None, None
-            try:
-                kept = logins.find(name)
-                if kept is not None:
-                    revoke(login, session.desk(given), kept.refresh_token)
-                    revoked = True
-            except SfsyncError as error:
-                revoked, problem = False, str(error)
-            removed = logins.drop(name)
-        username = kept.username if kept is not None else ""
-        return LogoutResult(given.auth, login.host, username, removed, revoked, problem)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfsync.contract import Contract, Field
+from sfsync.jobs.read_too import EVERYBODY, read_too
 from sfsync.jobs.session import Options, Session
-from sfsync.project.usage import FieldUse, ObjectUse, Usage, usage_of
+from sfsync.project.usage import FieldUse, Usage, usage_of
 from sfsync.state import contracts
 
-EVERYBODY = ("group", "organization", "profile", "recordtype", "user", "userrole")
-"""Objects that every user reads, and that no permission set can open."""
+API, HARD_DELETE = "ApiEnabled", "BulkApiHardDelete"
+"""User permissions: of everybody who calls the API, and of those who delete past the recycle bin.
 
-_READ_WITH = {
-    "contact": ("Account",),
-    "opportunity": ("Account",),
-    "contract": ("Account",),
-    "order": ("Account",),
-    "case": ("Account", "Contact"),
-    "asset": ("Account", "Contact"),
-}
-"""Standard objects whose reading the platform grants only together with that of others."""
+Nothing else is needed: a match reads fields that the set opens, and only `debug` asks for the org's limits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +45,7 @@ class PermissionsResult:
     fields: tuple[FieldRight, ...]
     left_out: tuple[tuple[str, str], ...]  # place, why it needs no entry and may have none
     unseen: tuple[str, ...]  # used, and not in what is known of the org
+    user: tuple[str, ...] = (API,)  # permissions that are about no object, sorted
 
 
 def permissions_command(options: Options) -> PermissionsResult:
@@ -62,7 +57,9 @@ def permissions_command(options: Options) -> PermissionsResult:
         else:
             known = contracts.load(session.store) if session.state_path.exists() else None
         facts = session.facts
-        return least_rights(facts.name, usage_of(session.project), known or Contract(()))
+        made = least_rights(facts.name, usage_of(session.project), known or Contract(()))
+        erases = any(sync.spec.removal.action == "hard_delete" for sync in session.project.syncs)
+        return replace(made, user=(API, HARD_DELETE)) if erases else made
 
 
 def least_rights(project: str, usage: Usage, org: Contract) -> PermissionsResult:
@@ -85,7 +82,7 @@ def least_rights(project: str, usage: Usage, org: Contract) -> PermissionsResult
             if field is None and found is not None:
                 unseen.append(f"{name}.{field_use.name}")
             _add_field(name, field, field_use, fields, left_out)
-    for name in _read_too(usage, org):
+    for name in read_too(usage, org):
         if name.lower() not in EVERYBODY:
             objects.setdefault(name.lower(), ObjectRight(name))
     return PermissionsResult(
@@ -128,22 +125,3 @@ def _without_entry(field: Field) -> str | None:
     if not field.permissionable:
         return "the platform lets nobody close it"
     return None
-
-
-def _read_too(usage: Usage, org: Contract) -> list[str]:
-    """Objects that must be readable though no sync names them: the parents of references, and the platform's own rule."""
-    found: list[str] = []
-    for use in usage.objects.values():
-        found += _READ_WITH.get(use.name.lower(), ()) if use.name.lower() not in EVERYBODY else ()
-        found += _references(use, org)
-    return found
-
-
-def _references(use: ObjectUse, org: Contract) -> list[str]:
-    """What a written reference leads to: the parents that its lookup names, else the one object that it can mean."""
-    out: list[str] = []
-    for field in use.fields.values():
-        targets = org.reference_to(use.name, field.name)
-        if field.written and not field.parents and len(targets) == 1:
-            out += targets
-    return out

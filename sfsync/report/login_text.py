@@ -27,11 +27,11 @@ class LoggedIn(Protocol):
     @property
     def username(self) -> str: ...
     @property
-    def org(self) -> str: ...
+    def org(self) -> str | None: ...
     @property
     def org_id(self) -> str: ...
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str | None: ...
     @property
     def instance_url(self) -> str: ...
     @property
@@ -57,7 +57,7 @@ def login_text(found: LoggedIn) -> str:
     """User, org, and where the login is kept."""
     lines = [
         f"Signed in as {safe(found.name)} <{safe(found.username)}>",
-        f"Org: {safe(found.org)} ({found.org_id}), {found.kind}, {safe(found.instance_url)}",
+        f"Org: {_named(found)}, {safe(found.instance_url)}",
     ]
     if found.place is not None:
         lines.append(f"The login is kept in {safe(found.place)}")
@@ -66,6 +66,10 @@ def login_text(found: LoggedIn) -> str:
     else:
         lines.append(_by_itself(found.auth))
     return "\n".join(lines) + "\n"
+
+
+def _named(found: LoggedIn) -> str:
+    return found.org_id if found.org is None else f"{safe(found.org)} ({found.org_id}), {found.kind}"
 
 
 def logout_text(found: LoggedOut) -> str:

@@ -43,6 +43,8 @@ class PermissionSet(Protocol):
     @property
     def objects(self) -> Sequence[ObjectRight]: ...
     @property
+    def user(self) -> Sequence[str]: ...
+    @property
     def fields(self) -> Sequence[FieldRight]: ...
 
 
@@ -59,7 +61,8 @@ def permission_xml(made: PermissionSet) -> str:
     lines.append(f"    <label>{escape(made.label)}</label>")
     for item in made.objects:
         lines += _part("objectPermissions", _object(item))
-    lines += _part("userPermissions", [("enabled", True), ("name", "ApiEnabled")])
+    for name in made.user:
+        lines += _part("userPermissions", [("enabled", True), ("name", name)])
     return "\n".join([*lines, "</PermissionSet>"]) + "\n"
 
 

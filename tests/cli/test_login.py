@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sfsync.jobs.session import Session
+from sfsync.jobs.status import status_command
 from sfsync.local_org import control
 from tests.cli.conftest import PROGRAM, environment
 from tests.conftest import OrgForTests
@@ -96,6 +98,7 @@ def test_a_day_with_a_login(desk):
     assert "nobody is signed in to 127.0.0.1" in said
     assert "Fix: sign in: sfsync login" in said
     said = desk.log_in()
+    assert "1 API call, for the org's name, is booked in no account: there is no state yet" in said
     assert f"Signed in as Local Admin <{org.username}>" in said
     assert f"Org: Local Org ({org.org_id}), production, {org.url}" in said
     (path,) = desk.logins
@@ -105,7 +108,19 @@ def test_a_day_with_a_login(desk):
     assert "5 to create" in desk.call("plan")
     desk.call("run")
     assert len(org.records("Contact")) == 3
+    spent, calls = status_command(desk.team.options()).spent, desk.team.calls()
     assert "The login that is kept works" in desk.call("login")
+    assert status_command(desk.team.options()).spent - spent == desk.team.calls() - calls == 1, "it is booked"
+    with Session(desk.team.options(), "run") as session:
+        session.open_store(write=True)
+        said = desk.call("login")
+    assert "The login that is kept works" in said
+    assert "is booked in no account" in said, "a run at work is no reason not to sign in"
+    desk.sign_in(auth="oauth", callback_url=desk.callback, api_limit={"daily_calls": 1})
+    said = desk.call("login")
+    assert f"Org: {org.org_id}, {org.url}" in said
+    assert "the API limit of this project is reached" in said
+    desk.sign_in(auth="oauth", callback_url=desk.callback)
     assert desk.call("logout") == (
         f"The login of {org.username} to {org.url.removeprefix('https://')} was revoked at the org and removed from "
         "this machine.\n"

@@ -66,8 +66,9 @@ def forget_describes(team: Team) -> None:
 
 
 def test_the_printed_set_suffices_for_everything_that_the_project_does(ready: Team) -> None:
-    ready.sync("contacts", on_removed="delete")
+    ready.sync("contacts", on_removed="hard_delete")
     schema_pull_command(ready.options())
+    assert permissions_command(ready.options()).user == ("ApiEnabled", "BulkApiHardDelete")
     assign(ready, printed(ready))
     checks = looked_at(ready)
     assert {name: check.ok for name, check in checks.items() if name.startswith(("sync", "contract"))} == {
@@ -119,7 +120,7 @@ def test_what_the_set_names_and_what_it_must_not(ready: Team) -> None:
         "Contact.FirstName": "it is the record's name, or a part of it",
         "Contact.LastName": "it is the record's name, or a part of it",
     }
-    assert made.unseen == ()
+    assert (made.unseen, made.user) == ((), ("ApiEnabled",))
 
 
 def test_an_address_is_opened_as_a_whole_and_parents_are_only_read(ready: Team) -> None:
