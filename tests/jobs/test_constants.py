@@ -6,6 +6,7 @@ import json
 from datetime import date
 
 from sfsync.jobs.compile import compile_command
+from sfsync.jobs.explain import explain_command
 from sfsync.records import Operation
 from tests.jobs.conftest import Team, of, outcomes, planned
 
@@ -54,6 +55,8 @@ def test_constants_are_sent_compared_and_changed_like_values_of_the_model(ready:
     assert values(ready, "Department") == dict.fromkeys(("C1", "C2", "C3", "C4"), "Sales")
     assert values(ready, "Title") == {"C1": "New here", "C2": "New here", "C3": "New here", "C4": "Newer"}
 
+    told = {field.field: field for field in explain_command(ready.options(), "contacts", "C1").fields}
+    assert (told["Department"].acknowledged, told["Department"].model) == ("Sales", "Sales")
     compile_command(ready.options())
     manifest = json.loads((ready.folder / "target/manifest.json").read_text("utf-8"))
     fields = {f["field"]: f for f in manifest["syncs"]["sync.team.contacts"]["fields"]}

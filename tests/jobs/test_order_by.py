@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.jobs.conftest import Team, outcomes
+from tests.jobs.conftest import Team, outcomes, planned
 
 
 def made(team: Team) -> list[str]:
@@ -36,6 +36,9 @@ def test_rows_go_by_columns_of_the_model_before_anything_else(ready: Team) -> No
     before = len(ready.org.writes())
     assert outcomes(ready.run(), "contacts") == {"updated": 5, "unchanged": 1}
     assert [ids[write["id"]] for write in ready.org.writes()[before:]] == ["C2", "C1", "C4", "C5", "C3"]
+
+    back = planned(ready.plan("contacts", undo="latest"), "contacts")
+    assert back.changes.updates == 5, "the way back has no rows of the model"
 
     # Rows that are to be deleted have columns, too.
     mapped = (

@@ -92,9 +92,12 @@ def pg(tmp_path: Path, org: Any, postgres_url: str) -> Iterator[PostgresTeam]:  
 
 
 def test_the_main_line(pg: PostgresTeam) -> None:
+    pg.sync("contacts", push={"order_by": ["interests"]})
     pg.sync("contacts", fields={"Department": {"value": "50% \\ O'Neil's"}})
     assert outcomes(pg.run(), "contacts") == {"created": 3}
     assert {r["Department"] for r in pg.org.records("Contact")} == {"50% \\ O'Neil's"}
+    made = sorted(pg.org.records("Contact"), key=lambda row: row["Id"])
+    assert [row["Customer_Id__c"] for row in made] == ["C3", "C1", "C2"]
     record = pg.org.by("Contact", "Customer_Id__c")["C2"]
     assert (record["LastName"], record["Last_Login__c"], record["Is_Champion__c"]) == (
         "Müller",

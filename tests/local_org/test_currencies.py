@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from sfsync.errors import SpecError
+from sfsync.errors import CompileError, SpecError
 from sfsync.local_org import control
 from sfsync.local_org.schema import load_schema
 from tests.conftest import OrgForTests
+from tests.jobs.conftest import Team, outcomes
 
 FIELDS = {
     "Name": {"type": "string", "length": 80, "nillable": False, "name_field": True},
@@ -46,6 +47,25 @@ def test_describe_has_the_field_with_its_values_and_default(org):
         ("EUR", True),
         ("USD", False),
     ]
+
+
+def test_a_sync_says_which_currency_its_amounts_are_in(org, tmp_path):
+    team = Team(tmp_path / "team", org)
+    for path in (team.folder / "syncs").iterdir():
+        path.unlink()
+    team.write("models/bills.sql", "select 'a' as name, 5 as amount")
+    bills = (
+        "version: 1\nsyncs:\n  - name: bills\n    model: bills\n    object: Bill__c\n    match: unknown\n"
+        "    identity: {Name: name}\n    fields:\n      Amount__c: amount\n"
+    )
+    team.write("syncs/bills.yml", bills)
+    team.init_state()
+    with pytest.raises(CompileError, match="several currencies, and nothing says which Amount__c is in"):
+        team.run()
+    team.write("syncs/bills.yml", f"{bills}      CurrencyIsoCode: {{value: USD}}\n")
+    assert outcomes(team.run(), "bills") == {"created": 1}
+    assert [(r["Amount__c"], r["CurrencyIsoCode"]) for r in org.records("Bill__c")] == [("5", "USD")]
+    assert not team.plan().has_changes
 
 
 def test_a_record_without_a_currency_gets_the_corporate_one(org):
