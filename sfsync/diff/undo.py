@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sfsync.compiler import wire
 from sfsync.compiler.manifest import CompiledSync, OnRemoved
-from sfsync.diff import sql
+from sfsync.diff import matching, sql
 from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.diff import judged_to_changes
 from sfsync.diff.refusals import secret_of, shown_identity
@@ -75,6 +75,7 @@ def undo_sync(
     in_bin = _in_bin(context, run_id)
     db.execute(f"INSERT INTO {judged} BY NAME {_brought_back(sync, lines, info.table, in_bin)}")
     db.execute(f"INSERT INTO {judged} BY NAME {_remade(sync, lines, info.table, in_bin)}")
+    made_meanwhile = _made_meanwhile(sync, context)
     db.execute(f"CREATE VIEW {run_table('work', sync.name)} AS SELECT * FROM {judged}")
     db.execute(
         f"CREATE TABLE {run_table('removed', sync.name)} AS SELECT _key, _row AS _known_row"
@@ -92,7 +93,8 @@ def undo_sync(
     changes = replace(
         changes, sync=soft, completing=0, undeletes=undeletes, unchanged=changes.unchanged - undeletes
     )
-    return changes, _leftover(sync, lines, standing, info, context)
+    left = _leftover(sync, lines, standing, info, context)
+    return changes, replace(left, taken=left.taken + made_meanwhile)
 
 
 def _make_one_of_two(lines: str, context: DiffContext) -> None:
@@ -242,6 +244,33 @@ def _remade(sync: CompiledSync, lines: str, snapshot: str, in_bin: bool) -> str:
     return (
         f"SELECT * EXCLUDE (operation, _record_id, _origin), 'upsert' AS _op, {sent} FROM ({deleted_rows(sync, lines)}) AS d"
         f" WHERE (NOT {in_bin} OR operation = 'lost') AND {_free(snapshot)}"
+    )
+
+
+def _made_meanwhile(sync: CompiledSync, context: DiffContext) -> int:
+    """Leave out what would be made anew where the org has another record of the key by now; how many rows.
+
+    A plain create would make a second one, and an upsert would write what stood in the deleted one into it. Where nobody
+    can be asked, nothing is made.
+    """
+    db, judged = context.db, run_table("judged", sync.name)
+    if context.match is None or not sync.match:
+        return 0
+    unknown, found = run_table("unknown", sync.name), matching.table_of(sync)
+    # Without the Ids: a record that a deleted one was merged into is not what this run has deleted.
+    if not db.value(
+        f"CREATE TABLE {unknown} AS SELECT DISTINCT _key, NULL::VARCHAR AS _record_id FROM {judged} WHERE _op = 'upsert'"
+    ):
+        return 0
+    count = context.match(sync, unknown, found)
+    if count is None:
+        db.execute(f"UPDATE {judged} SET _op = 'unasked' WHERE _op = 'upsert'")
+    if not count:
+        return 0
+    return len(
+        db.execute(
+            f"DELETE FROM {judged} WHERE _op = 'upsert' AND _key IN (SELECT _key FROM {found}) RETURNING 1"
+        )
     )
 
 

@@ -10,6 +10,7 @@ from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.undo import Leftover, undo_sync
 from sfsync.engine.dialect import DUCKDB
 from sfsync.errors import RefusedError, StateError
+from sfsync.jobs.matcher import Matcher
 from sfsync.jobs.session import Session
 from sfsync.plan import guards
 from sfsync.report.words import plural
@@ -54,7 +55,9 @@ class Undoing:
         away: tuple[LeftJob, ...],
     ) -> Changes:
         """The way back of one sync."""
-        context = DiffContext(session.db, session.store, DUCKDB, upstream, session.db.memory_limit, away)
+        context = DiffContext(
+            session.db, session.store, DUCKDB, upstream, session.db.memory_limit, away, Matcher(session)
+        )
         found, left = undo_sync(sync, info, context, self.run_id)
         for line in _told(left, found, self.run_id):
             self._warn(f"sync '{sync.name}': {line}")

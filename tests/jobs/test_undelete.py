@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from sfsync.jobs.plan import plan_command
 from sfsync.jobs.state_check import state_check_command
 from sfsync.records import Outcome
 from sfsync.report.plan_markdown import plan_markdown
@@ -116,6 +117,30 @@ def test_a_bin_that_was_emptied(loaded: Team) -> None:
     assert after["C1"].pop("Id") != before["C1"].pop("Id")
     assert after == before
     assert not loaded.plan(undo=run_id).has_changes
+
+
+def test_what_somebody_made_meanwhile_is_not_made_a_second_time(ready: Team) -> None:
+    ready.sync(
+        "contacts",
+        identity={"LastName": "last"},
+        fields={"LastName": None, KEY: "id"},
+        match="unknown",
+        on_removed="delete",
+    )
+    ready.run()
+    before = ids(ready)
+    run_id = delete(ready, "C1", "C2")
+    soap(ready.org, "emptyRecycleBin", [before["C1"], before["C2"]])
+    assert outcomes(ready.run(undo=run_id), "contacts") == {"gone": 2}
+    ready.org.post("/sobjects/Contact", json={"LastName": "Ito", "Title": "made by hand"})
+    offline = planned(plan_command(ready.options(offline=True), undo=run_id), "contacts").changes
+    assert (offline.upserts, offline.unasked) == (0, 2), "who cannot ask makes nothing"
+    plan = ready.plan(undo=run_id)
+    assert (planned(plan, "contacts").changes.upserts, plan.api.planning_calls) == (1, 1)
+    assert any("1 deleted record cannot come back" in warning for warning in plan.warnings)
+    assert outcomes(ready.run(undo=run_id), "contacts")["created"] == 1
+    names = sorted((record["LastName"], record.get("Title")) for record in ready.org.records("Contact"))
+    assert names == [("Ito", "made by hand"), ("Müller", "CTO"), ("Okafor", None)]
 
 
 def test_after_fifteen_days_nobody_asks_the_bin(loaded: Team) -> None:
