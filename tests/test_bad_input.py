@@ -404,6 +404,7 @@ SYNCS = [
         sync(on_removed="hard_delete", push={"api": "collections"}),
     ),
     Case("sync_on_removed_after", "SpecError", sync(on_removed={"action": "delete", "after": "3 days"})),
+    Case("sync_on_removed_shared", "SpecError", sync(on_removed={"action": "delete", "shared": True})),
     Case("sync_on_removed_unknown", "SpecError", sync(on_removed="remove")),
     Case(
         "sync_on_removed_both", "SpecError", sync(on_removed={"action": "delete", "set": {"Title": "Left"}})

@@ -19,6 +19,7 @@ from sfsync.compiler.manifest import Guards
 from sfsync.compiler.problems import Problems
 from sfsync.compiler.surroundings import OrgView
 from sfsync.project.project import SyncFile
+from sfsync.project.spec import SyncSpec
 from sfsync.records import FieldRule, Lookup
 
 
@@ -165,19 +166,27 @@ def _report_circle(first: SyncFile, steps: list[_Step], problems: Problems) -> N
 def check_shared(syncs: tuple[SyncFile, ...], problems: Problems) -> None:
     """Report fields of one object that two syncs write without both saying so.
 
-    The identity is written by every sync of an object; it counts only where another sync maps it as a field.
+    The identity is written by every sync of an object; it counts only where another sync maps it as a field. Fields that
+    are set when a row leaves or returns are written, too.
     """
     for one, two in combinations(syncs, 2):
         if one.spec.object.lower() != two.spec.object.lower():
             continue
-        other = {n.lower(): f.shared for n, f in two.spec.fields.items()}
+        other = {name.lower(): shared for name, shared in _writes(two.spec).items()}
         keys = dict.fromkeys(_names(two.spec.identity), True)
-        for name, field in one.spec.fields.items():
-            _report_shared(one, two, name, field.shared, {**keys, **other}, problems)
+        for name, shared in _writes(one.spec).items():
+            _report_shared(one, two, name, shared, {**keys, **other}, problems)
         mine = _names(one.spec.identity)
-        for name, field in two.spec.fields.items():
+        for name, shared in _writes(two.spec).items():
             if name.lower() in mine:
-                _report_shared(two, one, name, field.shared, dict.fromkeys(mine, True), problems)
+                _report_shared(two, one, name, shared, dict.fromkeys(mine, True), problems)
+
+
+def _writes(spec: SyncSpec) -> dict[str, bool]:
+    """The fields that a sync writes beside its identity, and whether it says `shared` of each; a mapping says it first."""
+    mapped = {name: field.shared for name, field in spec.fields.items()}
+    known = {name.lower() for name in mapped}
+    return mapped | {name: spec.removal.shared for name in spec.removal.fields if name.lower() not in known}
 
 
 def _report_shared(
@@ -185,10 +194,13 @@ def _report_shared(
 ) -> None:
     if other.get(name.lower()) is None or (shared and other[name.lower()]):
         return
+    mapped = name in one.spec.fields
+    part = "set" if name in (one.spec.removal.set or ()) else "on_return"
+    word, beside = ("map", "") if mapped else ("set", " (in on_removed, beside `set`)")
     problems.error(
         f"syncs '{one.name}' and '{two.name}' both write {one.spec.object}.{name}",
-        one.where("fields", name),
-        fix="map it in one of them, or say `shared: true` in both",
+        one.where("fields", name) if mapped else one.where("on_removed", part, name),
+        fix=f"{word} it in one of them, or say `shared: true` in both{beside}",
     )
 
 

@@ -59,6 +59,11 @@ class RemovedSpec(BaseModel):
         description="Values for fields that the sync does not map, when the row is back; only beside `set`.",
     )
 
+    shared: bool = Field(
+        default=False,
+        description="Another sync may write the fields of `set` and `on_return`, too, if it also says so.",
+    )
+
     after: Annotated[int, BeforeValidator(parse_runs)] = Field(
         default=1,
         description="How many runs in a row must have missed the row before anything becomes of its record: `3 runs`.",
@@ -87,6 +92,8 @@ class RemovedSpec(BaseModel):
             )
         if self.action == "keep" and "after" in self.model_fields_set:
             raise fault("has 'after', but keeps the record", fix="write action: delete, or leave after out")
+        if self.shared and self.set is None:
+            raise fault("has 'shared' but no 'set'", fix="it is about the fields of set; leave shared out")
         if self.on_return is not None and self.set is None:
             raise fault("has 'on_return' but no 'set'", fix="add set: {Field: value}, or remove on_return")
         return self

@@ -171,6 +171,35 @@ def test_one_field_written_twice(lab, one: str, two: str, shared: bool) -> None:
         assert found[1] == "map it in one of them, or say `shared: true` in both"
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "told"),
+    [
+        ("{set: {Title: Left}}", "{set: {title: Gone}}", "set"),
+        ("{set: {Title: Left}, shared: true}", "{set: {title: Gone}}", "set"),
+        ("{set: {Title: Left}, shared: true}", "{set: {title: Gone}, shared: true}", ""),
+        ("{set: {Title: Left}}", "{set: {Department: Gone}, on_return: {Title: Back}}", "set"),
+        ("{set: {Title: Left}}", "mapped", "set"),
+        ("{set: {Title: Left}}", "{set: {Department: Gone}}", ""),
+    ],
+)
+def test_one_field_set_where_rows_leave_and_written_by_another(lab, one: str, two: str, told: str) -> None:
+    fields = "    fields: {LastName: {column: last_name, shared: true}}\n"
+    base = CONTACTS.split("    fields:")[0]
+    second = base.replace("contacts", "more").replace("Customer_Id__c: customer_id", "Email: customer_id")
+    other = f"    on_removed: {two}\n" + fields
+    if two == "mapped":
+        other = "    fields: {Title: title, LastName: {column: last_name, shared: true}}\n"
+    files = MODELS | {"syncs/a.yml": f"{base}    on_removed: {one}\n{fields}", "syncs/b.yml": second + other}
+    if not told:
+        assert len(lab.compile(files).syncs) == 2
+        return
+    (found,) = lab.refused(files)
+    assert "both write Contact.Title" in found[0]
+    assert (
+        found[1] == f"{told} it in one of them, or say `shared: true` in both (in on_removed, beside `set`)"
+    )
+
+
 def _fill(text: str, fields: str) -> str:
     return text.replace("{{", "{").replace("}}", "}").replace("{}", fields)
 
