@@ -23,7 +23,7 @@ from sfsync.diff.stage import RUN, Staged, run_table
 from sfsync.engine.dialect import DUCKDB, quote_ident, quote_literal
 from sfsync.engine.duckdb import DuckDB
 from sfsync.ports import SystemClock
-from sfsync.records import Column, FieldRule, Send, SourceType
+from sfsync.records import NO_COLUMN, Column, FieldRule, Send, SourceType
 from sfsync.state import snapshots
 from sfsync.state.store import StateStore, open_state
 from tests.plan.conftest import sync_of
@@ -77,7 +77,7 @@ class World:
         self.db.close()
 
     def model(self, sync: CompiledSync, lines: list[Line]) -> None:
-        columns = sql.used_columns(sync)
+        columns = (*sql.used_columns(sync), *sync.order_by)
         shape = ", ".join(f"{quote_ident(c.name)} {c.type}" for c in columns)
         self.db.execute(f"CREATE OR REPLACE TABLE memory.main.m ({shape})")
         for line in lines:
@@ -85,7 +85,7 @@ class World:
             self.db.execute(f"INSERT INTO memory.main.m VALUES ({cells})")
 
     def stage(self, sync: CompiledSync, kind: str) -> Staged:
-        names = ", ".join(quote_ident(c.name) for c in sql.used_columns(sync))
+        names = ", ".join(quote_ident(c.name) for c in (*sql.used_columns(sync), *sync.order_by))
         relation = f"(SELECT {names} FROM memory.main.m)"
         rows = int(self.db.value("SELECT count(*) FROM memory.main.m"))
         if kind == "read in place":
@@ -188,6 +188,30 @@ CASES: list[tuple[str, list[Line], dict[str, Any]]] = [
         },
     ),
 ]  # fmt: skip
+
+
+@both_shapes
+@every_stage
+def test_an_order_of_its_own_and_a_constant(world: World, memory: int, kind: str) -> None:
+    always = replace(field("C"), column=NO_COLUMN, constant="it's")
+    sync = replace(
+        SINGLE, fields=(*FIELDS, always), order_by=(Column("place", "INTEGER", SourceType.INTEGER),)
+    )
+    lines: list[Line] = [
+        ("k1", "a", "b", 3),
+        ("k2", "a", "b", None),
+        ("k3", "a", "b", 1),
+        ("k4", "a", "b", 10),
+    ]
+    world.load(sync, lines)
+    assert world.diff(sync, [(*line[:3], 7) for line in lines], memory, kind).changes.unchanged == 4
+    found = world.diff(sync, [(key, "z", b, place) for key, _, b, place in lines[1:]], memory, kind)
+    assert found.updates == [(f"k{n}", f"id k{n}", "z", None, None) for n in (2, 3, 4)]
+    sent = world.db.execute(f"SELECT _key FROM {run_table('update', sync.name)} ORDER BY rowid")
+    assert [key for (key,) in sent] == ["k3", "k4", "k2"]
+    other = replace(sync, fields=(*FIELDS, replace(always, constant="now")), fingerprint="another")
+    found = world.diff(other, lines, memory, kind)
+    assert found.updates == [(f"k{n}", f"id k{n}", None, None, "now") for n in (1, 2, 3, 4)]
 
 
 @both_shapes
