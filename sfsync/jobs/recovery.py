@@ -20,6 +20,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import InterruptedRunError
+from sfsync.jobs import results_out
 from sfsync.jobs.compile import selected_names
 from sfsync.jobs.found import keys_in_org, restored_in_org
 from sfsync.jobs.left import STILL_AT_WORK, is_away, way_out
@@ -219,6 +220,7 @@ class _Recovery:
             for kind, path in results.items():
                 read_file(context, batch, kind, path, part)
             context.recorder.record(sync, operation, part, [item.number])
+            results_out.keep_job(self._session, sync, operation)
             counts = dict(
                 self._session.db.execute(
                     f"SELECT outcome, count(*) FROM {run_table('outcome', sync.name)} GROUP BY outcome ORDER BY outcome"
@@ -326,6 +328,7 @@ class _Recovery:
             # The org may hold for one what are two keys to us; under the old one the record would seem to be removed.
             snapshots.forget_other_keys(self._store, sync, found.rows)
             self._journal.ended([item.number])
+        results_out.keep_found(self._session, sync, found.rows)
         counts = {"adopted": found.count} if found.count else {}
         return self._told(item, "the org was asked for its keys", counts)
 
@@ -335,6 +338,7 @@ class _Recovery:
         with self._session.db.transaction():
             snapshots.record_undeletes(self._store, sync, found.rows, self._session.run_id)
             self._journal.ended([item.number])
+        results_out.keep_found(self._session, sync, found.rows, restored=True)
         counts = {"restored": found.count} if found.count else {}
         return self._told(item, "the org was asked for its records", counts)
 

@@ -7,18 +7,27 @@ Invariant: a file is removed only when its rows are committed in the warehouse; 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff.stage import run_table
+from sfsync.diff.refusals import secret_of, shown_identity
+from sfsync.diff.stage import RUN, run_table
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import SfsyncError
 from sfsync.jobs.results import sent_operations
 from sfsync.jobs.session import Session
-from sfsync.plan.plan import Plan, SyncPlan
+from sfsync.plan.plan import Plan
 from sfsync.records import Operation, ResultsPlace
 from sfsync.state import rejected
 
+_RECOVERED = f"{RUN}.main.recovered_rows"
+_SHAPE = (
+    f"CREATE TABLE IF NOT EXISTS {_RECOVERED} (schema_name VARCHAR, table_name VARCHAR, sync VARCHAR, object VARCHAR,"
+    " good BOOLEAN, key VARCHAR, identity VARCHAR, record_id VARCHAR, action VARCHAR, outcome VARCHAR, code VARCHAR,"
+    " field VARCHAR, message VARCHAR)"
+)
+"""Rows of earlier runs of which this one found out what became of them; good: they went through."""
+_RECOVERED_ROWS = (
+    f"SELECT key, identity, record_id, action, outcome, code, field, message FROM {_RECOVERED} AS k"
+)
 _GOOD = "'created', 'adopted', 'updated', 'deleted', 'already_deleted', 'restored'"
 
 
@@ -33,13 +42,31 @@ def prepare(session: Session, plan: Plan) -> None:
         session.warehouse.prepare_results(place)
 
 
-def deliver(session: Session, plan: Plan) -> str | None:
-    """Write the run's outcomes to files and hand all that wait to the warehouse; why it did not take them, or None."""
+def deliver(session: Session, plan: Plan, *, recovered: bool) -> str | None:
+    """Write the run's outcomes to files and hand all that wait to the warehouse; why it did not take them, or None.
+
+    recovered: it also found out what became of rows of an earlier run.
+    """
     folder = session.workspace.private / "results" / session.target.target
+    if recovered:
+        session.db.execute(_SHAPE)
+    written = []
     for item in plan.syncs:
         if item.sync.results_to is not None and not item.refusals:
-            place = item.sync.results_to
-            _write(session, item, folder / f"{place.schema}.{place.table}")
+            rows = [_refused(session, item.sync)]
+            if item.sync.results_all:
+                rows += _successes(item.sync, sent_operations(session, item))
+            if recovered:
+                rows.append(f"{_RECOVERED_ROWS} WHERE good AND sync = {literal(item.sync.name)}")
+            _write(session, item.sync.results_to, item.sync.name, item.sync.object, rows)
+            written.append(item.sync.name)
+    if recovered:  # of syncs that are not of this run, too
+        for schema, table, sync, object_ in session.db.execute(
+            f"SELECT DISTINCT schema_name, table_name, sync, object FROM {_RECOVERED} ORDER BY ALL"
+        ):
+            if sync not in written:
+                rows = [f"{_RECOVERED_ROWS} WHERE sync = {literal(sync)}"]
+                _write(session, ResultsPlace(schema, table), sync, object_, rows)
     if not folder.exists():
         return None
     for waiting in sorted(folder.iterdir()):
@@ -57,30 +84,75 @@ def deliver(session: Session, plan: Plan) -> str | None:
     return None
 
 
-def _write(session: Session, item: SyncPlan, folder: Path) -> None:
+def _write(session: Session, place: ResultsPlace, sync: str, object_: str, rows: list[str]) -> None:
+    folder = session.workspace.private / "results" / session.target.target / f"{place.schema}.{place.table}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{session.run_id}.{item.sync.name}.parquet"
-    rows = _refused(session, item.sync)
-    if item.sync.results_all:
-        rows = " UNION ALL ".join([rows, *_successes(session, item)])
+    path = folder / f"{session.run_id}.{sync}.parquet"
     at = f"TIMESTAMPTZ {literal(session.clock.now().isoformat())}"
-    mine = f"{literal(session.run_id)} AS run_id, {literal(item.sync.name)} AS sync, {literal(item.sync.object)} AS object"
-    select = f"SELECT {mine}, *, {at} AS recorded_at FROM ({rows}) AS r"
+    mine = f"{literal(session.run_id)} AS run_id, {literal(sync)} AS sync, {literal(object_)} AS object"
+    select = f"SELECT {mine}, *, {at} AS recorded_at FROM ({' UNION ALL '.join(rows)}) AS r"
     if session.db.value(f"SELECT EXISTS ({select})"):
         session.db.execute(f"COPY ({select}) TO {literal(str(path))} (FORMAT parquet)")
 
 
+def keep_job(session: Session, sync: CompiledSync, operation: Operation) -> None:
+    """Keep for the end of this run what a job of an earlier one did to each row, while its outcomes are there."""
+    if sync.results_to is None:
+        return
+    told = f"SELECT _key FROM {run_table('outcome', sync.name)} WHERE outcome NOT IN ({_GOOD})"
+    refused = (
+        f"SELECT {_shown(sync)} AS key, r.identity, NULL AS record_id, r.action,"
+        " CASE WHEN r.transient THEN 'failed' ELSE 'rejected' END AS outcome, r.code, r.field,"
+        f" replace(r.message, chr(0), '') AS message FROM {rejected.TABLE} AS r WHERE r.sync = {literal(sync.name)}"
+        f" AND r.run_id = {literal(session.run_id)} AND r.key IN ({told})"
+    )
+    _keep(session, sync, refused, good=False)
+    if sync.results_all:
+        _keep(session, sync, *_successes(sync, [operation]), good=True)
+
+
+def keep_found(session: Session, sync: CompiledSync, rows: str, *, restored: bool = False) -> None:
+    """The same of records of unanswered requests that the org has. rows: with `_key, _record_id` and the identity's texts."""
+    if sync.results_to is None or not sync.results_all:
+        return
+    shown = shown_identity(sync, secret_of(sync, session.store), "", "f.")
+    action, outcome = ("restore", "restored") if restored else ("create", "adopted")
+    _keep(
+        session,
+        sync,
+        f"SELECT {shown} AS key, CAST(json_object({_name(sync)}, {shown}) AS VARCHAR) AS identity,"
+        f" f._record_id AS record_id, '{action}' AS action, '{outcome}' AS outcome, NULL AS code, NULL AS field,"
+        f" NULL AS message FROM {rows} AS f",
+        good=True,
+    )
+
+
+def _keep(session: Session, sync: CompiledSync, rows: str, *, good: bool) -> None:
+    place = sync.results_to
+    assert place is not None  # noqa: S101 - the callers look
+    head = ", ".join(literal(text) for text in (place.schema, place.table, sync.name, sync.object))
+    session.db.execute(_SHAPE)
+    session.db.execute(f"INSERT INTO {_RECOVERED} SELECT {head}, {good}, r.* FROM ({rows}) AS r")
+
+
+def _shown(sync: CompiledSync) -> str:
+    names = [literal("$." + rule.field) for rule in sync.identity] + ["'$.key'"]
+    return f"coalesce({', '.join(f'r.identity->>{name}' for name in names)})"
+
+
+def _name(sync: CompiledSync) -> str:
+    return literal(sync.identity[0].field if len(sync.identity) == 1 else "key")
+
+
 def _refused(session: Session, sync: CompiledSync) -> str:
     """Rows that this run found refused and earlier runs did not, masked as in the file of rejected rows."""
-    names = [literal("$." + rule.field) for rule in sync.identity] + ["'$.key'"]
-    key = f"coalesce({', '.join(f'r.identity->>{name}' for name in names)})"
     held = f"SELECT digest FROM {run_table('refused', sync.name)} WHERE known"
     outcomes = (
         f"SELECT _key, any_value(_record_id) AS id, any_value(outcome) AS outcome"
         f" FROM {run_table('outcome', sync.name)} WHERE outcome NOT IN ({_GOOD}) GROUP BY _key"
     )
     return (
-        f"SELECT {key} AS key, r.identity, o.id AS record_id, r.action,"
+        f"SELECT {_shown(sync)} AS key, r.identity, o.id AS record_id, r.action,"
         " CASE WHEN r.decided_by = 'sfsync' THEN 'rejected' ELSE coalesce(o.outcome, 'rejected') END AS outcome,"
         " r.code, r.field, replace(r.message, chr(0), '') AS message"
         f" FROM {rejected.TABLE} AS r LEFT JOIN ({outcomes}) AS o ON o._key = r.key"
@@ -89,15 +161,15 @@ def _refused(session: Session, sync: CompiledSync) -> str:
     )
 
 
-def _successes(session: Session, item: SyncPlan) -> list[str]:
-    sync = item.sync
-    name = literal(sync.identity[0].field if len(sync.identity) == 1 else "key")
+def _successes(sync: CompiledSync, operations: list[Operation]) -> list[str]:
     verbs = {Operation.UPSERT: "create", Operation.UNDELETE: "restore", Operation.LINK: "update"}
+    # A lookup that followed its record was told as that was made, but not where an earlier run made it.
+    alone = " AND t._first = ''" if len(operations) > 1 else ""
     return [
-        f"SELECT t._shown AS key, CAST(json_object({name}, t._shown) AS VARCHAR) AS identity, o._record_id AS record_id,"
+        f"SELECT t._shown AS key, CAST(json_object({_name(sync)}, t._shown) AS VARCHAR) AS identity, o._record_id AS record_id,"
         f" '{verbs.get(operation, str(operation))}' AS action, o.outcome, NULL AS code, NULL AS field, NULL AS message"
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t ON t.rowid = o._ord"
         f" WHERE o._op = '{operation}' AND o.outcome IN ({_GOOD})"
-        + (" AND t._first = ''" if operation is Operation.LINK else "")  # else it was told as it was made
-        for operation in sent_operations(session, item)
+        + (alone if operation is Operation.LINK else "")
+        for operation in operations
     ]

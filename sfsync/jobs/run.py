@@ -119,7 +119,7 @@ def _finish(
     write_files(session, plan)
     if context.stale_contract:
         contracts.forget(store)
-    undelivered = results_out.deliver(session, plan)
+    undelivered = results_out.deliver(session, plan, recovered=bool(recovered))
     session.ledger.flush()
     budget = session.ledger.budget()
     result = Result(

@@ -19,7 +19,7 @@ import yaml
 from sfsync.local_org import control
 from sfsync.report.run_text import run_text
 from tests.conftest import OrgForTests
-from tests.jobs.conftest import STATE, Team, fill, outcomes
+from tests.jobs.conftest import STATE, WAREHOUSE, Team, fill, outcomes
 from tests.support import doomed
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,7 @@ def test_a_value_that_went_back_meanwhile_ends_where_it_was(ready: Team, way: st
 
 def test_what_was_left_open_is_told_and_another_machine_mends_it(ready: Team) -> None:
     prepare(ready, "multipart", "update")
+    ready.sync("contacts", results={"keep": "all", "to": "warehouse"})
     change(ready, "multipart", "update", 1)
     crash(ready, "after poll")
     assert [w for w in ready.plan().warnings if "1 request of earlier runs had no answer" in w]
@@ -132,6 +133,27 @@ def test_what_was_left_open_is_told_and_another_machine_mends_it(ready: Team) ->
     written = json.loads((ready.folder / "target" / "run_results.json").read_text())
     assert written["recovered"][0]["job_id"] == found.job_id
     assert outcomes(result, "contacts") == {"unchanged": 300}
+    told = in_warehouse(ready)
+    assert told == {(result.run_id, "contacts", key, "update", "updated") for key in contacts(ready)}
+
+
+def test_what_was_found_of_a_sync_that_is_not_selected_is_in_the_warehouse_too(ready: Team) -> None:
+    ready.sync("contacts", results={"keep": "all", "to": "warehouse"})
+    ready.run("accounts")
+    crash(ready, "before record")
+    result = ready.run("accounts")
+    assert [dict(found.counts) for found in result.recovered] == [{"adopted": 3}]
+    assert in_warehouse(ready) == {
+        (result.run_id, "contacts", key, "create", "adopted") for key in ("C1", "C2", "C3")
+    }
+
+
+def in_warehouse(team: Team) -> set[tuple[Any, ...]]:
+    """What the table of outcomes tells, each row once."""
+    with duckdb.connect(str(team.folder / WAREHOUSE), read_only=True) as db:
+        rows = db.execute("SELECT run_id, sync, key, action, outcome FROM sfsync_results.outcomes").fetchall()
+    assert len(set(rows)) == len(rows)
+    return set(rows)
 
 
 def test_rows_the_org_refused_in_a_job_that_nobody_read_are_held(ready: Team) -> None:
