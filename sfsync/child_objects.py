@@ -69,6 +69,14 @@ class ChildLink:
         return self.cascades and (self.object.lower().endswith("__c") or self.object in _RECORDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A link to an object's records, or to records that go along with them."""
+
+    parent: str  # the object that the link refers to
+    link: ChildLink
+
+
 def from_describe(body: Mapping[str, Any]) -> tuple[ChildLink, ...]:
     """The links of an answer of ``GET /sobjects/{name}/describe`` that matter to a delete, in the order of their names."""
     found = {

@@ -391,6 +391,8 @@ SYNCS = [
     ),
     Case("sync_type_does_not_fit", "CompileError", fields(Birthdate="worth")),
     Case("sync_mode_unknown", "SpecError", sync(mode="replace")),
+    Case("sync_allow_cascade", "SpecError", sync(on_removed="delete", allow_cascade=[1])),
+    Case("sync_allow_cascade_word", "SpecError", sync(allow_cascade="my contacts")),
     Case("sync_mirror_keeps", "SpecError", sync(mode="mirror", on_removed="keep")),
     Case("sync_write_later", "CompileError", fields(Title={"column": "title", "write": "if_blank"})),
     Case(
@@ -486,6 +488,7 @@ def hidden_since(team: Team) -> None:
 
 
 CONTRACT = "schema/prod.json"
+CHILD, BAD_CHILD = '"Contact.AccountId": "cascade"', '"Contact.AccountId": "clear"'
 PLAN_OFFLINE = ("plan", "--offline")
 CONTRACTS = [
     Case("contract_missing", "ProjectError", nothing, argv=("schema", "check")),
@@ -497,6 +500,7 @@ CONTRACTS = [
     ),
     Case("contract_property", "SpecError", in_contract('"length": 80', '"lenght": 80')),
     Case("contract_wrong_type", "SpecError", in_contract('"length": 80', '"length": "80"')),
+    Case("contract_children", "SpecError", in_contract(CHILD, BAD_CHILD)),
     Case("contract_newer", "SpecError", in_contract('"format": 1', '"format": 2')),
     Case(
         "contract_not_utf8",

@@ -128,6 +128,7 @@ GUARDS = (
     "max_null_keys",
     "min_rows",
     "on_gone",
+    "cascade",
 )
 """What --allow can name; a test compares them with the guards there are."""
 

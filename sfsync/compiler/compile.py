@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfsync.compiler.cascades import below, with_takes
 from sfsync.compiler.compose import Composed, Input, compose, input_columns, is_plain_scan, open_star
 from sfsync.compiler.fields import Resolved, resolve, used_columns
 from sfsync.compiler.jinja import unknown_source
@@ -75,10 +76,12 @@ def compile_project(project: Project, around: Surroundings) -> Manifest:
     return Manifest(
         project=project.spec.name,
         models=tuple(unit.compiled for unit in models.units.values()),
-        syncs=tuple(
-            _finish(units[n], resolved, models, relatives[n], project.spec.timezone)
-            for n in names
-            if (resolved := units[n].resolved) is not None
+        syncs=with_takes(
+            [
+                _finish(units[n], resolved, models, relatives[n], project.spec.timezone, around)
+                for n in names
+                if (resolved := units[n].resolved) is not None
+            ]
         ),
         warnings=tuple(problems.warnings),
         levels=rows,
@@ -223,9 +226,14 @@ def _outline(unit: _SyncUnit, relatives: Relatives) -> SyncOutline:
 
 
 def _finish(
-    unit: _SyncUnit, resolved: Resolved, models: Models, relatives: Relatives, timezone: str
+    unit: _SyncUnit,
+    resolved: Resolved,
+    models: Models,
+    relatives: Relatives,
+    timezone: str,
+    around: Surroundings,
 ) -> CompiledSync:
-    spec = unit.file.spec
+    spec, org = unit.file.spec, around.org
     rules = resolved.identity + resolved.fields
     mode = Mode.UPSERT if spec.mode == "mirror" else Mode(spec.mode)
     # A mode that makes nothing cannot make anew what is gone.
@@ -269,6 +277,15 @@ def _finish(
         order_by=unit.order_by,
         mode=mode,
         match=spec.match == "unknown",
+        below=below(resolved.object, org.contract) if org is not None else None,
+        may_cascade=_may_cascade(spec.allow_cascade),
         inserts=mode is Mode.CREATE or not resolved.upsertable,
         verify=spec.verify,
     )
+
+
+def _may_cascade(said: bool | tuple[str, ...]) -> tuple[str, ...] | None:
+    """Names in small letters; None: all."""
+    if isinstance(said, bool):
+        return None if said else ()
+    return tuple(name.lower() for name in said)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sfsync.child_objects import Below
 from sfsync.records import Column, FieldRule, Operation, Option, ResultsPlace
 
 
@@ -114,6 +115,16 @@ class PushOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """Records of one sync go along with those of another that they refer to."""
+
+    parent: str  # sync
+    child: str  # sync
+    field: str  # of the child
+    key: FieldRule | None  # of the parent: what the child's snapshot has of it; None: its Id
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledModel:
     """One model: where it stands, its rendered SQL without a trailing semicolon, and what it reads."""
 
@@ -173,6 +184,11 @@ class CompiledSync:
     inserts: bool = False
     """Unknown keys are made by plain creates: there is no external id to upsert by, or the mode is create."""
     verify: int = 0  # records of a run that are read back when all is sent
+
+    below: tuple[Below, ...] | None = ()  # what a delete takes along, or what forbids it; None: not known
+    may_cascade: tuple[str, ...] | None = ()  # objects whose records may go along; None: all
+
+    takes: tuple[Take, ...] = ()  # records of this project's syncs that go along
 
     @property
     def by_id(self) -> bool:

@@ -16,7 +16,7 @@ from sfsync.jobs.compile import compile_for_sending, selected_names
 from sfsync.jobs.left import away_intents, away_jobs, left_warnings, state_warnings
 from sfsync.jobs.matcher import Matcher
 from sfsync.jobs.session import Options, Session
-from sfsync.plan import guards
+from sfsync.plan import cascade, guards
 from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import batches_of, calls_by_kind
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
@@ -55,7 +55,7 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
 
         back = Undoing(session, undo, warnings.append)
         compare, chosen, undo = back.changes, back.among(chosen), back.run_id
-        allow |= {f"{sync.name}.min_rows" for sync in chosen}  # judges the model, of which nothing is read
+        allow |= back.allowed(chosen)
     lost = away_intents(session.store, manifest.syncs)
     away = away_jobs(session.store, lost)
     found: list[tuple[Changes, tuple[guards.Refusal, ...]]] = []
@@ -63,10 +63,12 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         session.events.log("debug", f"{sync.name}: comparing")
         info = inspect(session.store, sync)
         changes = compare(session, sync, info, tuple(c.sync for c, _ in found), away)
-        refusals = (*_changed(sync, info), *guards.check(changes, allow))
+        refusals = guards.changed(sync.name, info.foreign, NEW_NAME) + guards.check(changes, allow)
+        refusals += cascade.check(changes, chosen, allow)
         if refusals:
             block_creates(sync, session.db)
         found.append((changes, refusals))
+    found = cascade.check_again(found, allow)
     if undo is not None:
         found = back.whole(found)
     found = all_apart(found, session.db)
@@ -98,15 +100,9 @@ def _packed(
         more = {"undeletes": changes.undeletes, "links": changes.links}
         batches = pack_sync(sync, session.db, chunk=chunk, first_call=call, **more)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
-        items.append(describe_sync(changes, refusals, batches, session.db))
+        along = cascade.cascade_of(changes, [c.sync for c, _ in found])
+        items.append(describe_sync(changes, refusals, batches, along, session.db))
     return tuple(items)
-
-
-def _changed(sync: CompiledSync, info: SnapshotInfo) -> tuple[guards.Refusal, ...]:
-    """The refusal of a sync whose object or identity is not that of its snapshot; the other syncs go on."""
-    if info.foreign is None:
-        return ()
-    return (guards.Refusal(sync.name, guards.CHANGED, f"sync '{sync.name}' {info.foreign}", NEW_NAME),)
 
 
 def _diff(

@@ -19,7 +19,7 @@ from sfsync.errors import MASK as HIDDEN
 from sfsync.errors import registered
 from sfsync.ports import Journal
 from sfsync.records import Operation
-from sfsync.state import archive, doubts, rejected, siblings, snapshots, undo
+from sfsync.state import along, archive, doubts, rejected, siblings, snapshots, undo
 from sfsync.state.store import StateStore
 
 _DOUBT = (
@@ -102,12 +102,16 @@ class StateRecorder:
                 if sync.removal.archive:
                     archive.keep(self._store, sync, rows, self._run_id)
                 siblings.gone(self._store, sync, rows, self._run_id)
+                if sync.takes:
+                    along.gone(self._store, sync.name, sync.takes, rows, self._run_id)
                 snapshots.record_deletes(self._store, sync, rows, self._run_id, erased=sync.erases)
                 if sync.mode is Mode.DELETE:  # its rows stay in the model, and are not to be asked for again
                     snapshots.record_gone(self._store, sync, rows, self._run_id)
             case Operation.UNDELETE:
                 snapshots.record_undeletes(self._store, sync, rows, self._run_id)
                 siblings.back(self._store, sync, rows)
+                if sync.takes:
+                    along.back(self._store, sync.name, sync.takes, rows)
         rejected.clear(self._store, sync.name, rows)
 
     def _rows(

@@ -31,6 +31,10 @@ class Undoing:
         self._session, self._warn = session, warn
         self.run_id = _run_meant(session, asked)
 
+    def allowed(self, syncs: Sequence[CompiledSync]) -> frozenset[str]:
+        """Guards that do not judge the way back: it reads no model, and what it takes along is named in its plan."""
+        return frozenset(f"{sync.name}.{guard}" for sync in syncs for guard in ("min_rows", guards.CASCADE))
+
     def among(self, syncs: Sequence[CompiledSync]) -> tuple[CompiledSync, ...]:
         """The selected syncs whose records the run changed."""
         theirs = undo.syncs_of(self._session.store, self.run_id)
@@ -61,11 +65,6 @@ class Undoing:
         found, left = undo_sync(sync, info, context, self.run_id)
         for line in _told(left, found, self.run_id):
             self._warn(f"sync '{sync.name}': {line}")
-        if found.deletes:
-            self._warn(
-                f"sync '{sync.name}': Salesforce deletes with a record what hangs on it (contacts of an account, details"
-                " of a master), whoever made that"
-            )
         return found
 
     def whole(

@@ -18,6 +18,9 @@ SHARE_FLOOR = 20
 CHANGED = "identity"
 """The object or the identity is not that of the snapshot."""
 
+CASCADE = "cascade"
+"""Records of other objects would go along (plan/cascade)."""
+
 TOGETHER = "undo"
 """Another sync of the run that would be taken back is refused."""
 
@@ -50,6 +53,11 @@ def check(changes: Changes, allowed: frozenset[str]) -> tuple[Refusal, ...]:
         for name, what, setting in _findings(changes)
         if f"{sync}.{name}" not in allowed
     )
+
+
+def changed(sync: str, why: str | None, fix: str) -> tuple[Refusal, ...]:
+    """The refusal of a sync whose object or identity is not that of its snapshot; the other syncs go on."""
+    return () if why is None else (Refusal(sync, CHANGED, f"sync '{sync}' {why}", fix),)
 
 
 def together(sync: str, refused: Sequence[str]) -> Refusal:

@@ -20,6 +20,7 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDB
+from sfsync.plan.cascade import NOTHING, Cascade
 from sfsync.plan.cost import verify_calls
 from sfsync.plan.guards import Refusal
 from sfsync.records import Batch, FieldRule, Operation
@@ -76,6 +77,7 @@ class SyncPlan:
     refusals: tuple[Refusal, ...]
     batches: tuple[Batch, ...]
     warnings: tuple[str, ...]
+    cascade: Cascade = NOTHING
 
     @property
     def calls(self) -> int:
@@ -147,6 +149,7 @@ def describe_sync(
     changes: Changes,
     refusals: tuple[Refusal, ...],
     batches: tuple[Batch, ...],
+    cascade: Cascade,
     db: DuckDB,
 ) -> SyncPlan:
     """Read what people want to see of one sync's diff from the run's file."""
@@ -161,7 +164,8 @@ def describe_sync(
         samples=named(sync, _samples(changes, db), db),
         refusals=refusals,
         batches=batches,
-        warnings=_warnings(changes),
+        warnings=_warnings(changes, cascade),
+        cascade=cascade,
     )
 
 
@@ -259,9 +263,14 @@ def _samples(changes: Changes, db: DuckDB) -> list[Sample]:
     return out
 
 
-def _warnings(changes: Changes) -> tuple[str, ...]:
+def _warnings(changes: Changes, cascade: Cascade) -> tuple[str, ...]:
     out = []
     name = changes.sync.name
+    if not cascade.known:
+        out.append(
+            f"sync '{name}': what Salesforce deletes along with records of {changes.sync.object} is not known: the contract"
+            " is of before sfsync asked; sfsync schema pull asks"
+        )
     if changes.removals_held_back:
         out.append(
             f"sync '{name}': {changes.removals_held_back:,} rows left the model, but nothing is deleted while"

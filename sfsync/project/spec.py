@@ -20,6 +20,7 @@ from sfsync.project.results import ResultsSpec, results_shorthand
 from sfsync.project.spec_fields import FieldSpec, IdentitySpec, column_shorthand, field_shorthand
 from sfsync.project.spec_types import (
     API_NAME,
+    Cascades,
     Count,
     Duration,
     Filled,
@@ -144,6 +145,10 @@ class SyncOptions(BaseModel):
     )
     delete_adopted: bool = Field(
         default=False, description="Also delete records that this sync did not create."
+    )
+    allow_cascade: Cascades = Field(
+        default=False,
+        description="Records of other objects may go along with deleted ones: true, or the objects' names.",
     )
     clear_on_create: bool = Field(
         default=False, description="Send nulls on create, so that field defaults do not apply."

@@ -86,6 +86,19 @@ def _column_type(value: str) -> str:
 
 Constant = bool | int | float | str | None
 GivenConstant = Annotated[Constant, BeforeValidator(_plain)]
+
+
+def parse_cascade(value: Any) -> Any:
+    """Read which objects' records may go along with deleted ones: true for all, or their names."""
+    if isinstance(value, bool):
+        return value
+    names = [value] if isinstance(value, str) else value
+    good = isinstance(names, list | tuple) and names
+    if not good or not all(isinstance(name, str) and API_NAME.fullmatch(name) for name in names):
+        raise fault("must be true, false, or a list of objects", fix="for example allow_cascade: [Contact]")
+    return tuple(names)
+
+
 Share = Annotated[float, BeforeValidator(parse_share)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Count = Annotated[int, Field(ge=0)]
@@ -95,4 +108,5 @@ Texts = Annotated[tuple[Filled, ...], BeforeValidator(one_or_many)]
 TextGroups = Annotated[
     tuple[Annotated[tuple[Filled, ...], BeforeValidator(as_tuple)], ...], BeforeValidator(as_tuple)
 ]
+Cascades = Annotated[bool | tuple[str, ...], BeforeValidator(parse_cascade)]
 ColumnType = Annotated[str, AfterValidator(_column_type)]

@@ -93,6 +93,21 @@ def _sync(item: SyncPlan) -> dict[str, Any]:
         "counts": _counts(item),
         "hard_delete": item.sync.erases,
         "refused_by_guard": bool(item.refusals),
+        "deletes_along": [
+            {
+                "object": along.below.link.object,
+                "field": along.below.link.field,
+                "of": along.below.parent,
+                "guarded": along.below.link.guarded,
+                "deleted_first_by": along.first,
+            }
+            for along in item.cascade.along
+        ],
+        "deletes_forbidden_by": [
+            {"object": below.link.object, "field": below.link.field, "of": below.parent}
+            for below in item.cascade.blocks
+        ],
+        "deletes_along_known": item.cascade.known,
         "jobs_at_work": [
             {
                 "job_id": job.job_id,

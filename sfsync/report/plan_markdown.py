@@ -154,7 +154,13 @@ def _table(plan: Plan) -> list[str]:
 
 def _details(item: SyncPlan) -> str:
     """A folded block of one sync; empty when there is nothing to show."""
-    body = [*_field_lines(item), *_rejected_lines(item), *_waiting_lines(item), *_sample_lines(item)]
+    body = [
+        *_cascade_lines(item),
+        *_field_lines(item),
+        *_rejected_lines(item),
+        *_waiting_lines(item),
+        *_sample_lines(item),
+    ]
     if not body:
         return ""
     c = item.changes
@@ -166,6 +172,13 @@ def _details(item: SyncPlan) -> str:
         f"{f', {number(c.undeletes)} to restore' if c.undeletes else ''}"
     )
     return "\n".join(["<details>", f"<summary>{summary}</summary>", "", *body, "</details>", "", ""])
+
+
+def _cascade_lines(item: SyncPlan) -> list[str]:
+    lines = []
+    for note in plan_values.cascade_notes(item):
+        lines += [f"{escaped(note[0].upper() + note[1:])}.", ""]
+    return lines
 
 
 def _field_lines(item: SyncPlan) -> list[str]:

@@ -160,6 +160,8 @@ def _counts(page: Page, item: SyncPlan) -> None:
     width = max((len(number(row[1])) for row in shown), default=1)
     for symbol, count, label, detail, style in shown:
         page.entry(symbol, f"{number(count):>{width}} {label}", detail, style=style)
+    for note in plan_values.cascade_notes(item):
+        page.wrapped(note, indent="    ", hang="      ", style=Style.WARN)
 
 
 def _refused(page: Page, item: SyncPlan) -> None:

@@ -6,10 +6,15 @@ Does not:  lay anything out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sfsync.child_objects import Below
 from sfsync.plan.plan import Plan, RejectedRow, Sample, SyncPlan
 from sfsync.report.words import api_text, cut, number, plural, safe
+
+CASCADES_SHOWN = 12
+"""Lookups in one sentence; plan.json has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,35 @@ def delete_detail(item: SyncPlan) -> str:
     adopted = item.changes.adopted_deletes
     notes = ["for good: past the recycle bin, nothing brings them back"] if item.sync.erases else []
     return "; ".join([*([f"{number(adopted)} not made by sfsync"] if adopted else []), *notes])
+
+
+def cascade_notes(item: SyncPlan) -> list[str]:
+    """What goes along with the records that are deleted, and what may keep them: sentences without an end."""
+    sync, told = item.sync, item.cascade
+    ours = [a for a in told.along if a.first is not None]
+    rest = sorted((a for a in told.along if a.first is None), key=lambda a: not a.guarded)
+    notes = []
+    if rest:
+        notes.append(
+            f"deleted along with them, whoever made it: {_places([a.below for a in rest], sync.object)}"
+        )
+    if ours:
+        listed = ", ".join(dict.fromkeys(f"{a.below.link.object} by sync {a.first}" for a in ours))
+        notes.append(f"deleted before them: {listed}; what that leaves there goes along")
+    if told.blocks:
+        what = _places(told.blocks, sync.object)
+        notes.append(f"refused by Salesforce (DELETE_FAILED) where one has: {what}")
+    return notes
+
+
+def _places(items: Sequence[Below], top: str) -> str:
+    """``Contact (AccountId), Invoice_Line__c (Invoice__c, of Invoice__c)``."""
+    shown = [
+        f"{item.link.object} ({item.link.field}{'' if item.parent == top else f', of {item.parent}'})"
+        for item in items[:CASCADES_SHOWN]
+    ]
+    rest = len(items) - len(shown)
+    return ", ".join(shown) + (f" and {number(rest)} more" if rest else "")
 
 
 def retired_text(item: SyncPlan) -> str:

@@ -17,35 +17,44 @@ _TOLD = "sfsync_told"
 
 def gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     """Turn records into tombstones in the other snapshots. Inside a transaction. rows: a relation with `_record_id`."""
-    db, now = store.db, store.clock.now()
-    for other in _others(store, sync):
-        table = table_of(other)
-        found = db.value(
-            f"CREATE OR REPLACE TEMP TABLE {_TOLD} AS SELECT _key, _id FROM {table}"
+    gone_of(store, sync.object, sync.name, rows, run_id)
+
+
+def gone_of(store: StateStore, object_: str, name: str, rows: str, run_id: str) -> None:
+    """As `gone`, of records of an object that the sync of that name knows to be gone."""
+    for other in _others(store, object_, name):
+        found = store.db.value(
+            f"CREATE OR REPLACE TEMP TABLE {_TOLD} AS SELECT _key, _id FROM {table_of(other)}"
             f" WHERE _gone_at IS NULL AND _id IN (SELECT _record_id FROM {rows} AS r)"
         )
         if found:
-            db.execute(f"DELETE FROM {table} WHERE _key IN (SELECT _key FROM {_TOLD})")
-            db.execute(
-                f"INSERT INTO {table} (_key, _id, _origin, _run_id, _at, _gone_at)"
-                f" SELECT _key, _id, 'adopted', ?, ?, ? FROM {_TOLD}",
-                [run_id, now, now],
-            )
-            doubts.drop(store, other, _TOLD)
-        db.execute(f"DROP TABLE {_TOLD}")
+            bury(store, other, _TOLD, run_id)
+        store.db.execute(f"DROP TABLE {_TOLD}")
+
+
+def bury(store: StateStore, sync: str, rows: str, run_id: str) -> None:
+    """Turn records of a sync into tombstones. rows: a relation with `_key, _id`, none of the snapshot itself."""
+    table, now = table_of(sync), store.clock.now()
+    store.db.execute(f"DELETE FROM {table} WHERE _key IN (SELECT _key FROM {rows})")
+    store.db.execute(
+        f"INSERT INTO {table} (_key, _id, _origin, _run_id, _at, _gone_at)"
+        f" SELECT _key, _id, 'adopted', ?, ?, ? FROM {rows}",
+        [run_id, now, now],
+    )
+    doubts.drop(store, sync, rows)
 
 
 def back(store: StateStore, sync: SyncShape, rows: str) -> None:
     """Forget tombstones of records that are there again: the other syncs find them by their keys. Inside a transaction."""
-    for other in _others(store, sync):
+    for other in _others(store, sync.object, sync.name):
         store.db.execute(
             f"DELETE FROM {table_of(other)} WHERE _gone_at IS NOT NULL AND _id IN (SELECT _record_id FROM {rows} AS r)"
         )
 
 
-def _others(store: StateStore, sync: SyncShape) -> list[str]:
+def _others(store: StateStore, object_: str, name: str) -> list[str]:
     found = store.db.execute(
         f"SELECT sync FROM {CONTROL}.snapshots WHERE object = ? AND sync <> ? ORDER BY sync",
-        [sync.object, sync.name],
+        [object_, name],
     )
-    return [name for (name,) in found]
+    return [other for (other,) in found]

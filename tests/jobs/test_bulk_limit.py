@@ -74,7 +74,7 @@ def test_batches_go_to_what_comes_first_and_calls_are_not_needed_for_the_rest(bu
 
 def test_what_goes_by_collections_goes_on_when_no_batch_is_left(ready: Team) -> None:
     """Children of records that had to wait wait too, and no record is deleted that a deferred write is about."""
-    ready.sync("accounts", on_removed="delete", guards={"min_rows": 0})
+    ready.sync("accounts", on_removed="delete", allow_cascade=True, guards={"min_rows": 0})
     ready.run("accounts")
     ready.sync("accounts", push={"api": "bulk"})
     ready.sync("contacts", push={"api": "collections"})

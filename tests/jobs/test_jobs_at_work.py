@@ -171,7 +171,7 @@ def test_a_sync_whose_job_does_not_tell_its_rows_stops_alone(
     ready: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_calls(monkeypatch)
-    ready.sync("accounts", push=BULK, on_removed="delete", guards=OPEN_GUARDS)
+    ready.sync("accounts", push=BULK, on_removed="delete", allow_cascade=True, guards=OPEN_GUARDS)
     ready.run("accounts")
     stuck(ready, "Account")
     ready.sql("INSERT INTO raw.accounts VALUES ('A3', 'Cobalt', NULL)")

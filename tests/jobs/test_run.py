@@ -391,7 +391,7 @@ def test_selection_runs_one_sync(ready: Team) -> None:
 
 
 def test_deletes_come_last_and_children_first(ready: Team) -> None:
-    ready.sync("accounts", on_removed="delete")
+    ready.sync("accounts", on_removed="delete", allow_cascade=["Opportunity"])
     ready.sync("contacts", on_removed="delete")
     ready.run()
     start = len(ready.org.writes())

@@ -385,7 +385,7 @@ def test_locked_rows_go_again(loaded: Team) -> None:
 def test_what_was_deleted_along_with_its_parent(loaded: Team) -> None:
     """The contact of a deleted account went with it; it comes back with it, whoever deleted it first."""
     before = ids(loaded)
-    loaded.sync("accounts", on_removed="delete")
+    loaded.sync("accounts", on_removed="delete", allow_cascade=True)
     loaded.sql("UPDATE raw.contacts SET title = 'x' WHERE id = 'C3'")
     loaded.sql("DELETE FROM raw.accounts WHERE id = 'A1'", "DELETE FROM raw.contacts WHERE id = 'C1'")
     result = loaded.run()

@@ -56,6 +56,7 @@ def test_the_least_sync():
         "on_gone": "recreate",
         "on_limit": "defer",
         "delete_adopted": False,
+        "allow_cascade": False,
         "clear_on_create": False,
         "undo": "acknowledged",
         "priority": 0,
@@ -345,10 +346,10 @@ PROJECTS = [  # one more line of the project file, the finding or None
     ("target-path: 5", "4:14: it: 'target-path' must be text (put it in quotes), found 5"),
     ("syncs: {nulls: keep, tags: [a], guards: {max_deletes: 1}}", None),
     ("syncs: {object: Account}", "4:9: it: unknown key 'object' in 'syncs' | valid keys: description, mode, match, where, "
-        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, verify, "
+        "nulls, on_removed, on_gone, on_limit, delete_adopted, allow_cascade, clear_on_create, undo, priority, results, verify, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("syncs: {fields: {A: a}}", "4:9: it: unknown key 'fields' in 'syncs' | valid keys: description, mode, match, where, "
-        "nulls, on_removed, on_gone, on_limit, delete_adopted, clear_on_create, undo, priority, results, verify, "
+        "nulls, on_removed, on_gone, on_limit, delete_adopted, allow_cascade, clear_on_create, undo, priority, results, verify, "
         "retry_rejected_after, max_attempts, guards, push, tags, meta"),
     ("vars: [a]", "4:7: it: 'vars' must be a map of keys, found a list"),
 ]  # fmt: skip
