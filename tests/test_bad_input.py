@@ -295,6 +295,7 @@ SYNCS = [
     Case("results_nowhere", "SpecError", sync(results={"schema": "ops"})),
     Case("results_to", "SpecError", sync(results={"to": "s3"})),
     Case("sync_verify_too_many", "SpecError", sync(verify=100_000)),
+    Case("results_pii_nowhere", "SpecError", sync(results={"pii": "clear"})),
     Case("results_table", "SpecError", sync(results={"to": "warehouse", "table": "a b"})),
     Case(
         "results_foreign_table",

@@ -273,6 +273,7 @@ def _finish(
         removal=resolved.removal,
         options=options_of(spec.push),
         results_to=ResultsPlace(spec.results.schema_, spec.results.table) if spec.results.to else None,
+        results_clear=spec.results.pii == "clear" and any(rule.pii for rule in resolved.identity),
         together=together_of(spec.push, resolved.object.name, resolved.fields),
         order_by=unit.order_by,
         mode=mode,

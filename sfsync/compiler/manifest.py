@@ -177,6 +177,7 @@ class CompiledSync:
     removal: Removal = NO_REMOVAL
     options: PushOptions = PushOptions()
     results_to: ResultsPlace | None = None
+    results_clear: bool = False  # there, a masked identity stands as it is
     together: tuple[tuple[str, ...], ...] = ()  # that an update sends together when one of them changes
     order_by: tuple[Column, ...] = ()  # by which rows are sent
     mode: Mode = Mode.UPSERT

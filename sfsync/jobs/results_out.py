@@ -101,7 +101,7 @@ def keep_job(session: Session, sync: CompiledSync, operation: Operation) -> None
         return
     told = f"SELECT _key FROM {run_table('outcome', sync.name)} WHERE outcome NOT IN ({_GOOD})"
     refused = (
-        f"SELECT {_shown(sync)} AS key, r.identity, NULL AS record_id, r.action,"
+        f"SELECT {_key(sync, 'r.key', _shown(sync))} AS key, {_identity(sync)}, NULL AS record_id, r.action,"
         " CASE WHEN r.transient THEN 'failed' ELSE 'rejected' END AS outcome, r.code, r.field,"
         f" replace(r.message, chr(0), '') AS message FROM {rejected.TABLE} AS r WHERE r.sync = {literal(sync.name)}"
         f" AND r.run_id = {literal(session.run_id)} AND r.key IN ({told})"
@@ -115,7 +115,7 @@ def keep_found(session: Session, sync: CompiledSync, rows: str, *, restored: boo
     """The same of records of unanswered requests that the org has. rows: with `_key, _record_id` and the identity's texts."""
     if sync.results_to is None or not sync.results_all:
         return
-    shown = shown_identity(sync, secret_of(sync, session.store), "", "f.")
+    shown = _key(sync, "f._key", shown_identity(sync, secret_of(sync, session.store), "", "f."))
     action, outcome = ("restore", "restored") if restored else ("create", "adopted")
     _keep(
         session,
@@ -135,6 +135,19 @@ def _keep(session: Session, sync: CompiledSync, rows: str, *, good: bool) -> Non
     session.db.execute(f"INSERT INTO {_RECOVERED} SELECT {head}, {good}, r.* FROM ({rows}) AS r")
 
 
+def _key(sync: CompiledSync, key: str, shown: str) -> str:
+    """SQL of a row's key: as reports show it, or where the table is to have it in clear, as keys are compared."""
+    return f"coalesce({key}, {shown})" if sync.results_clear else shown
+
+
+def _identity(sync: CompiledSync) -> str:
+    """SQL of a refused row's identity. Rows without a key, or with one that stands twice, have none to be joined by."""
+    if not sync.results_clear:
+        return "r.identity"
+    clear = f"CAST(json_object({_name(sync)}, r.key) AS VARCHAR)"
+    return f"CASE WHEN r.key IS NULL THEN r.identity ELSE {clear} END AS identity"
+
+
 def _shown(sync: CompiledSync) -> str:
     names = [literal("$." + rule.field) for rule in sync.identity] + ["'$.key'"]
     return f"coalesce({', '.join(f'r.identity->>{name}' for name in names)})"
@@ -152,7 +165,7 @@ def _refused(session: Session, sync: CompiledSync) -> str:
         f" FROM {run_table('outcome', sync.name)} WHERE outcome NOT IN ({_GOOD}) GROUP BY _key"
     )
     return (
-        f"SELECT {_shown(sync)} AS key, r.identity, o.id AS record_id, r.action,"
+        f"SELECT {_key(sync, 'r.key', _shown(sync))} AS key, {_identity(sync)}, o.id AS record_id, r.action,"
         " CASE WHEN r.decided_by = 'sfsync' THEN 'rejected' ELSE coalesce(o.outcome, 'rejected') END AS outcome,"
         " r.code, r.field, replace(r.message, chr(0), '') AS message"
         f" FROM {rejected.TABLE} AS r LEFT JOIN ({outcomes}) AS o ON o._key = r.key"
@@ -162,11 +175,12 @@ def _refused(session: Session, sync: CompiledSync) -> str:
 
 
 def _successes(sync: CompiledSync, operations: list[Operation]) -> list[str]:
+    shown = _key(sync, "t._key", "t._shown")
     verbs = {Operation.UPSERT: "create", Operation.UNDELETE: "restore", Operation.LINK: "update"}
     # A lookup that followed its record was told as that was made, but not where an earlier run made it.
     alone = " AND t._first = ''" if len(operations) > 1 else ""
     return [
-        f"SELECT t._shown AS key, CAST(json_object({_name(sync)}, t._shown) AS VARCHAR) AS identity, o._record_id AS record_id,"
+        f"SELECT {shown} AS key, CAST(json_object({_name(sync)}, {shown}) AS VARCHAR) AS identity, o._record_id AS record_id,"
         f" '{verbs.get(operation, str(operation))}' AS action, o.outcome, NULL AS code, NULL AS field, NULL AS message"
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t ON t.rowid = o._ord"
         f" WHERE o._op = '{operation}' AND o.outcome IN ({_GOOD})"

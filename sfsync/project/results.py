@@ -45,6 +45,11 @@ class ResultsSpec(BaseModel):
     schema_: str = Field(default=SCHEMA, alias="schema", description="Schema of the table; made if missing.")
     table: str = Field(default=TABLE, description="The table; made if missing. Several syncs may share it.")
 
+    pii: Literal["masked", "clear"] = Field(
+        default="masked",
+        description="Whether the key of a masked identity stands there as a digest, or as it is, to be joined by.",
+    )
+
     @field_validator("schema_", "table")
     @classmethod
     def _check_name(cls, value: str) -> str:
@@ -58,4 +63,7 @@ class ResultsSpec(BaseModel):
     def _check_together(self) -> ResultsSpec:
         if self.to is None and self.model_fields_set & {"schema_", "table"}:
             raise fault("names a table but not where it is", fix="add to: warehouse")
+        if self.to is None and self.pii == "clear":
+            what = "says pii: clear, which is for the warehouse's table alone: files stay masked"
+            raise fault(what, fix="add to: warehouse, or remove pii")
         return self

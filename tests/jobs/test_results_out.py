@@ -89,6 +89,23 @@ def test_every_outcome_of_a_run_is_a_row(ready: Team) -> None:
     ], "held rows are no news"
 
 
+@pytest.mark.parametrize("pii", ["masked", "clear"])
+def test_a_masked_identity_stands_in_clear_where_that_is_said(ready: Team, pii: str) -> None:
+    email = {"column": "email", "pii": True}
+    identity = {"Customer_Id__c": {"column": "id", "pii": True}}
+    ready.sync("contacts", results=ALL | {"pii": pii}, identity=identity, fields={"Email": email})
+    refuse(ready, "C1", message="bad mail ai@acme.example of C1", fields=["Email"])
+    ready.run()
+    rows = {row[0]: row[1:] for row in told(ready, "key, identity, outcome, message")}
+    assert sorted(outcome for _, outcome, _ in rows.values()) == ["created", "created", "rejected"]
+    assert {message for *_, message in rows.values()} == {None, "bad mail *** of ***"}, "never in clear"
+    assert all(json.loads(identity) == {"Customer_Id__c": key} for key, (identity, *_) in rows.items())
+    assert (set(rows) == {"c1", "c2", "c3"}) == (pii == "clear")
+    files = "".join(path.read_text() for path in (ready.folder / "target").rglob("*.csv"))
+    assert "bad mail" in files
+    assert "c1" not in files.lower()
+
+
 def test_only_what_did_not_go_through(ready: Team) -> None:
     ready.sync("contacts", results={"to": "warehouse", "schema": "ops", "table": "crm"})
     refuse(ready, "C1", code="UNABLE_TO_LOCK_ROW")

@@ -65,6 +65,7 @@ def test_the_least_sync():
             "to": None,
             "schema_": "sfsync_results",
             "table": "outcomes",
+            "pii": "masked",
         },
         "verify": 0,
         "retry_rejected_after": timedelta(days=7),
