@@ -179,6 +179,7 @@ class FieldRule:
     pii: bool = False
     lookup: Lookup | None = None
     constant: str | None = None  # the text of every record; no column of the model is read
+    restricts: bool = False  # a lookup: no parent can be deleted while a record refers to it
 
     @property
     def mapped(self) -> bool:
@@ -245,6 +246,7 @@ class Batch:
     reading: int = (
         0  # rows that one call reads what stands there of, before they are sent; 0: nothing is read
     )
+    level: int = 0  # of a sync's deletes: they begin when those of the level before have their answers
 
     @property
     def reads(self) -> int:

@@ -204,6 +204,7 @@ class _Resolver:
             truncate=spec.truncate,
             pii=spec.pii,
             lookup=lookup,
+            restricts=field.restricted_delete,
             **shape,
         )
 

@@ -15,6 +15,7 @@ from sfsync.compiler.manifest import CompiledSync, Mode, OnGone, OnRemoved
 from sfsync.diff import aside, sql
 from sfsync.diff.aside import NOTHING, LeftJob
 from sfsync.diff.changes import Changes, DiffContext, Retired
+from sfsync.diff.hierarchy import children_first
 from sfsync.diff.refusals import delete_digest, secret_of, shown_identity
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import quote_ident as ident
@@ -302,6 +303,8 @@ def _plan_deletes(
         [sync.name, since],
     )
     total, adopted = _count_deletes(sync, db)
+    if total > 1 and sync.mode is not Mode.DELETE:
+        children_first(sync, db, info.table)
     return total, adopted, int(db.value(f"SELECT count(*) {wanted}")) - total
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sfsync.compiler.manifest import Api, CompiledSync
+from sfsync.diff import hierarchy
 from sfsync.diff.stage import run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
@@ -50,6 +51,7 @@ class _Form:
     clearing: tuple[str, ...]
     text_bytes: int  # of all texts together, without what stands around them
     longest: int  # bytes of the texts of one row, at most
+    level: int = 0
 
     @property
     def rows(self) -> int:
@@ -109,6 +111,7 @@ def _pack(sync: CompiledSync, operation: Operation, db: DuckDB, chunk: int) -> I
         blank = Batch(
             *(sync.name, sync.object, operation, best.way, 0, form.first, form.last, group.csv_bytes, 0),
             reading=reads,
+            level=form.level,
         )
         if best.way is Way.COLLECTIONS:
             yield from _collections(sync, blank, form, db, table, chunk)
@@ -122,6 +125,11 @@ def _forms(sync: CompiledSync, operation: Operation, db: DuckDB, table: str) -> 
     """Split off rows that clear a lookup others set, and rows whose text CSV cannot carry."""
     if not db.value(f"SELECT EXISTS (FROM {table})"):
         return  # to plan the statement below costs ten times as much
+    if operation is Operation.DELETE and len(sizes := hierarchy.levels(sync, db)) > 1:
+        for level, rows in enumerate(sizes):
+            first = sum(sizes[:level])
+            yield _Form(first, first + rows, False, (), 0, 0, level)
+        return
     rules = sent_rules(sync, operation)
     lookups = [rule for rule in rules if rule.reference is not None]
     bits = [f"CASE WHEN {ident(rule.field)} = '' THEN {2 << n} ELSE 0 END" for n, rule in enumerate(lookups)]

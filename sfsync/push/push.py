@@ -112,8 +112,12 @@ def _lane(context: PushContext, items: list[SyncPlan], *, deletes: bool) -> Talk
             if calls and busy & touched:
                 yield from finish_jobs(context, jobs)
                 busy = frozenset()
+            level = 0
             for batches in calls:
                 last = batches[0].last
+                if batches[-1].level > level:
+                    level = batches[-1].level
+                    yield from finish_jobs(context, jobs)
                 if any(batch.reading for batch in batches):
                     from sfsync.push import before  # only for those who take back exactly
 

@@ -249,6 +249,56 @@ def test_a_tree_whose_records_are_found_by_name(ready: Team) -> None:
     assert not ready.plan("accounts").has_changes
 
 
+# ---------------------------------------------------------------- deleting
+
+
+@pytest.fixture(scope="module")
+def strict_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrgForTests]:
+    """An org in which no account can be deleted that has accounts below it."""
+    folder = tmp_path_factory.mktemp("strict_org")
+    schema = json.loads(files("sfsync.local_org").joinpath("schema.json").read_text("utf-8"))
+    schema["objects"]["Account"]["fields"]["ParentId"]["restricted_delete"] = True
+    path = folder / "schema.json"
+    path.write_text(json.dumps(schema), "utf-8")
+    yield OrgForTests(control.start(folder / "org", schema=path, idle_minutes=10), folder)
+    control.stop(folder / "org")
+
+
+@pytest.mark.parametrize("api", ["auto", "bulk"])
+def test_a_tree_is_deleted_from_its_leaves(tmp_path: Any, strict_org: OrgForTests, api: str) -> None:
+    strict_org.begin()
+    team = tree(Team(tmp_path / "team", strict_org), on_removed="delete", push={"api": api})
+    # The keys' own order would begin with the root.
+    team.sync("accounts", guards={"max_delete_share": "100%", "min_rows": 0})
+    team.init_state()
+    team.run()
+    team.accounts([])
+    plan = planned(team.plan(), "accounts")
+    levels = [batch.level for batch in plan.batches if batch.operation is Operation.DELETE]
+    assert levels == [0, 1, 2, 3, 4]
+    result = team.run()
+    assert outcomes(result, "accounts") == {"deleted": 31}
+    assert strict_org.records("Account") == []
+    if api == "auto":
+        assert of(result, "accounts").calls == plan.calls == 1, "the levels share a Composite"
+
+
+def test_where_the_org_only_clears_the_lookup_no_call_more_is_spent(ready: Team) -> None:
+    tree(ready, on_removed="delete", guards={"max_delete_share": "100%", "min_rows": 0})
+    ready.run()
+    ids = {key: record["Id"] for key, record in ready.org.by("Account", "Account_Id__c").items()}
+    ready.accounts([])
+    plan = planned(ready.plan(), "accounts")
+    (deletes,) = [batch for batch in plan.batches if batch.operation is Operation.DELETE]
+    assert (deletes.level, deletes.rows, plan.calls) == (0, 31, 1)
+    result = ready.run()
+    assert outcomes(result, "accounts") == {"deleted": 31}
+    gone = [write["id"] for write in ready.org.writes() if write["operation"] == "deleted"]
+    assert len(gone) == 31
+    order = {record: number for number, record in enumerate(gone)}
+    assert all(order[ids[key]] < order[ids[above]] for key, above in WANTED.items() if above is not None)
+
+
 # ---------------------------------------------------------------- circles
 
 
