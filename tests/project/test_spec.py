@@ -188,7 +188,7 @@ INVALID = [  # one more line of a sync, the finding
         "7:10: it: unknown key 'allow_cascade' in 'guards' | valid keys: max_deletes, max_delete_share, "
         "max_change_share, max_creates, max_reject_share, max_null_keys, min_rows",
     ),
-    ("push: {headers: x}", "7:8: it: unknown key 'headers' in 'push' | valid keys: api, send, max_wait, order_by, send_together, all_or_none, duplicate_rules, assignment_rule, update_mru"),
+    ("push: {headers: x}", "7:8: it: unknown key 'headers' in 'push' | valid keys: api, send, max_wait, send_together, order_by, all_or_none, duplicate_rules, assignment_rule, update_mru"),
     ("push: {max_wait: 30}", f"7:18: it: 'push.max_wait' {UNIT}, found 30 | write 30d"),
     (
         "push: {api: rest}",
