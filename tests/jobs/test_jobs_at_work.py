@@ -180,6 +180,7 @@ def test_a_sync_whose_job_does_not_tell_its_rows_stops_alone(
         "DELETE FROM raw.accounts WHERE id = 'A2'",
         "UPDATE raw.accounts SET phone = '9' WHERE id = 'A1'",
         "UPDATE raw.contacts SET account = 'A3' WHERE id = 'C3'",
+        "UPDATE raw.contacts SET account = NULL WHERE id = 'C2'",  # or it would go with A2
     )
     plan = ready.plan()
     aside = planned(plan, "accounts").changes.aside
