@@ -103,7 +103,8 @@ def test_a_masked_identity_stands_in_clear_where_that_is_said(ready: Team, pii: 
     assert (set(rows) == {"c1", "c2", "c3"}) == (pii == "clear")
     files = "".join(path.read_text() for path in (ready.folder / "target").rglob("*.csv"))
     assert "bad mail" in files
-    assert "c1" not in files.lower()
+    cells = {cell.strip('"') for line in files.lower().splitlines() for cell in line.split(",")}
+    assert not cells & {"c1", "c2", "c3"}
 
 
 def test_only_what_did_not_go_through(ready: Team) -> None:
