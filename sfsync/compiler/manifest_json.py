@@ -18,6 +18,7 @@ from sfsync.compiler.manifest import CompiledModel, CompiledSync, Manifest, Sync
 from sfsync.records import FieldRule
 
 SCHEMA_VERSION = 1
+_MASK = "***"  # as plans and results show what is personal
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def _field(name: str, column: str, identity: bool, rule: FieldRule | None) -> di
             "pii": rule.pii,
         }
         if rule.constant is not None:
-            body["value"] = rule.constant
+            body["value"] = _MASK if rule.pii and rule.constant else rule.constant
         if rule.reference is not None:
             body["reference"] = rule.reference.header
     return body

@@ -73,6 +73,8 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
 
 def _why_kept(item: SyncPlan, known: dict[str, Any]) -> str:
     sync = item.sync
+    if known.get("_origin") == "converted":
+        return "it left the model, but the lead was converted, and is neither written nor deleted any more"
     if not sync.deletes:
         return f"it left the model, and the sync says on_removed: {sync.on_removed}"
     if item.changes.removals_held_back:

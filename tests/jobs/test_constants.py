@@ -25,6 +25,7 @@ def test_constants_are_sent_compared_and_changed_like_values_of_the_model(ready:
             "Lifetime_Value__c": {"value": 12.5},
             "Birthdate": {"value": date(1980, 2, 29)},
             "FirstName": {"value": None},
+            "Phone": {"value": "+49 30 1", "pii": True},
         },
     )
     assert outcomes(ready.run(), "contacts") == {"created": 3}
@@ -35,6 +36,7 @@ def test_constants_are_sent_compared_and_changed_like_values_of_the_model(ready:
         "Lifetime_Value__c": "12.5",
         "Birthdate": "1980-02-29",
         "FirstName": None,
+        "Phone": "+49 30 1",
     }
     for field, text in wanted.items():
         assert values(ready, field) == dict.fromkeys(("C1", "C2", "C3"), text), field
@@ -54,6 +56,7 @@ def test_constants_are_sent_compared_and_changed_like_values_of_the_model(ready:
     assert outcomes(ready.run(), "contacts") == {"created": 1, "updated": 3}
     assert values(ready, "Department") == dict.fromkeys(("C1", "C2", "C3", "C4"), "Sales")
     assert values(ready, "Title") == {"C1": "New here", "C2": "New here", "C3": "New here", "C4": "Newer"}
+    assert values(ready, "Phone")["C4"] == "+49 30 1", "the plan's compile was kept, with the value as it is"
 
     told = {field.field: field for field in explain_command(ready.options(), "contacts", "C1").fields}
     assert (told["Department"].acknowledged, told["Department"].model) == ("Sales", "Sales")
@@ -61,5 +64,6 @@ def test_constants_are_sent_compared_and_changed_like_values_of_the_model(ready:
     manifest = json.loads((ready.folder / "target/manifest.json").read_text("utf-8"))
     fields = {f["field"]: f for f in manifest["syncs"]["sync.team.contacts"]["fields"]}
     assert (fields["Department"]["column"], fields["Department"]["value"]) == (None, "Sales")
+    assert fields["Phone"]["value"] == "***"
     assert fields["LastName"]["column"] == "last"
     assert "value" not in fields["LastName"]

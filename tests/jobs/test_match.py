@@ -273,6 +273,9 @@ def test_a_known_lead_that_was_converted_is_tried_once(ready: Team, api: str) ->
     ready.accounts([(keys[2], "Ito", "2")])
     ready.sync("accounts", delete_adopted=True)
     assert ready.run("accounts").calls == 0, "nor is it deleted"
+    explained = explain_command(ready.options(), "accounts", keys[0])
+    assert (explained.verdict, len(explained.why)) == ("kept", 1)
+    assert "the lead was converted" in explained.why[0]
 
 
 def test_calls_of_asking_and_sending_are_those_of_the_plan(people: Team) -> None:
