@@ -95,23 +95,27 @@ def _along(found: SObject, use: ObjectUse) -> set[str]:
     return parts | ({CURRENCY} if _amounts(found, use) else set())
 
 
-def _amounts(found: SObject, use: ObjectUse) -> tuple[str, ...]:
-    """Syncs that write amounts of money."""
+def _amounts(found: SObject, use: ObjectUse) -> tuple[FieldUse, ...]:
+    """The uses of amounts of money that syncs write."""
     uses = (use.field(f.name) for f in found.fields if f.type == "currency")
-    return tuple(dict.fromkeys(sync for one in uses if one is not None and one.written for sync in one.syncs))
+    return tuple(one for one in uses if one is not None and one.written)
 
 
 def _currencies(was: SObject, now: SObject, use: ObjectUse | None) -> Iterator[Drift]:
-    """The org has several currencies now, and no sync says which its amounts are in."""
+    """The org has several currencies, the file does not know, and no sync says which its amounts are in.
+
+    A compile against the org refuses the syncs that make records with amounts; others it only warns.
+    """
     code = now.field(CURRENCY)
     if code is None or use is None or was.field(CURRENCY) is not None or use.field(CURRENCY) is not None:
         return
-    syncs = _amounts(now, use)
-    if syncs and (code.createable or code.updateable):
-        what = "the org has several currencies now, and no sync says which its amounts are in"
-        yield Drift(
-            now.name, CURRENCY, "currencies", what, Effect.STOPS if use.create else Effect.NONE, syncs
-        )
+    amounts = _amounts(now, use)
+    if amounts and (code.createable or code.updateable):
+        what = "the org has several currencies, which the file does not know, and no sync says which its amounts are in"
+        creators = tuple(dict.fromkeys(sync for one in amounts for sync in one.creators))
+        others = tuple(dict.fromkeys(sync for one in amounts for sync in one.syncs))
+        effect = Effect.STOPS if creators else Effect.NONE
+        yield Drift(now.name, CURRENCY, "currencies", what, effect, creators or others)
 
 
 def notes(contract: Contract, org: Contract) -> tuple[str, ...]:

@@ -265,7 +265,14 @@ def test_amounts_bring_their_currency_and_what_cannot_be_written_whole_its_parts
     old, new = (used_part(contract(w, PARENT), usage()) for w in (one, several))
     [found] = [d for d in compare(old, contract(several, PARENT), usage()) if d.kind == "currencies"]
     assert (found.field, found.effect, found.syncs) == ("CurrencyIsoCode", Effect.STOPS, ("widgets",))
+    assert "which the file does not know" in found.what
     assert not [d for d in compare(new, contract(several, PARENT), usage()) if d.kind == "currencies"]
+    # One sync makes records without amounts, another only writes them into records that are there: a compile warns.
+    fields = {"title__c": "title"}
+    makers = [SPEC | {"fields": fields}, SPEC | {"name": "prices", "mode": "update", "on_removed": "keep"}]
+    both = usage_of_syncs(map(SyncSpec.model_validate, makers))
+    [found] = [d for d in compare(old, contract(several, PARENT), both) if d.kind == "currencies"]
+    assert (found.effect, found.syncs) == (NONE, ("prices",))
 
 
 def test_what_hangs_on_records_that_no_sync_deletes_breaks_nothing() -> None:

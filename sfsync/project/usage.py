@@ -26,6 +26,7 @@ class FieldUse:
     identity: bool = False  # says which record a row is
     parent_key: bool = False  # other records find this object's by it
     parents: tuple[str, ...] = ()  # the objects that it is to refer to, by their keys
+    creators: tuple[str, ...] = ()  # the syncs that write it into records they make
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ def usage_of_syncs(specs: Iterable[SyncSpec]) -> Usage:
             made.field(spec.object, use)
         for name, item in spec.fields.items():
             parents = made.parents(spec, item.lookup)
-            made.field(spec.object, FieldUse(name, (spec.name,), written=True, parents=parents))
+            creators = (spec.name,) if creates else ()
+            use = FieldUse(name, (spec.name,), written=True, parents=parents, creators=creators)
+            made.field(spec.object, use)
         for name in spec.removal.fields:
             made.field(spec.object, FieldUse(name, (spec.name,), written=True))
     return Usage(
@@ -148,4 +151,5 @@ def _merged(one: FieldUse, other: FieldUse) -> FieldUse:
         identity=one.identity or other.identity,
         parent_key=one.parent_key or other.parent_key,
         parents=tuple(dict.fromkeys((*one.parents, *other.parents))),
+        creators=tuple(dict.fromkeys((*one.creators, *other.creators))),
     )
