@@ -8,8 +8,9 @@ Invariant: a file is removed only when its rows are committed in the warehouse; 
 from __future__ import annotations
 
 from sfsync.compiler.manifest import CompiledSync
-from sfsync.diff.refusals import secret_of, shown_identity
+from sfsync.diff.refusals import identity_sql, keyed_digest, secret_of, shown_identity, whole_texts
 from sfsync.diff.stage import RUN, run_table
+from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import SfsyncError
 from sfsync.jobs.results import sent_operations
@@ -55,7 +56,7 @@ def deliver(session: Session, plan: Plan, *, recovered: bool) -> str | None:
         if item.sync.results_to is not None and not item.refusals:
             rows = [_refused(session, item.sync)]
             if item.sync.results_all:
-                rows += _successes(item.sync, sent_operations(session, item))
+                rows += _successes(session, item.sync, sent_operations(session, item))
             if recovered:
                 rows.append(f"{_RECOVERED_ROWS} WHERE good AND sync = {literal(item.sync.name)}")
             _write(session, item.sync.results_to, item.sync.name, item.sync.object, rows)
@@ -108,19 +109,26 @@ def keep_job(session: Session, sync: CompiledSync, operation: Operation) -> None
     )
     _keep(session, sync, refused, good=False)
     if sync.results_all:
-        _keep(session, sync, *_successes(sync, [operation]), good=True)
+        _keep(session, sync, *_successes(session, sync, [operation]), good=True)
 
 
 def keep_found(session: Session, sync: CompiledSync, rows: str, *, restored: bool = False) -> None:
     """The same of records of unanswered requests that the org has. rows: with `_key, _record_id` and the identity's texts."""
     if sync.results_to is None or not sync.results_all:
         return
-    shown = _key(sync, "f._key", shown_identity(sync, secret_of(sync, session.store), "", "f."))
+    secret = secret_of(sync, session.store)
+    shown = _key(sync, "f._key", shown_identity(sync, secret, "", "f."))
+    texts = [
+        (rule.field, keyed_digest(secret, "f._key") if rule.pii else f"f.{ident(rule.field)}")
+        for rule in sync.identity
+    ]
+    cells = ", ".join(f"{literal(field)}, {text}" for field, text in texts)
+    identity = _clear_identity(sync, "f._key") if sync.results_clear else f"json_object({cells})"
     action, outcome = ("restore", "restored") if restored else ("create", "adopted")
     _keep(
         session,
         sync,
-        f"SELECT {shown} AS key, CAST(json_object({_name(sync)}, {shown}) AS VARCHAR) AS identity,"
+        f"SELECT {shown} AS key, CAST({identity} AS VARCHAR) AS identity,"
         f" f._record_id AS record_id, '{action}' AS action, '{outcome}' AS outcome, NULL AS code, NULL AS field,"
         f" NULL AS message FROM {rows} AS f",
         good=True,
@@ -144,17 +152,19 @@ def _identity(sync: CompiledSync) -> str:
     """SQL of a refused row's identity. Rows without a key, or with one that stands twice, have none to be joined by."""
     if not sync.results_clear:
         return "r.identity"
-    clear = f"CAST(json_object({_name(sync)}, r.key) AS VARCHAR)"
+    clear = f"CAST({_clear_identity(sync, 'r.key')} AS VARCHAR)"
     return f"CASE WHEN r.key IS NULL THEN r.identity ELSE {clear} END AS identity"
 
 
+def _clear_identity(sync: CompiledSync, key: str) -> str:
+    return f"json_object({literal(sync.identity[0].field if len(sync.identity) == 1 else 'key')}, {key})"
+
+
 def _shown(sync: CompiledSync) -> str:
-    names = [literal("$." + rule.field) for rule in sync.identity] + ["'$.key'"]
-    return f"coalesce({', '.join(f'r.identity->>{name}' for name in names)})"
-
-
-def _name(sync: CompiledSync) -> str:
-    return literal(sync.identity[0].field if len(sync.identity) == 1 else "key")
+    """SQL of a refused row's key as reports show it: what a masked field shows is the digest of the whole key."""
+    masked = [rule for rule in sync.identity if rule.pii]
+    texts = [f"r.identity->>{literal('$.' + rule.field)}" for rule in masked[:1] or sync.identity]
+    return texts[0] if len(texts) == 1 else f"concat_ws(' / ', {', '.join(texts)})"
 
 
 def _refused(session: Session, sync: CompiledSync) -> str:
@@ -174,16 +184,21 @@ def _refused(session: Session, sync: CompiledSync) -> str:
     )
 
 
-def _successes(sync: CompiledSync, operations: list[Operation]) -> list[str]:
-    shown = _key(sync, "t._key", "t._shown")
+def _successes(session: Session, sync: CompiledSync, operations: list[Operation]) -> list[str]:
+    shown, more = _key(sync, "t._key", "t._shown"), ""
+    if sync.results_clear:
+        identity = f"CAST({_clear_identity(sync, shown)} AS VARCHAR)"
+    else:
+        identity = identity_sql(sync, secret_of(sync, session.store))
+        more = whole_texts(sync) if len(sync.identity) > 1 else ""
     verbs = {Operation.UPSERT: "create", Operation.UNDELETE: "restore", Operation.LINK: "update"}
     # A lookup that followed its record was told as that was made, but not where an earlier run made it.
     alone = " AND t._first = ''" if len(operations) > 1 else ""
     return [
-        f"SELECT {shown} AS key, CAST(json_object({_name(sync)}, {shown}) AS VARCHAR) AS identity, o._record_id AS record_id,"
+        f"SELECT {shown} AS key, {identity} AS identity, o._record_id AS record_id,"
         f" '{verbs.get(operation, str(operation))}' AS action, o.outcome, NULL AS code, NULL AS field, NULL AS message"
         f" FROM {run_table('outcome', sync.name)} AS o JOIN {run_table(operation.value, sync.name)} AS t ON t.rowid = o._ord"
-        f" WHERE o._op = '{operation}' AND o.outcome IN ({_GOOD})"
+        f"{more} WHERE o._op = '{operation}' AND o.outcome IN ({_GOOD})"
         + (alone if operation is Operation.LINK else "")
         for operation in operations
     ]

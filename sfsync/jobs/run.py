@@ -89,9 +89,12 @@ def _refuse_over_limit(plan: Plan) -> None:
     api = plan.api
     names = [item.sync.name for item in plan.syncs if item.sync.on_limit is OnLimit.REFUSE and item.batches]
     says = f"{', '.join(names)} says on_limit: refuse"
-    if names and api.allowed is not None and api.calls > api.allowed:
+    needed = api.calls - sum(
+        item.verifying for item in plan.syncs
+    )  # which is left out where there is no room
+    if names and api.allowed is not None and needed > api.allowed:
         raise RefusedError(
-            f"the plan needs {api.calls:,} API calls and {api.allowed:,} are allowed now; {says}",
+            f"the plan needs {needed:,} API calls and {api.allowed:,} are allowed now; {says}",
             fix="wait, raise api_limit in profiles.yml, or select fewer syncs",
         )
     if names and api.batches_allowed is not None and api.batches > api.batches_allowed:

@@ -1,8 +1,8 @@
-"""Many objects described by few calls: the list of all that could be synced, and describes in batches.
+"""Many objects described by few calls: the list of all that could be synced, and 25 describes in a call.
 
 Owns:      which objects of an org records can be written to at all, and asking for 25 describes in one counted call.
 Does not:  decide whether the calls are worth it, or cache anything (jobs).
-Source:    REST API Developer Guide, "Describe Global", "Batch".
+Source:    REST API Developer Guide, "Describe Global", "Composite" (which counts as one call; a batch may not).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sfsync.contract import SObject
 from sfsync.errors import OrgError
 from sfsync.salesforce.door import Answer, Door, unreadable
 from sfsync.salesforce.failures import SalesforceError, refusal_of
-from sfsync.salesforce.limits import MAX_BATCH_REQUESTS
+from sfsync.salesforce.limits import MAX_COMPOSITE_REQUESTS
 
 KIND = "describe"
 _NO_RECORDS = ("__e", "__b", "__x", "__mdt")
@@ -53,7 +53,7 @@ def is_writable(name: str, item: dict[str, Any], names: set[str]) -> bool:
 
 def calls_for(objects: int) -> int:
     """What describing so many objects costs."""
-    return -(-objects // MAX_BATCH_REQUESTS)
+    return -(-objects // MAX_COMPOSITE_REQUESTS)
 
 
 def describe_many(door: Door, names: Sequence[str], told: Callable[[int], None]) -> Iterator[SObject]:
@@ -65,11 +65,14 @@ def describe_many(door: Door, names: Sequence[str], told: Callable[[int], None])
     Raises:
         SalesforceError, NoAnswerError: as of any call, or the org refused a single describe.
     """
-    for first in range(0, len(names), MAX_BATCH_REQUESTS):
-        some = names[first : first + MAX_BATCH_REQUESTS]
-        asked = [{"method": "GET", "url": f"v{door.version}/sobjects/{name}/describe"} for name in some]
-        body = json.dumps({"haltOnError": False, "batchRequests": asked})
-        answer = door.call("POST", door.data_path("composite/batch"), kind=KIND, body=body)
+    for first in range(0, len(names), MAX_COMPOSITE_REQUESTS):
+        some = names[first : first + MAX_COMPOSITE_REQUESTS]
+        asked = [
+            {"method": "GET", "url": door.data_path(f"sobjects/{name}/describe"), "referenceId": f"d{number}"}
+            for number, name in enumerate(some)
+        ]
+        body = json.dumps({"allOrNone": False, "collateSubrequests": False, "compositeRequest": asked})
+        answer = door.call("POST", door.data_path("composite"), kind=KIND, body=body)
         for name, result in zip(some, _results(answer, len(some)), strict=True):
             found = _described(name, result)
             if found is not None:
@@ -78,21 +81,24 @@ def describe_many(door: Door, names: Sequence[str], told: Callable[[int], None])
 
 
 def _results(answer: Answer, wanted: int) -> list[dict[str, Any]]:
+    """The results in the order of the questions."""
     body = answer.json()
-    results = body.get("results") if isinstance(body, dict) else None
-    if not isinstance(results, list) or len(results) != wanted:
-        raise unreadable(answer, f"does not hold the results of {wanted} describes")
-    return results
+    results = body.get("compositeResponse") if isinstance(body, dict) else None
+    try:
+        told = {item["referenceId"]: item for item in results or []}
+        return [told[f"d{number}"] for number in range(wanted)]
+    except (KeyError, TypeError):
+        raise unreadable(answer, f"does not hold the results of {wanted} describes") from None
 
 
 def _described(name: str, result: dict[str, Any]) -> SObject | None:
     try:
-        status, body = int(result["statusCode"]), result["result"]
+        status, body = int(result["httpStatusCode"]), result["body"]
         if status < 300:
             return SObject.from_describe(body)
     except (ValueError, KeyError, TypeError):
         raise OrgError(
-            f"the describe of {name} that came in a batch is no describe",
+            f"the describe of {name} that came with others is no describe",
             fix="run it again; nothing was written",
         ) from None
     if status == 404:

@@ -107,6 +107,37 @@ def test_a_masked_identity_stands_in_clear_where_that_is_said(ready: Team, pii: 
     assert not cells & {"c1", "c2", "c3"}
 
 
+def test_a_key_of_several_fields_is_the_same_for_all_outcomes(ready: Team) -> None:
+    account = {"column": "account", "lookup": "Account.Account_Id__c"}
+    ready.sync(
+        "contacts",
+        identity={"LastName": "last", "AccountId": account},
+        fields=dict.fromkeys(("LastName", "AccountId")),
+        match="unknown",
+        results=ALL,
+    )
+    ready.contacts(
+        [
+            {"id": "1", "last": "Ito", "account": "A1", "title": "CTO"},
+            {"id": "2", "last": "Ito", "account": "A2", "email": "no mail"},
+            {"id": "3", "last": "Kim", "account": "A1", "title": "bad"},
+        ]
+    )
+    rule = {"fault": "refused_rows", "object": "Contact", "field": "Title", "values": ["bad"]}
+    ready.org.faults([rule | {"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION"}])
+    ready.run("accounts")
+    ready.run("contacts", allow=["contacts.max_reject_share"])
+    rows = {
+        key: (json.loads(identity), outcome)
+        for key, identity, outcome in told(ready, "key, identity, outcome")
+    }
+    assert rows == {
+        "A1 / Ito": ({"LastName": "Ito", "AccountId": "A1"}, "created"),
+        "A2 / Ito": ({"LastName": "Ito", "AccountId": "A2"}, "rejected"),
+        "A1 / Kim": ({"LastName": "Kim", "AccountId": "A1"}, "rejected"),
+    }
+
+
 def test_only_what_did_not_go_through(ready: Team) -> None:
     ready.sync("contacts", results={"to": "warehouse", "schema": "ops", "table": "crm"})
     refuse(ready, "C1", code="UNABLE_TO_LOCK_ROW")

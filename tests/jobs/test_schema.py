@@ -135,7 +135,7 @@ def test_all_objects_are_refused_where_the_account_does_not_allow_them(ready: Te
     assert not (ready.folder / FILE).exists()
 
 
-def test_several_batches_keep_their_order_and_an_unknown_object_is_left_out(ready: Team) -> None:
+def test_several_calls_keep_their_order_and_an_unknown_object_is_left_out(ready: Team) -> None:
     names = ["Account", "Nothing__c", *["Contact"] * 24, "Lead"]
     done: list[int] = []
     with Session(ready.options(), "debug") as session:

@@ -143,3 +143,15 @@ def test_the_price_is_that_of_the_queries_which_are_made(tmp_path: Path, records
     org = ask.Org(None, db, None, None, None)  # type: ignore[arg-type]
     queries = ask._by_key(org, ask.Question("Contact", (RECORD_ID,), "ids"))
     assert verify_calls(records) == -(-len(queries) // 5)
+
+
+def test_what_is_read_back_refuses_no_run(ready: Team) -> None:
+    ready.sync("contacts", verify=50, on_limit="refuse")
+    plan = ready.plan()
+    ready.profile(api_limit={"daily_calls": plan.api.calls - 1, "keep_free": 0})
+    result = ready.run()
+    assert outcomes(result, "contacts") == {"created": 3}
+    seen = of(result, "contacts").verified
+    assert seen is not None
+    assert seen.skipped is not None
+    assert seen.records == 0
