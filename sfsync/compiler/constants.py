@@ -8,17 +8,22 @@ Invariant: the text is the one that the wire projection makes of the same value.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 
+from sfsync.compiler.wire_number import INT_MAX, INT_MIN, MAX_CHARACTERS, MAX_DIGITS, NUMBER
+from sfsync.compiler.wire_text import EMAIL
+from sfsync.compiler.wire_time import DATE, DATETIME, TIME
 from sfsync.contract import Field
+from sfsync.engine.dialect import BLANKS
 
 _TEXTS = frozenset({"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"})
 _NUMBERS = frozenset({"int", "double", "currency", "percent"})
 _SHOWN = 12
+_FIRST_YEAR, _LAST_YEAR = 1700, 4000
+_ZONED = "a time from 1700 to 4000 with its zone, 2026-01-31T10:00:00Z"
+_FLOAT_DIGITS = 15
 _ID = re.compile(r"[A-Za-z0-9]{18}")
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{3})?Z?")
 
 
 class ConstantError(ValueError):
@@ -35,7 +40,9 @@ def wire_text(field: Field, value: bool | int | float | str | None, *, narrowed:
         ConstantError: the field cannot hold the value.
     """
     if isinstance(value, str):
-        value = value.replace("\r\n", "\n").strip()
+        if "\x00" in value:
+            raise ConstantError("cannot hold NUL (U+0000)")
+        value = value.strip(BLANKS).replace("\r\n", "\n").replace("\r", "\n")
     if value is None or value == "":
         if field.type == "boolean" or not field.nillable:
             raise ConstantError("cannot be null")
@@ -54,20 +61,36 @@ def wire_text(field: Field, value: bool | int | float | str | None, *, narrowed:
 
 
 def _number(field: Field, value: bool | int | float | str) -> str:
-    try:
-        found = Decimal(str(value))
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if isinstance(value, bool) or not found.is_finite():
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(NUMBER, text) or len(text) > MAX_CHARACTERS:
         raise ConstantError("must be a number")
-    scale = 0 if field.type == "int" else field.scale
-    digits = (field.digits or 10) if field.type == "int" else (field.precision or 18)
-    found = found.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
-    if abs(found) >= Decimal(10) ** (digits - scale):
-        raise ConstantError(f"must have at most {digits - scale} digits before the point")
+    found = Decimal(text)
+    whole_field = field.type == "int"
+    scale = 0 if whole_field else min(field.scale, MAX_DIGITS)
+    digits = min((field.digits or 10) if whole_field else (field.precision or MAX_DIGITS), MAX_DIGITS)
+    whole = max(digits - scale, 0)
+    # Before it is rounded, which fails beyond the digits that arithmetic keeps; and after, as 99.99 becomes 100.
+    too_large = bool(found) and found.adjusted() >= whole
+    if not too_large and isinstance(value, float):
+        _check_float(found)
+    if not too_large:
+        found = found.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
+        too_large = abs(found) >= Decimal(10) ** whole
+    if too_large:
+        raise ConstantError(f"must have at most {whole} digits before the point")
+    if whole_field and not INT_MIN <= found <= INT_MAX:
+        raise ConstantError(f"must be from {INT_MIN} to {INT_MAX}")
     text = f"{found:f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
+
+
+def _check_float(found: Decimal) -> None:
+    """Refuse what may have been another number in the file: a binary float keeps any 15 digits, and not all of 16."""
+    digits = max(len(found.as_tuple().digits), found.adjusted() + 1)
+    if digits > _FLOAT_DIGITS:
+        what = f"has {digits} digits, and a plain decimal keeps only {_FLOAT_DIGITS}: put it in quotes"
+        raise ConstantError(what)
 
 
 def _text(field: Field, value: str, narrowed: bool) -> str:
@@ -75,7 +98,7 @@ def _text(field: Field, value: str, narrowed: bool) -> str:
         raise ConstantError(f"must have at most {field.length} characters, found {len(value)}")
     if field.restricted_picklist and field.picklist and not narrowed and value not in field.picklist:
         raise ConstantError(f"must be one of {listed(field.picklist)}")
-    if field.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+    if field.type == "email" and not re.fullmatch(EMAIL, value):
         raise ConstantError("must be an e-mail address")
     return value
 
@@ -89,20 +112,23 @@ def listed(values: tuple[str, ...]) -> str:
 def _other(field: Field, value: str, narrowed: bool) -> str:
     match field.type:
         case "multipicklist":
-            parts = sorted({part.strip() for part in value.split(";") if part.strip()})
+            parts = sorted({part.strip(BLANKS) for part in value.split(";")} - {""})
             bad = [part for part in parts if part not in field.picklist]
             if field.restricted_picklist and field.picklist and not narrowed and bad:
                 raise ConstantError(f"must be of {listed(field.picklist)}")
             return ";".join(parts)
-        case "date":
-            return _parsed("a date, YYYY-MM-DD", lambda: date.fromisoformat(value).isoformat())
-        case "datetime":
-            return _parsed("a time with its zone, 2026-01-31T10:00:00Z", lambda: _moment(value))
-        case "time" if _TIME.fullmatch(value):
-            return f"{value.rstrip('Z')}Z" if "." in value else f"{value.rstrip('Z')}.000Z"
+        case "date" if re.fullmatch(DATE, value):
+            return value
+        case "datetime" if re.fullmatch(DATETIME, value):
+            return _moment(value)
+        case "time" if re.fullmatch(TIME, value):
+            clock = value.rstrip("Z")
+            return (clock + "00:00:00.000"[len(clock) :])[:12] + "Z"
         case "id" | "reference" if _ID.fullmatch(value):
             return value
     words = {
+        "date": "a date from 1700 to 4000, YYYY-MM-DD",
+        "datetime": _ZONED,
         "time": "a time, HH:MM:SS",
         "id": "an Id of 18 characters",
         "reference": "an Id of 18 characters",
@@ -111,14 +137,10 @@ def _other(field: Field, value: str, narrowed: bool) -> str:
 
 
 def _moment(value: str) -> str:
-    found = datetime.fromisoformat(value)
+    found = datetime.fromisoformat(value.replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
     if found.tzinfo is None:
-        raise ValueError
-    return f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
-
-
-def _parsed(what: str, read: Callable[[], str]) -> str:
-    try:
-        return read()
-    except ValueError:
-        raise ConstantError(f"must be {what}") from None
+        raise ConstantError(f"must be {_ZONED}")
+    found = found.astimezone(UTC)  # far from either end of the calendar
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise ConstantError(f"must be {_ZONED}")
+    return f"{found:%Y-%m-%dT%H:%M:%S}.000Z"

@@ -13,8 +13,8 @@ from sfsync.records import SourceType
 
 NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$"
 MAX_DIGITS = 18
-_MAX_CHARACTERS = 400  # of a number in text: keeps every engine's cast inside what it can hold
-_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+MAX_CHARACTERS = 400  # of a number in text: keeps every engine's cast inside what it can hold
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 
 def number(source: Source) -> Steps:
@@ -36,7 +36,7 @@ def number(source: Source) -> Steps:
         value = dialect.decimal(given, scale)
         checks = [
             (f"NOT {dialect.matches(given, NUMBER)}", WRONG_TYPE),
-            (f"CHAR_LENGTH({given}) > {_MAX_CHARACTERS}", OUT_OF_RANGE),
+            (f"CHAR_LENGTH({given}) > {MAX_CHARACTERS}", OUT_OF_RANGE),
         ]
     else:
         # Through the shortest text that reads back: a binary 1.005 means 1.005, not 1.00499999999999989.
@@ -57,8 +57,8 @@ def _outside(source: Source, value: str) -> str:
     """The condition that a number is too large for the field; NULL for a NULL (an engine's cast that overflowed)."""
     rule, scale = source.rule, _scale(source)
     digits = max(min(rule.precision or MAX_DIGITS, MAX_DIGITS) - scale, 0)
-    if rule.type == "int" and 10**digits > _INT_MAX:
-        return f"{value} NOT BETWEEN {_INT_MIN} AND {_INT_MAX}"
+    if rule.type == "int" and 10**digits > INT_MAX:
+        return f"{value} NOT BETWEEN {INT_MIN} AND {INT_MAX}"
     largest = str(10**digits - 1)
     if rule.column.family is not SourceType.INTEGER and scale:
         largest += "." + "9" * scale

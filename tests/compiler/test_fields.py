@@ -253,6 +253,11 @@ def test_constants(lab, mapping: str, text: str, sends: tuple[Send, Send]) -> No
         ("Flag__c: {value: 'yes'}", "Odd__c.Flag__c: the value must be true or false"),
         ("Flag__c: {value: null}", "Odd__c.Flag__c: the value cannot be null"),
         ("Money__c: {value: much}", "Odd__c.Money__c: the value must be a number"),
+        (
+            "Money__c: {value: 1e30}",
+            "Odd__c.Money__c: the value must have at most 14 digits before the point",
+        ),
+        ('Once__c: {value: "a\\0b"}', "Odd__c.Once__c: the value cannot hold NUL (U+0000)"),
         ("Owner__c: {value: A1}", "Odd__c.Owner__c: the value must be an Id of 18 characters"),
     ],
 )
