@@ -4,6 +4,7 @@ Owns:      following a delete down the lookups that cascade, and the way back of
 Does not:  know which lookups do (the compiler hands them over), or what becomes of the rows (`on_gone` of each sync).
 Invariant: in the transaction that records a delete, every record that the state knows to hang on it is a tombstone. Whoever
            moved a child to another parent in the org meanwhile did so unknown to us: the matcher finds such a record again.
+           Such a tombstone says with which deleted record it went, and is forgotten when that one is back.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Protocol
 
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.records import FieldRule
-from sfsync.state import siblings, undo
-from sfsync.state.snapshots import table_of
+from sfsync.state import siblings
+from sfsync.state.snapshots import ALONG, table_of
 from sfsync.state.store import CONTROL, StateStore
 
 _LEVEL = "sfsync_along"
@@ -41,40 +42,51 @@ def gone(store: StateStore, sync: str, steps: Sequence[Step], rows: str, run_id:
         rows: a relation with `_key, _mine` of the deleted records; of others nobody knows whether they were merged.
     """
     found = {
-        sync: f"(SELECT * FROM {table_of(sync)} WHERE _key IN (SELECT _key FROM {rows} AS r WHERE _mine))"
+        sync: f"(SELECT *, _id AS _top FROM {table_of(sync)} WHERE _key IN (SELECT _key FROM {rows} AS r WHERE _mine))"
     }
     made = []
     for number, step in enumerate(steps):
         if step.parent not in found or step.child == sync or not _can_follow(store, step):
             continue
         level = f"{_LEVEL}_{number}"
-        text, parents = _texts(step)
         count = store.db.value(
-            f"CREATE OR REPLACE TEMP TABLE {level} AS SELECT c.*, c._id AS _record_id FROM {table_of(step.child)} AS c"
-            f" WHERE c._gone_at IS NULL AND {text} IN (SELECT {parents} FROM {found[step.parent]} AS p)"
+            f"CREATE OR REPLACE TEMP TABLE {level} AS {_hanging(step, found[step.parent])}"
         )
         made.append(level)
         if count:
-            siblings.bury(store, step.child, level, run_id)
-            siblings.gone_of(store, str(_object_of(store, step.child)), step.child, level, run_id)
-            if step.child in found:
-                found[step.child] = f"(FROM {found[step.child]} UNION ALL BY NAME FROM {level})"
-            else:
-                found[step.child] = level
+            origin = f"'{ALONG}' || _top"
+            siblings.bury(store, step.child, level, run_id, origin)
+            siblings.gone_of(store, str(_object_of(store, step.child)), step.child, level, run_id, origin)
+            _join(found, step.child, level)
     for level in made:
         store.db.execute(f"DROP TABLE {level}")
 
 
 def back(store: StateStore, sync: str, steps: Sequence[Step], rows: str) -> None:
     """Forget tombstones of what came out of the bin along with records. Inside a transaction. rows: with `_record_id`."""
-    runs = (
-        f"SELECT run_id FROM {undo.TABLE} WHERE sync = ? AND operation = 'delete'"
-        f" AND id IN (SELECT _record_id FROM {rows} AS r)"
-    )
-    for child in dict.fromkeys(step.child for step in steps if _can_follow(store, step)):
+    children = {step.child: _object_of(store, step.child) for step in steps}
+    told = {
+        name for child, object_ in children.items() if object_ for name in siblings.of(store, object_, child)
+    }
+    for child in sorted(told | {child for child, object_ in children.items() if object_}):
         store.db.execute(
-            f"DELETE FROM {table_of(child)} WHERE _gone_at IS NOT NULL AND _run_id IN ({runs})", [sync]
+            f"DELETE FROM {table_of(child)} WHERE _gone_at IS NOT NULL"
+            f" AND _origin IN (SELECT '{ALONG}' || _record_id FROM {rows} AS r)"
         )
+
+
+def _hanging(step: Step, parents: str) -> str:
+    """SELECT of the child's living records that hang on those of a relation; `_top`: on which deleted one, in the end."""
+    text, name = _texts(step)
+    return (
+        f"SELECT c.*, c._id AS _record_id, p._top FROM {table_of(step.child)} AS c"
+        f" JOIN (SELECT {name} AS _text, min(p._top) AS _top FROM {parents} AS p GROUP BY ALL) AS p"
+        f" ON {text} = p._text WHERE c._gone_at IS NULL"
+    )
+
+
+def _join(found: dict[str, str], sync: str, rows: str) -> None:
+    found[sync] = f"(FROM {found[sync]} UNION ALL BY NAME FROM {rows})" if sync in found else rows
 
 
 def _texts(step: Step) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDBError
 from sfsync.records import Operation, Way
 from sfsync.state.migrations import migrate
-from sfsync.state.snapshots import COLUMNS
+from sfsync.state.snapshots import ALONG, COLUMNS
 from sfsync.state.store import CATALOG, CONTROL, SNAPSHOT, StateStore
 
 SAMPLES = 3
@@ -201,7 +201,8 @@ def _record_checks(store: StateStore, sync: str, known: Known) -> list[tuple[str
         ("s._key IS NULL OR s._key = ''", "records have no key"),
         (f"(s._id IS NULL OR {known.malformed_id('s._id')}) IS TRUE", "record Ids are malformed"),
         (
-            "s._origin IS NULL OR s._origin NOT IN ('created', 'adopted', 'converted')",
+            "s._origin IS NULL OR NOT (s._origin IN ('created', 'adopted', 'converted')"
+            f" OR (s._gone_at IS NOT NULL AND starts_with(s._origin, {literal(ALONG)})))",
             "records have no known origin",
         ),
         (

@@ -13,6 +13,7 @@ from sfsync.state.snapshots import SyncShape, table_of
 from sfsync.state.store import CONTROL, StateStore
 
 _TOLD = "sfsync_told"
+_ADOPTED = "'adopted'"
 
 
 def gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
@@ -20,25 +21,31 @@ def gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
     gone_of(store, sync.object, sync.name, rows, run_id)
 
 
-def gone_of(store: StateStore, object_: str, name: str, rows: str, run_id: str) -> None:
-    """As `gone`, of records of an object that the sync of that name knows to be gone."""
-    for other in _others(store, object_, name):
+def gone_of(
+    store: StateStore, object_: str, name: str, rows: str, run_id: str, origin: str = _ADOPTED
+) -> None:
+    """As `gone`, of records of an object that the sync of that name knows to be gone. origin: SQL over these rows."""
+    for other in of(store, object_, name):
         found = store.db.value(
-            f"CREATE OR REPLACE TEMP TABLE {_TOLD} AS SELECT _key, _id FROM {table_of(other)}"
-            f" WHERE _gone_at IS NULL AND _id IN (SELECT _record_id FROM {rows} AS r)"
+            f"CREATE OR REPLACE TEMP TABLE {_TOLD} AS SELECT s._key, s._id, r._told FROM {table_of(other)} AS s"
+            f" JOIN (SELECT _record_id, min({origin}) AS _told FROM {rows} AS r GROUP BY ALL) AS r"
+            " ON s._id = r._record_id WHERE s._gone_at IS NULL"
         )
         if found:
-            bury(store, other, _TOLD, run_id)
+            bury(store, other, _TOLD, run_id, "_told")
         store.db.execute(f"DROP TABLE {_TOLD}")
 
 
-def bury(store: StateStore, sync: str, rows: str, run_id: str) -> None:
-    """Turn records of a sync into tombstones. rows: a relation with `_key, _id`, none of the snapshot itself."""
+def bury(store: StateStore, sync: str, rows: str, run_id: str, origin: str = _ADOPTED) -> None:
+    """Turn records of a sync into tombstones. rows: a relation with `_key, _id`, none of the snapshot itself.
+
+    origin: SQL over these rows.
+    """
     table, now = table_of(sync), store.clock.now()
     store.db.execute(f"DELETE FROM {table} WHERE _key IN (SELECT _key FROM {rows})")
     store.db.execute(
         f"INSERT INTO {table} (_key, _id, _origin, _run_id, _at, _gone_at)"
-        f" SELECT _key, _id, 'adopted', ?, ?, ? FROM {rows}",
+        f" SELECT _key, _id, {origin}, ?, ?, ? FROM {rows}",
         [run_id, now, now],
     )
     doubts.drop(store, sync, rows)
@@ -46,13 +53,14 @@ def bury(store: StateStore, sync: str, rows: str, run_id: str) -> None:
 
 def back(store: StateStore, sync: SyncShape, rows: str) -> None:
     """Forget tombstones of records that are there again: the other syncs find them by their keys. Inside a transaction."""
-    for other in _others(store, sync.object, sync.name):
+    for other in of(store, sync.object, sync.name):
         store.db.execute(
             f"DELETE FROM {table_of(other)} WHERE _gone_at IS NOT NULL AND _id IN (SELECT _record_id FROM {rows} AS r)"
         )
 
 
-def _others(store: StateStore, object_: str, name: str) -> list[str]:
+def of(store: StateStore, object_: str, name: str) -> list[str]:
+    """The other syncs that have a snapshot of records of an object."""
     found = store.db.execute(
         f"SELECT sync FROM {CONTROL}.snapshots WHERE object = ? AND sync <> ? ORDER BY sync",
         [object_, name],

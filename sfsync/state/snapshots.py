@@ -27,6 +27,9 @@ COLUMNS = {
     "_gone_at": "TIMESTAMP",
 }
 
+ALONG = "along:"
+"""Before the Id of the deleted record with which a tombstone's record went (`along`), as its origin."""
+
 
 class SyncShape(Protocol):
     """What the state needs to know of a compiled sync."""
@@ -403,7 +406,8 @@ def replace_by(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> Re
         )
         db.execute(
             f"INSERT INTO {table} (_key, _id, _origin, _run_id, _at, _gone_at)"
-            " SELECT _key, _id, 'adopted', CASE WHEN _gone_at IS NULL THEN ? ELSE _run_id END,"
+            f" SELECT _key, _id, CASE WHEN starts_with(_origin, '{ALONG}') THEN _origin ELSE 'adopted' END,"
+            " CASE WHEN _gone_at IS NULL THEN ? ELSE _run_id END,"
             " CASE WHEN _gone_at IS NULL THEN ? ELSE _at END, coalesce(_gone_at, ?)"
             f" FROM sfsync_before WHERE _key NOT IN (SELECT _key FROM {rows} AS k WHERE _key IS NOT NULL)",
             [run_id, now, now],

@@ -129,3 +129,20 @@ def test_the_way_back_names_what_goes_along_and_is_not_refused(ready: Team) -> N
     assert planned(plan, "accounts").changes.deletes == 2
     assert refusals(plan) == []
     assert "whoever made it: Contact (AccountId), Opportunity" in plan_text(plan, color=False, width=0)
+
+
+def test_the_way_back_forgets_only_what_went_along(leaving: Team) -> None:
+    leaving.sync("accounts", allow_cascade=True)
+    leaving.sync("contacts", on_gone="skip", match="unknown")
+    leaving.org.delete(f"/sobjects/Contact/{leaving.org.by('Contact', 'Customer_Id__c')['C3']['Id']}")
+    leaving.sql("UPDATE raw.contacts SET title = 'CTO' WHERE id = 'C3'")
+    leaving.run()
+    assert tombstones(leaving, "contacts") == 2, (
+        "C2 went with its account, and C3 was found gone in the same run"
+    )
+    assert state_check_command(leaving.options()).exit_code == 0
+    leaving.run(undo="latest")
+    assert tombstones(leaving, "contacts") == 1
+    leaving.sql("INSERT INTO raw.accounts SELECT 'A2', 'Bolt', NULL")
+    leaving.run()
+    assert set(leaving.org.by("Contact", "Customer_Id__c")) == {"C1", "C2"}, "on_gone: skip keeps C3 gone"
