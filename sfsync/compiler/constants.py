@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from sfsync.compiler.wire_number import INT_MAX, INT_MIN, MAX_CHARACTERS, MAX_DIGITS, NUMBER
-from sfsync.compiler.wire_text import EMAIL
+from sfsync.compiler.wire_text import CHECKSUM, EMAIL, ID
 from sfsync.compiler.wire_time import DATE, DATETIME, TIME
 from sfsync.contract import Field
 from sfsync.engine.dialect import BLANKS
@@ -23,7 +23,7 @@ _SHOWN = 12
 _FIRST_YEAR, _LAST_YEAR = 1700, 4000
 _ZONED = "a time from 1700 to 4000 with its zone, 2026-01-31T10:00:00Z"
 _FLOAT_DIGITS = 15
-_ID = re.compile(r"[A-Za-z0-9]{18}")
+_RECORD_ID = "an Id of 15 or 18 characters, of which the last three check the others"
 
 
 class ConstantError(ValueError):
@@ -116,7 +116,7 @@ def _other(field: Field, value: str, narrowed: bool) -> str:
             bad = [part for part in parts if part not in field.picklist]
             if field.restricted_picklist and field.picklist and not narrowed and bad:
                 raise ConstantError(f"must be of {listed(field.picklist)}")
-            return ";".join(parts)
+            return _text(field, ";".join(parts), narrowed=True)
         case "date" if re.fullmatch(DATE, value):
             return value
         case "datetime" if re.fullmatch(DATETIME, value):
@@ -124,16 +124,22 @@ def _other(field: Field, value: str, narrowed: bool) -> str:
         case "time" if re.fullmatch(TIME, value):
             clock = value.rstrip("Z")
             return (clock + "00:00:00.000"[len(clock) :])[:12] + "Z"
-        case "id" | "reference" if _ID.fullmatch(value):
-            return value
+        case "id" | "reference" if re.fullmatch(ID, value) and value[15:].upper() in ("", _suffix(value)):
+            return value[:15] + _suffix(value)
     words = {
         "date": "a date from 1700 to 4000, YYYY-MM-DD",
         "datetime": _ZONED,
         "time": "a time, HH:MM:SS",
-        "id": "an Id of 18 characters",
-        "reference": "an Id of 18 characters",
+        "id": _RECORD_ID,
+        "reference": _RECORD_ID,
     }
     raise ConstantError(f"must be {words.get(field.type, 'of another type: this one takes no constant')}")
+
+
+def _suffix(value: str) -> str:
+    """The three characters that tell which of an Id's first 15 are capital letters."""
+    capitals = [char.isupper() for char in value[:15]]
+    return "".join(CHECKSUM[sum(capitals[start + k] << k for k in range(5))] for start in (0, 5, 10))
 
 
 def _moment(value: str) -> str:

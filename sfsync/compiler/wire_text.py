@@ -25,7 +25,7 @@ _CRLF, _CR, _LF = "'\r\n'", "'\r'", "'\n'"
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 EMAIL = f"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@({_LABEL}[.])+{_LABEL}$"
 ID = "^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$"
-_CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 _TRUE = "('true', 't', 'yes', 'y', 'on', '1')"
 _FALSE = "('false', 'f', 'no', 'n', 'off', '0')"
@@ -161,5 +161,5 @@ def _suffix(text: str) -> str:
             f"CASE WHEN ASCII(SUBSTR({text}, {start + k}, 1)) BETWEEN 65 AND 90 THEN {1 << k} ELSE 0 END"
             for k in range(5)
         )
-        parts.append(f"SUBSTR('{_CHECKSUM}', 1 + {bits}, 1)")
+        parts.append(f"SUBSTR('{CHECKSUM}', 1 + {bits}, 1)")
     return "(" + " || ".join(parts) + ")"

@@ -6,6 +6,8 @@ import pytest
 
 from sfsync.compiler.constants import ConstantError, wire_text
 from sfsync.contract import Field
+from tests.compiler import golden_wire
+from tests.compiler.golden_wire import Group, Reject
 
 MONEY = Field("Money__c", "Money", "currency", precision=18, scale=2)
 WHOLE = Field("Whole__c", "Whole", "int", digits=10)
@@ -77,3 +79,45 @@ def test_refused(field: Field, value: bool | int | float | str | None, what: str
     with pytest.raises(ConstantError) as caught:
         wire_text(field, value, narrowed=False)
     assert str(caught.value) == what
+
+
+STRICTER = ("boolean", "datetime")
+"""Of these not every text is taken that a column may hold: true or false, and a time with its zone."""
+GROUPS = [
+    group
+    for table in vars(golden_wire).values()
+    if isinstance(table, tuple) and all(isinstance(item, Group) for item in table)
+    for group in table
+    if group.source == "text" and group.type not in STRICTER and not group.rule.get("truncate")
+]
+
+
+def test_constants_agree_with_the_golden_table_of_the_wire() -> None:
+    seen = 0
+    for group in GROUPS:
+        field = field_of(group)
+        for value, expected in group.cases:
+            seen += 1
+            try:
+                found = wire_text(field, value, narrowed=False)
+            except ConstantError:
+                assert isinstance(expected, Reject), (group.type, group.rule, value)
+            else:
+                assert found == expected, (group.type, group.rule, value)
+    assert seen > 100
+
+
+def field_of(group: Group) -> Field:
+    rule, is_int = group.rule, group.type == "int"
+    values = tuple(rule.get("picklist") or ())
+    return Field(
+        "F__c",
+        "F",
+        group.type,
+        length=rule.get("length") or 0,
+        precision=0 if is_int else rule.get("precision") or 0,
+        digits=(rule.get("precision") or 0) if is_int else 0,
+        scale=rule.get("scale") or 0,
+        picklist=values,
+        restricted_picklist=bool(values),
+    )

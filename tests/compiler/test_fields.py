@@ -258,7 +258,10 @@ def test_constants(lab, mapping: str, text: str, sends: tuple[Send, Send]) -> No
             "Odd__c.Money__c: the value must have at most 14 digits before the point",
         ),
         ('Once__c: {value: "a\\0b"}', "Odd__c.Once__c: the value cannot hold NUL (U+0000)"),
-        ("Owner__c: {value: A1}", "Odd__c.Owner__c: the value must be an Id of 18 characters"),
+        (
+            "Owner__c: {value: A1}",
+            "Odd__c.Owner__c: the value must be an Id of 15 or 18 characters, of which the last three check the others",
+        ),
     ],
 )
 def test_refused_constants(lab, mapping: str, what: str) -> None:
