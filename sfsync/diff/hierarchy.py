@@ -2,8 +2,8 @@
 
 Owns:      the column `_level` of the table `delete:<sync>` (0 goes first), and the order of its rows.
 Does not:  decide what is deleted (split) or send (push).
-Invariant: no record comes before one that refers to it, as far as the snapshot knows; records that refer to each other in a
-           circle go first, in the order of their keys.
+Invariant: no record comes before one that refers to it, as far as the snapshot knows. Records that refer to each other in a
+           circle share a level, after all that hangs below them and before all above them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sfsync.engine.duckdb import DuckDB
 from sfsync.records import FieldRule
 
 MOST_LEVELS = 100
-"""Records deeper than this stand with those above them: the platform's own hierarchies end long before."""
+"""Longest way that is followed, up and then down: the platform's own hierarchies end long before, a circle never does."""
 
 
 def self_lookups(sync: CompiledSync) -> list[FieldRule]:
@@ -41,13 +41,33 @@ def children_first(sync: CompiledSync, db: DuckDB, snapshot: str) -> None:
     if not edges:
         return
     db.execute(
-        f"CREATE OR REPLACE TABLE {table} AS WITH RECURSIVE edge AS MATERIALIZED ({' UNION '.join(edges)}),"
-        f" walk AS (SELECT _key, 0 AS depth FROM {table} WHERE _key NOT IN (SELECT child FROM edge)"
-        f" UNION SELECT e.child, w.depth + 1 FROM walk AS w JOIN edge AS e ON e.parent = w._key WHERE w.depth < {MOST_LEVELS}),"
-        " deepest AS (SELECT _key, max(depth) AS depth FROM walk GROUP BY _key)"
-        " SELECT d.*, dense_rank() OVER (ORDER BY p.depth DESC NULLS FIRST) - 1 AS _level"
-        f" FROM {table} AS d LEFT JOIN deepest AS p ON p._key = d._key ORDER BY _level, d._key"
+        f"CREATE OR REPLACE TABLE {table} AS WITH RECURSIVE edge AS MATERIALIZED ({' UNION '.join(edges)}), {_WALKS}"
+        " SELECT d.*, dense_rank() OVER (ORDER BY"
+        f" CASE WHEN d._key IN (SELECT _key FROM endless) THEN {MOST_LEVELS} ELSE coalesce(b.n, 0) END,"
+        f" CASE WHEN d._key IN (SELECT _key FROM middle) THEN {MOST_LEVELS} ELSE coalesce(a.n, 0) END DESC) - 1 AS _level"
+        f" FROM {table} AS d LEFT JOIN below AS b ON b._key = d._key LEFT JOIN above AS a ON a._key = d._key"
+        " ORDER BY _level, d._key"
     )
+
+
+# Who has only so many levels below goes by their number, counted from the leaves. Records on a circle or above one have no
+# such number (`endless`): they go after these, by the levels above them, counted from the roots. Where a circle is above,
+# too, there is no such number either (`middle`): the circles themselves, which go first of these.
+_WALKS = (
+    "up AS (SELECT DISTINCT child AS _key, 0 AS n FROM edge WHERE child NOT IN (SELECT parent FROM edge)"
+    f" UNION SELECT e.parent, u.n + 1 FROM up AS u JOIN edge AS e ON e.child = u._key WHERE u.n < {MOST_LEVELS}),"
+    " below AS MATERIALIZED (SELECT _key, max(n) AS n FROM up GROUP BY _key),"
+    f" unending AS (SELECT _key FROM below WHERE n = {MOST_LEVELS}"
+    " UNION SELECT child FROM edge WHERE child NOT IN (SELECT _key FROM below)),"
+    " endless AS (SELECT _key FROM unending UNION SELECT e.parent FROM endless AS o JOIN edge AS e ON e.child = o._key),"
+    " higher AS MATERIALIZED (SELECT * FROM edge WHERE child IN (SELECT _key FROM endless)),"
+    " down AS (SELECT DISTINCT parent AS _key, 0 AS n FROM higher WHERE parent NOT IN (SELECT child FROM higher)"
+    f" UNION SELECT e.child, d.n + 1 FROM down AS d JOIN higher AS e ON e.parent = d._key WHERE d.n < {MOST_LEVELS}),"
+    " above AS MATERIALIZED (SELECT _key, max(n) AS n FROM down GROUP BY _key),"
+    f" rootless AS (SELECT _key FROM above WHERE n = {MOST_LEVELS}"
+    " UNION SELECT parent FROM higher WHERE parent NOT IN (SELECT _key FROM above)),"
+    " middle AS (SELECT _key FROM rootless UNION SELECT e.child FROM middle AS m JOIN higher AS e ON e.parent = m._key)"
+)
 
 
 def levels(sync: CompiledSync, db: DuckDB) -> list[int]:

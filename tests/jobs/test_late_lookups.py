@@ -251,6 +251,11 @@ def test_a_tree_whose_records_are_found_by_name(ready: Team) -> None:
 
 # ---------------------------------------------------------------- deleting
 
+ALL_MAY_GO: dict[str, Any] = {
+    "guards": {"max_delete_share": "100%", "min_rows": 0},
+    "allow_cascade": ["Contact", "Opportunity"],
+}
+
 
 @pytest.fixture(scope="module")
 def strict_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrgForTests]:
@@ -269,7 +274,7 @@ def test_a_tree_is_deleted_from_its_leaves(tmp_path: Any, strict_org: OrgForTest
     strict_org.begin()
     team = tree(Team(tmp_path / "team", strict_org), on_removed="delete", push={"api": api})
     # The keys' own order would begin with the root.
-    team.sync("accounts", guards={"max_delete_share": "100%", "min_rows": 0})
+    team.sync("accounts", **ALL_MAY_GO)
     team.init_state()
     team.run()
     team.accounts([])
@@ -283,8 +288,25 @@ def test_a_tree_is_deleted_from_its_leaves(tmp_path: Any, strict_org: OrgForTest
         assert of(result, "accounts").calls == plan.calls == 1, "the levels share a Composite"
 
 
+def test_what_hangs_below_a_circle_is_deleted_though_the_circle_cannot_be(
+    tmp_path: Any, strict_org: OrgForTests
+) -> None:
+    strict_org.begin()
+    team = tree(Team(tmp_path / "team", strict_org), on_removed="delete")
+    team.sync("accounts", **ALL_MAY_GO)
+    # In the keys' own order A3 would go before A4, which refers to it, and be refused.
+    team.accounts([("A1", "One", "A2"), ("A2", "Two", "A1"), ("A3", "Below", "A2"), ("A4", "Deep", "A3")])
+    team.init_state()
+    team.run()
+    team.accounts([])
+    plan = planned(team.plan(), "accounts")
+    assert [(batch.level, batch.rows) for batch in plan.batches] == [(0, 1), (1, 1), (2, 2)]
+    assert outcomes(team.run(), "accounts") == {"deleted": 2, "rejected": 2}
+    assert set(strict_org.by("Account", "Account_Id__c")) == {"A1", "A2"}
+
+
 def test_where_the_org_only_clears_the_lookup_no_call_more_is_spent(ready: Team) -> None:
-    tree(ready, on_removed="delete", guards={"max_delete_share": "100%", "min_rows": 0})
+    tree(ready, on_removed="delete", **ALL_MAY_GO)
     ready.run()
     ids = {key: record["Id"] for key, record in ready.org.by("Account", "Account_Id__c").items()}
     ready.accounts([])
