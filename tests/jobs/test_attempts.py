@@ -74,7 +74,9 @@ def test_looking_for_bad_rows_has_a_bound(ready: Team) -> None:
 LOCKED: list[dict[str, Any]] = [
     {"fault": "locked_rows", "object": "Contact", "share": 1.0, "times": "always"}
 ]
-AWAY: list[dict[str, Any]] = [{"fault": "status", "match": "/composite", "status": 503, "times": "always"}]
+AWAY: list[dict[str, Any]] = [
+    {"fault": "status", "match": "PATCH /composite", "status": 503, "times": "always"}
+]
 
 
 def test_a_row_that_fails_in_too_many_runs_is_held(ready: Team) -> None:
