@@ -85,13 +85,11 @@ def run_session(session: Session, manifest: Manifest, how: RunOptions) -> Result
 
 
 def _refuse_over_limit(plan: Plan) -> None:
-    """`on_limit: refuse`: nothing is begun that the budget cannot finish."""
+    """`on_limit: refuse`: nothing is begun that the budget cannot finish; verifying is left out where there is no room."""
     api = plan.api
     names = [item.sync.name for item in plan.syncs if item.sync.on_limit is OnLimit.REFUSE and item.batches]
     says = f"{', '.join(names)} says on_limit: refuse"
-    needed = api.calls - sum(
-        item.verifying for item in plan.syncs
-    )  # which is left out where there is no room
+    needed = api.calls - sum(item.verifying for item in plan.syncs)
     if names and api.allowed is not None and needed > api.allowed:
         raise RefusedError(
             f"the plan needs {needed:,} API calls and {api.allowed:,} are allowed now; {says}",
@@ -113,15 +111,14 @@ def _finish(
     strict: bool,
     recovered: tuple[Recovered, ...],
 ) -> Result:
-    store = session.store
     syncs = tuple(
         finish_sync(session, plan, item, context, strict=strict, interrupted=end.interrupted)
         for item in plan.syncs
     )
-    keep_learned(store, context)
+    keep_learned(session.store, context)
     write_files(session, plan)
     if context.stale_contract:
-        contracts.forget(store)
+        contracts.forget(session.store)
     undelivered = results_out.deliver(session, plan, recovered=bool(recovered))
     session.ledger.flush()
     budget = session.ledger.budget()
@@ -144,7 +141,7 @@ def _finish(
         undo=plan.undo,
         undelivered=undelivered,
     )
-    history.end(store, session.run_id, _status(result), result.exit_code)
+    history.end(session.store, session.run_id, _status(result), result.exit_code)
     session.workspace.write_artifact("run_results.json", run_results_json(result))
     return result
 
