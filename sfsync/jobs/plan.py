@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from sfsync.child_objects import Below
 from sfsync.compiler.manifest import CompiledSync, Manifest
 from sfsync.diff.aside import LeftJob
 from sfsync.diff.changes import Changes, DiffContext
 from sfsync.diff.diff import diff_sync
 from sfsync.diff.late import all_apart
 from sfsync.diff.split import block_creates
-from sfsync.diff.stage import stage_rows
+from sfsync.diff.stage import run_table, stage_rows
 from sfsync.engine.dialect import DUCKDB
 from sfsync.jobs.compile import compile_for_sending, selected_names
 from sfsync.jobs.left import away_intents, away_jobs, left_warnings, state_warnings
@@ -21,7 +23,7 @@ from sfsync.plan.batches import pack_sync
 from sfsync.plan.cost import batches_of, calls_by_kind
 from sfsync.plan.plan import ApiBudget, Plan, SyncPlan, describe_sync
 from sfsync.salesforce.limits import MAX_COLLECTION_ROWS
-from sfsync.state import history
+from sfsync.state import along, history
 from sfsync.state.snapshots import NEW_NAME, SnapshotInfo, inspect
 
 
@@ -68,12 +70,12 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
         if refusals:
             block_creates(sync, session.db)
         found.append((changes, refusals))
-    found = cascade.check_again(found, allow)
+    found, told = cascade.check_again(found, allow, partial(_leaves, session))
     if undo is not None:
         found = back.whole(found)
     found = all_apart(found, session.db)
     session.warehouse.release()
-    items = _packed(session, found)
+    items = _packed(session, found, told)
     return Plan(
         run_id=session.run_id,
         project=manifest.project,
@@ -89,9 +91,12 @@ def make_plan(session: Session, manifest: Manifest, allow: frozenset[str], undo:
     )
 
 
-def _packed(
-    session: Session, found: Sequence[tuple[Changes, tuple[guards.Refusal, ...]]]
-) -> tuple[SyncPlan, ...]:
+def _leaves(session: Session, sync: CompiledSync, item: Below, names: Sequence[str]) -> bool:
+    place, tables = (item.link.object, item.link.field), [run_table("delete", name) for name in names]
+    return along.leaves(session.store, sync.name, sync.takes, place, run_table("delete", sync.name), tables)
+
+
+def _packed(session: Session, found: Sequence[cascade.Found], told: cascade.Told) -> tuple[SyncPlan, ...]:
     learned, call = history.learned(session.store, "collection_rows"), 0
     items: list[SyncPlan] = []
     for changes, refusals in found:
@@ -100,8 +105,7 @@ def _packed(
         more = {"undeletes": changes.undeletes, "links": changes.links}
         batches = pack_sync(sync, session.db, chunk=chunk, first_call=call, **more)
         call = 1 + max((batch.call for batch in batches), default=call - 1)
-        along = cascade.cascade_of(changes, [c.sync for c, _ in found])
-        items.append(describe_sync(changes, refusals, batches, along, session.db))
+        items.append(describe_sync(changes, refusals, batches, told[sync.name], session.db))
     return tuple(items)
 
 

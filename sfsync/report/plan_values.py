@@ -154,7 +154,7 @@ def cascade_notes(item: SyncPlan) -> list[str]:
         )
     if ours:
         listed = ", ".join(dict.fromkeys(f"{a.below.link.object} by sync {a.first}" for a in ours))
-        notes.append(f"deleted before them: {listed}; what that leaves there goes along")
+        notes.append(f"deleted before them: {listed}; what sfsync does not know there goes along")
     if told.blocks:
         what = _places(told.blocks, sync.object)
         notes.append(f"refused by Salesforce (DELETE_FAILED) where one has: {what}")

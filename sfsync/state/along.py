@@ -75,6 +75,43 @@ def back(store: StateStore, sync: str, steps: Sequence[Step], rows: str) -> None
         )
 
 
+def leaves(
+    store: StateStore,
+    sync: str,
+    steps: Sequence[Step],
+    place: tuple[str, str],
+    deleted: str,
+    too: Sequence[str],
+) -> bool:
+    """Whether a living record is known that goes along by a lookup, and is not deleted itself. True, too: nobody can tell.
+
+    Args:
+        place: object and field of the lookup.
+        deleted: a relation with the `Id` of what the sync deletes; too: those of the object's own syncs.
+    """
+    if _object_of(store, sync) is None:
+        return True
+    top = table_of(sync)
+    found = {sync: f'(SELECT *, _id AS _top FROM {top} WHERE _id IN (SELECT "Id" FROM {deleted}))'}
+    asked, judged = [f'SELECT "Id" FROM {deleted} WHERE "Id" NOT IN (SELECT _id FROM {top})'], False
+    gone = " UNION ALL ".join(f'SELECT "Id" FROM {table}' for table in too)
+    for step in steps:
+        if step.parent not in found or step.child == sync:
+            continue
+        object_ = _object_of(store, step.child)
+        here = step.field == place[1] and object_ in (place[0], None)
+        judged = judged or here
+        if object_ is None:  # it has written nothing yet
+            continue
+        if not _can_follow(store, step):
+            return True
+        hanging = f"({_hanging(step, found[step.parent])})"
+        if here:
+            asked.append(f"SELECT _id FROM {hanging} AS h WHERE _id NOT IN ({gone})")
+        _join(found, step.child, hanging)
+    return not judged or bool(store.db.value(f"SELECT EXISTS ({' UNION ALL '.join(asked)})"))
+
+
 def _hanging(step: Step, parents: str) -> str:
     """SELECT of the child's living records that hang on those of a relation; `_top`: on which deleted one, in the end."""
     text, name = _texts(step)

@@ -91,6 +91,30 @@ def test_records_that_a_sync_deletes_first_do_not_count(leaving: Team) -> None:
     assert refusals(leaving.plan()) == ["cascade"], "its records would not be due yet"
 
 
+def test_a_sync_that_leaves_records_it_knows_opens_nothing(leaving: Team) -> None:
+    """The contacts C1 and C3 hang on the account A1, and C2 on A2, which goes."""
+    leaving.sync("accounts", allow_cascade="Opportunity")
+    leaving.sync("contacts", on_removed="delete")
+    plan = leaving.plan()
+    (refusal,) = planned(plan, "accounts").refusals
+    assert (
+        "records of Contact; this plan of sync 'contacts' does not delete all of them first" in refusal.what
+    )
+    assert "whoever made it: Contact (AccountId)" in plan_text(plan, color=False, width=0)
+    leaving.sql("DELETE FROM raw.contacts WHERE id = 'C3'")
+    assert planned(leaving.plan(), "contacts").changes.deletes == 1
+    assert refusals(leaving.plan()) == ["cascade"], "what contacts deletes is no contact of A2"
+    leaving.sql("DELETE FROM raw.contacts WHERE id = 'C2'")
+    assert refusals(leaving.plan()) == []
+    with duckdb.connect(str(leaving.folder / STATE)) as db:
+        db.execute("UPDATE snapshot.contacts SET _origin = 'adopted' WHERE upper(_key) = 'C2'")
+    assert planned(leaving.plan(), "contacts").changes.deletes == 1
+    assert refusals(leaving.plan()) == ["cascade"], "C2 was there before sfsync, and stays"
+    assert refusals(leaving.plan(allow=["accounts.cascade"])) == []
+    assert leaving.run().exit_code == 3
+    assert set(leaving.org.by("Contact", "Customer_Id__c")) == {"C1", "C2"}
+
+
 @pytest.mark.parametrize("on_gone", ["recreate", "skip", "stop"])
 def test_what_went_along_is_known_to_its_own_sync(leaving: Team, on_gone: str) -> None:
     leaving.sync("accounts", allow_cascade=True)
