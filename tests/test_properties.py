@@ -5,7 +5,8 @@ doubled, parents come, go and are refused, a person edits, creates and deletes r
 their way, and after each run of both syncs the model says what must stand in the org, field by field, and how many rows
 ended in which outcome. From that follow the laws: applying a plan and
 planning again is empty, a rejected row stays a difference until it is mended, a value that goes A -> B -> A ends at A,
-nothing is created twice, the accounting closes, batches concatenate to the changes.
+nothing is created twice, the accounting closes, batches concatenate to the changes. The syncs say `match: never`: what is
+adopted is what an upsert meets, and the model need not know what was asked for beforehand.
 
 `SFSYNC_EXAMPLES=300 pytest -m slow tests/test_properties.py` tries many more, new ones each time.
 """
@@ -349,7 +350,8 @@ class Pair:
         self.team, self.model, self.rows = Team(folder / "team", org), Model(options), [dict(r) for r in rows]
         team = self.team
         team.write(
-            "sfsync_project.yml", f"name: team\nversion: '1'\nprofile: team\ntimezone: {options.zone}\n"
+            "sfsync_project.yml",
+            f"name: team\nversion: '1'\nprofile: team\ntimezone: {options.zone}\nsyncs: {{match: never}}\n",
         )
         team.sync(
             "contacts",
