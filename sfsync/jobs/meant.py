@@ -11,7 +11,7 @@ from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import StateError
 from sfsync.jobs.session import Session
-from sfsync.state import care, rejected, snapshots
+from sfsync.state import named, rejected, snapshots
 
 
 def meant_key(session: Session, sync: CompiledSync, words: Sequence[str]) -> str:
@@ -22,7 +22,7 @@ def meant_key(session: Session, sync: CompiledSync, words: Sequence[str]) -> str
             order of the sync, or FIELD=VALUE for each of its fields.
 
     Raises:
-        StateError: neither the model nor the state has such a record, or these words name none.
+        StateError: neither the model nor the state has such a record, or these words name none, or several.
     """
     asked = " ".join(words)
     keys = [*words[:1]] if len(words) == 1 else []
@@ -30,13 +30,15 @@ def meant_key(session: Session, sync: CompiledSync, words: Sequence[str]) -> str
     if texts is not None:
         made = wire.key_text(sync.identity, [literal(text.strip()) for text in texts], DUCKDB)
         keys.append(str(session.db.value(f"SELECT {made}") or ""))
-    shown = care.shown_key("p.k") if len(sync.identity) > 1 else "p.k"
-    found = session.db.execute(
-        f"SELECT p.k FROM (SELECT unnest(?::VARCHAR[]) AS a, ?::VARCHAR AS secret) AS asked, ({_places(session, sync)}) AS p"
-        f" WHERE p.k IS NOT NULL AND (a IN (p.k, id, md5(secret || p.k)) OR {DUCKDB.fold('a')} IN (p.k, {shown}))"
-        " ORDER BY p.k <> a LIMIT 1",
-        [keys, session.store.meta("secret") or ""],
+    named.find(
+        session.db,
+        [(asked, key) for key in keys],
+        f"SELECT k AS key, id FROM ({_places(session, sync)}) WHERE k IS NOT NULL",
+        capitals=[rule.case_sensitive for rule in sync.identity],
+        secret=session.store.meta("secret") or "",
+        command=f"sfsync explain {sync.name}",
     )
+    found = session.db.execute(f"SELECT _key FROM {named.TABLE} LIMIT 1")
     if not found:
         raise _nobody(sync, asked)
     return str(found[0][0])

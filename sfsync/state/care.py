@@ -7,15 +7,14 @@ Invariant: while a request of the sync has no answer nothing is changed; run_syn
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sfsync.engine.dialect import DUCKDB
 from sfsync.engine.dialect import quote_ident as ident
+from sfsync.engine.dialect import quote_literal as literal
 from sfsync.errors import RefusedError, StateError
-from sfsync.state import archive, doubts, missing, rejected, undo
+from sfsync.state import archive, doubts, missing, named, rejected, undo
 from sfsync.state.journal import TABLE as INTENTS
 from sfsync.state.journal import left_jobs
 from sfsync.state.snapshots import SyncShape, identity_of, table_of
@@ -153,52 +152,40 @@ def forget_keys(store: StateStore, sync: str, keys: Sequence[str]) -> tuple[int,
             place of a masked one, or the record's Id.
 
     Raises:
-        StateError: one of them is not there; nothing was dropped.
+        StateError: one of them is not there, or names several; nothing was dropped.
         RefusedError: a request of the sync is open.
     """
-    known_as = must_find(store, sync).identity
+    capitals = named.capitals_of(must_find(store, sync).identity)
     refuse_open(store, sync)
     db = store.db
-    db.execute(
-        "CREATE OR REPLACE TEMP TABLE sfsync_asked AS SELECT DISTINCT k FROM"
-        " (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS k)",
-        [json.dumps(list(keys))],
-    )
     known = "SELECT _key AS key, _id AS id FROM " + table_of(sync) if _has_table(store, sync) else ""
-    lines = f"SELECT key, NULL AS id FROM {_REFUSED} WHERE sync = ? AND key IS NOT NULL"
-    matches = f"a.k IN (s.key, s.id, md5(?::VARCHAR || s.key)) OR {DUCKDB.fold('a.k')} = s.key"
-    if json.loads(known_as or "[]")[1:]:
-        matches += f" OR {DUCKDB.fold('a.k')} = {shown_key('s.key')}"
-    db.execute(
-        "CREATE OR REPLACE TEMP TABLE sfsync_dropped AS SELECT a.k, s.key AS _key FROM sfsync_asked AS a"
-        f" JOIN ({' UNION ALL '.join(filter(None, (known, lines)))}) AS s ON {matches}",
-        [sync, store.meta("secret") or ""],
+    lines = f"SELECT key, NULL AS id FROM {_REFUSED} WHERE sync = {literal(sync)} AND key IS NOT NULL"
+    named.find(
+        db,
+        [(key, key) for key in dict.fromkeys(keys)],
+        " UNION ALL ".join(filter(None, (known, lines))),
+        capitals=capitals,
+        secret=store.meta("secret") or "",
+        command=f"sfsync state forget {sync}",
     )
-    missing = [
-        k for (k,) in db.execute("SELECT k FROM sfsync_asked EXCEPT SELECT k FROM sfsync_dropped ORDER BY k")
-    ]
-    if missing:
+    there = {said for (said,) in db.execute(f"SELECT said FROM {named.TABLE}")}
+    absent = sorted(set(keys) - there)
+    if absent:
         raise StateError(
-            f"sync '{sync}' has no record or refused row with key {_listed(missing)}; nothing was dropped",
-            fix="give the identity's text as it is in the org, or the record's Id of 18 characters",
+            f"sync '{sync}' has no record or refused row with key {_listed(absent)}; nothing was dropped",
+            fix="give the identity's text as it is in the org"
+            + (" (capitals count)" if any(capitals) else "")
+            + ", or the record's Id of 18 characters",
         )
     with db.transaction():
-        doubts.drop(store, sync, "sfsync_dropped")
+        doubts.drop(store, sync, named.TABLE)
         records = 0
         if known:
-            records = _dropped(
-                store, f"FROM {table_of(sync)} WHERE _key IN (SELECT _key FROM sfsync_dropped)"
-            )
+            records = _dropped(store, f"FROM {table_of(sync)} WHERE _key IN (SELECT _key FROM {named.TABLE})")
         refused = _dropped(
-            store, f"FROM {_REFUSED} WHERE sync = ? AND key IN (SELECT _key FROM sfsync_dropped)", sync
+            store, f"FROM {_REFUSED} WHERE sync = ? AND key IN (SELECT _key FROM {named.TABLE})", sync
         )
     return records, refused
-
-
-def shown_key(key: str) -> str:
-    """SQL of how reports name a row whose identity has several fields, folded: ``a1 / ito``; key: SQL of its key."""
-    texts = f"array_to_string(from_json({key}, '[\"VARCHAR\"]'), ' / ')"
-    return f"CASE WHEN json_valid({key}) THEN {DUCKDB.fold(texts)} ELSE {key} END"
 
 
 def forget_gone(store: StateStore, sync: str) -> int:

@@ -226,3 +226,29 @@ def test_an_identity_of_several_fields_is_told_and_asked_for_field_by_field(by_t
         explain(by_two, "A9", "Ito")
     assert "AccountId=... LastName=..." in (caught.value.fix or "")
     assert state_forget_command(by_two.options(), "contacts", ["A1 / Ito"]).records == 1
+
+
+def test_a_word_that_several_records_share_names_none_of_them(ready: Team) -> None:
+    ready.sync(
+        "contacts",
+        identity={"LastName": "last", "FirstName": "first"},
+        fields={"LastName": None, "FirstName": None, KEY: "id"},
+        match="unknown",
+    )
+    ready.contacts([{"id": "C1", "last": "b / c", "first": "a"}, {"id": "C2", "last": "c", "first": "a / b"}])
+    ready.run()
+    for ask in (
+        lambda word: explain(ready, word),
+        lambda word: state_forget_command(ready.options(), "contacts", [word]),
+    ):
+        with pytest.raises(StateError, match="'A / b / c' names 2 records") as caught:
+            ask("A / b / c")
+        assert """'["a / b","c"]'""" in (caught.value.fix or "")
+    assert explain(ready, '["a / b","c"]').record_id == ready.org.by("Contact", KEY)["C2"]["Id"]
+    assert (
+        explain(ready, "FirstName=a", "LastName=b / c").record_id == ready.org.by("Contact", KEY)["C1"]["Id"]
+    )
+    assert state_forget_command(ready.options(), "contacts", ['["a / b","c"]']).records == 1
+    with pytest.raises(StateError, match="no record or refused row"):
+        state_forget_command(ready.options(), "contacts", ["a / b / d"])
+    assert state_forget_command(ready.options(), "contacts", ["a / b / c"]).records == 1
