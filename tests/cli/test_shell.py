@@ -133,7 +133,7 @@ def test_the_nearest_name_is_named(fresh, args, near):
 
 
 def test_allow_knows_every_guard():
-    assert sorted(GUARDS) == sorted([f.name for f in fields(Guards)] + ["on_gone"])
+    assert sorted(GUARDS) == sorted([f.name for f in fields(Guards)] + ["on_gone", "cascade"])
 
 
 SPREAD = [
