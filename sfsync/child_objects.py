@@ -16,7 +16,7 @@ from sfsync.errors import SpecError, Where
 
 CASCADE, RESTRICT = "cascade", "restrict"
 
-_SHADOWS = ("History", "Share", "Feed", "ChangeEvent", "Tag")
+SHADOWS = ("History", "Share", "Feed", "ChangeEvent", "Tag")
 """Objects that the platform keeps beside another one are named after it: AccountHistory, Invoice__Share."""
 
 _RECORDS = frozenset(
@@ -96,7 +96,7 @@ def is_shadow(name: str) -> bool:
 
     Custom objects of people end in __c, whatever they are called.
     """
-    return not name.lower().endswith("__c") and name.endswith(_SHADOWS)
+    return not name.lower().endswith("__c") and name.endswith(SHADOWS)
 
 
 def to_json(links: Iterable[ChildLink]) -> dict[str, str]:

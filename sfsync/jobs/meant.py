@@ -50,8 +50,8 @@ def _values(sync: CompiledSync, words: Sequence[str]) -> list[str] | None:
     Raises:
         StateError: they are several, and not as many as there are fields.
     """
-    named = dict(word.split("=", 1) for word in words if "=" in word)
-    given = {name.strip().lower(): text for name, text in named.items()}
+    pairs = dict(word.split("=", 1) for word in words if "=" in word)
+    given = {name.strip().lower(): text for name, text in pairs.items()}
     fields = [rule.field for rule in sync.identity]
     if len(given) == len(words) and set(given) == {field.lower() for field in fields}:
         return [given[field.lower()] for field in fields]

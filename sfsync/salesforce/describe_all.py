@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from sfsync.child_objects import SHADOWS
 from sfsync.contract import SObject
 from sfsync.errors import OrgError
 from sfsync.salesforce.door import Answer, Door, unreadable
@@ -22,8 +23,7 @@ KIND = "describe"
 _NO_RECORDS = ("__e", "__b", "__x", "__mdt")
 """Events, big objects, external objects and custom metadata: their records are not written as others are."""
 
-_SHADOW = re.compile(r"(.+?)(?:__)?(?:History|Share|Feed|Tag|ChangeEvent)")
-"""Objects that the platform keeps beside another one, as ContactShare and Invoice__Share."""
+_SHADOW = re.compile(rf"(.+?)(?:__)?(?:{'|'.join(SHADOWS)})")
 
 
 def writable_names(door: Door) -> tuple[str, ...]:
