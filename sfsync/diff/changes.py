@@ -55,6 +55,11 @@ Read = Callable[[CompiledSync, tuple[FieldRule, ...], str, str], None]
 """Reads fields of a sync's records as they are now: those whose Ids are the `_key` of a relation. Leaves a table with `_key`
 and a text per rule, which lacks the records that are not there, and all of them where nobody could be asked."""
 
+Confirm = Callable[[CompiledSync, str, str], bool]
+"""Reads what now identifies the records whose Ids are the `_key` of a relation, into a table as `Read` leaves it.
+
+False: the budget of API calls does not allow it, and there is no table."""
+
 FindParents = Callable[[ParentQuestion, str], None]
 """Leaves a table with `_key, _record_id`, a line for each record that the org has."""
 
@@ -114,7 +119,16 @@ class Changes:
     merged: int = 0  # the record is that of another row by now
     unasked: int = 0  # rows that must not be sent before the org was asked, and it could not be
     converted: int = 0  # leads that are none any more
+    conflicts: int = 0  # records that would be deleted, if somebody had not given them another key
+    conflict_samples: tuple[str, ...] = ()  # a few of these: ``C-17 (003...)``
+    unread: int = 0  # records that would be deleted, if the org could be asked for their keys
     aside: KeptBack = NOTHING  # for jobs of earlier runs
+
+    @property
+    def removals(self) -> int:
+        """Removed records that `on_removed` acts on, whatever becomes of them."""
+        kept = self.held_deletes + self.conflicts + self.unread + self.aside.deletes
+        return self.retires + self.deletes + kept
 
     @property
     def to_send(self) -> int:
@@ -148,3 +162,4 @@ class DiffContext:
     match: Match | None = None  # asks the org about unknown keys; None: nobody asks
     find_parents: FindParents = nobody_asked
     read: Read = nobody_read
+    confirm: Confirm | None = None  # reads identities before a delete; None: nobody asks

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sfsync.compiler.manifest import CompiledSync, Mode, OnGone, OnRemoved
-from sfsync.diff import aside, sql
+from sfsync.diff import aside, repurposed, sql
 from sfsync.diff.aside import NOTHING, LeftJob
 from sfsync.diff.changes import Changes, DiffContext, Retired
 from sfsync.diff.hierarchy import children_first
 from sfsync.diff.refusals import delete_digest, secret_of, shown_identity
+from sfsync.diff.repurposed import Repurposed
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
@@ -147,9 +148,8 @@ def split(
     made = _split(sync, context, found)
     allowed = sync.guards.max_null_keys
     held_back = removed if allowed is not None and found.no_key > allowed else 0
-    deletes, adopted, held_deletes = _plan_deletes(
-        sync, info, context, removed=removed, held_back=bool(held_back)
-    )
+    gone = _plan_deletes(sync, info, context, removed=removed, held_back=bool(held_back))
+    deletes, adopted, other = gone.rows, gone.adopted, gone.other
     kept_back = aside.count(sync, db, jobs) if jobs else NOTHING
     retired = _retired(sync, db, removed)
     if kept_back.deletes:
@@ -159,8 +159,9 @@ def split(
     waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
     kept_back = kept_back.as_removals(retired.submitted, retired.stopped)
     held, updates = held - retired.held, made.updates - retired.retires
-    held_deletes += retired.held
-    gone = 0 if sync.on_gone is OnGone.RECREATE or not found.upserts else _count_gone(sync, db)
+    held_deletes = gone.held + retired.held
+    left_out = held_deletes + kept_back.deletes + other.rows + other.unread
+    skipped = 0 if sync.on_gone is OnGone.RECREATE or not found.upserts else _count_gone(sync, db)
     alone = {op: getattr(found, op) for op in LEFT_ALONE}
     counts = Changes(
         sync=sync,
@@ -174,11 +175,7 @@ def split(
         retires=retired.retires,
         deletes=deletes,
         adopted_deletes=adopted,
-        removed_kept=_removed_kept(
-            sync, removed, retired.retires + deletes + held_deletes + kept_back.deletes
-        )
-        if not held_back
-        else 0,
+        removed_kept=0 if held_back else _removed_kept(sync, removed, retired.retires + deletes + left_out),
         removals_held_back=held_back,
         held_deletes=held_deletes,
         completing=_completing(sync, db, retired) if updates >= COMPLETING_FROM else 0,
@@ -188,14 +185,17 @@ def split(
         held=held + known,
         worn=worn,
         waiting=waiting,
-        gone=gone,
-        gone_stops=gone if sync.on_gone is OnGone.STOP else 0,
+        gone=skipped,
+        gone_stops=skipped if sync.on_gone is OnGone.STOP else 0,
         fresh=made.fresh,
         aside=kept_back,
+        conflicts=other.rows,
+        conflict_samples=other.samples,
+        unread=other.unread,
         **alone,
     )
-    busy = made.upserts + updates + refused + known + held + waiting + gone + kept_back.rows
-    own = deletes + held_deletes + kept_back.deletes if sync.mode is Mode.DELETE else 0
+    busy = made.upserts + updates + refused + known + held + waiting + skipped + kept_back.rows
+    own = deletes + left_out if sync.mode is Mode.DELETE else 0
     return replace(counts, unchanged=staged.rows - busy - own - sum(alone.values()))
 
 
@@ -267,10 +267,20 @@ def _completing(sync: CompiledSync, db: DuckDB, retired: Retired) -> int:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Deletes:
+    """What `delete:` has, and what was left out of it."""
+
+    rows: int
+    adopted: int  # of them: records sfsync did not create
+    held: int
+    other: Repurposed
+
+
 def _plan_deletes(
     sync: CompiledSync, info: SnapshotInfo, context: DiffContext, *, removed: int, held_back: bool
-) -> tuple[int, int, int]:
-    """Leave `delete:`; return how many, how many of them sfsync did not create, and how many are held."""
+) -> _Deletes:
+    """Leave `delete:`."""
     db = context.db
     table = run_table("delete", sync.name)
     secret = secret_of(sync, context.store)
@@ -291,21 +301,23 @@ def _plan_deletes(
         )
     if wanted is None:
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
-        return 0, 0, 0
+        return _Deletes(0, 0, 0, repurposed.NONE)
     held = (
         f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND {is_held(sync)}"
         f" AND NOT o.released AND o.last_at > ? AND o.digest = {delete_digest('o.key')}"
     )
     since = context.store.clock.now() - timedelta(seconds=sync.retry_rejected_after_s)
-    db.execute(
+    made = db.value(
         f'CREATE TABLE {table} AS SELECT s._key, s._id AS "Id", {shown} AS _shown,'
         f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY {order}",
         [sync.name, since],
     )
+    held_rows = int(db.value(f"SELECT count(*) {wanted}")) - int(made)
+    other = repurposed.leave_out(sync, context, info)
     total, adopted = _count_deletes(sync, db)
     if total > 1 and sync.mode is not Mode.DELETE:
         children_first(sync, db, info.table)
-    return total, adopted, int(db.value(f"SELECT count(*) {wanted}")) - total
+    return _Deletes(total, adopted, held_rows, other)
 
 
 def _count_deletes(sync: CompiledSync, db: DuckDB) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sfsync.compiler.manifest import CompiledSync
 from sfsync.compiler.org_texts import RECORD_ID
-from sfsync.diff.changes import ParentQuestion
+from sfsync.diff.changes import Confirm, ParentQuestion
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.errors import ApiLimitError, OrgError
 from sfsync.jobs.session import Session
@@ -44,6 +44,28 @@ class Matcher:
                 "warning", f"{sync.name}: the org was not asked for its new keys: {error.what}"
             )
             return None
+
+    @property
+    def confirms(self) -> Confirm | None:
+        """Nobody, with --offline: the run asks."""
+        return None if self._session.options.offline else self._confirm
+
+    def _confirm(self, sync: CompiledSync, ids: str, into: str) -> bool:
+        """A `diff.changes.Confirm`."""
+        from sfsync.match import ask
+
+        session = self._session
+        try:
+            ask.find(
+                org_to_ask(session),
+                ask.Question(sync.object, (RECORD_ID,), ids, sync.identity, name=sync.name),
+                into,
+            )
+        except ApiLimitError as error:
+            what = "the org was not asked whose the records are by now that would be deleted"
+            session.events.log("warning", f"{sync.name}: {what}: {error.what}")
+            return False
+        return True
 
     def read(self, sync: CompiledSync, rules: tuple[FieldRule, ...], ids: str, into: str) -> None:
         """A `diff.changes.Read`. What cannot be read now is left alone, and said."""

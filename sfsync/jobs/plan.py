@@ -121,7 +121,8 @@ def _diff(
         staged = stage_rows(sync, session.warehouse, session.db)
         base = (session.db, session.store, dialect, upstream, session.db.memory_limit, away)
         match = Matcher(session)
-        return diff_sync(sync, staged, info, DiffContext(*base, match, match.find_parents, match.read))
+        asked = (match, match.find_parents, match.read, match.confirms)
+        return diff_sync(sync, staged, info, DiffContext(*base, *asked))
 
 
 def _budget(session: Session, items: tuple[SyncPlan, ...]) -> ApiBudget:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sfsync.artifacts import RejectedCode, RejectedSample, Status, SyncResult, WaitingSample, status_of
 from sfsync.compiler.manifest import CompiledSync, Mode
-from sfsync.diff import matching
+from sfsync.diff import matching, repurposed
 from sfsync.diff.changes import Changes
 from sfsync.diff.messages import MASK
 from sfsync.diff.refusals import identity_texts, secret_of, whole_texts
@@ -72,6 +72,10 @@ def _record_local(session: Session, changes: Changes) -> None:
     refused = run_table("refused", sync.name)
     known = rejected.any_of(store, sync.name)
     with session.db.transaction():
+        if changes.conflicts:
+            snapshots.record_gone(
+                store, sync, repurposed.table_of(sync), session.run_id, snapshots.REPURPOSED
+            )
         if changes.fresh:
             snapshots.refresh_hashes(store, sync, run_table("fresh", sync.name))
         if known:
@@ -105,12 +109,14 @@ def _outcomes(session: Session, item: SyncPlan) -> tuple[dict[Outcome, int], dic
     }
     removals = {
         Outcome.HELD: changes.held_deletes,
+        Outcome.CONFLICT: changes.conflicts,
+        Outcome.DEFERRED: changes.unread,
         Outcome.SUBMITTED: changes.aside.submitted_deletes,
         Outcome.STOPPED: changes.aside.stopped_deletes,
     }
     if item.sync.mode is Mode.DELETE:  # its own rows are what is deleted
         for outcome, rows in removals.items():
-            model[outcome] += rows
+            model[outcome] = model.get(outcome, 0) + rows
         removals = {}
     told, left = run_table("outcome", item.sync.name), "FALSE"
     if changes.links + changes.links_waiting:
@@ -180,9 +186,7 @@ def _result(
         object=item.sync.object,
         status=status,
         staged=0 if refused else changes.staged,
-        removed=0
-        if refused or item.sync.mode is Mode.DELETE
-        else changes.retires + changes.deletes + changes.held_deletes + changes.aside.deletes,
+        removed=0 if refused or item.sync.mode is Mode.DELETE else changes.removals,
         model=model,
         removals=removals,
         skipped_gone=changes.gone,

@@ -59,9 +59,9 @@ class Undoing:
         away: tuple[LeftJob, ...],
     ) -> Changes:
         """The way back of one sync."""
-        context = DiffContext(
-            session.db, session.store, DUCKDB, upstream, session.db.memory_limit, away, Matcher(session)
-        )
+        match = Matcher(session)
+        base = (session.db, session.store, DUCKDB, upstream, session.db.memory_limit, away)
+        context = DiffContext(*base, match, confirm=match.confirms)
         found, left = undo_sync(sync, info, context, self.run_id)
         for line in _told(left, found, self.run_id):
             self._warn(f"sync '{sync.name}': {line}")

@@ -276,6 +276,12 @@ def _warnings(changes: Changes, cascade: Cascade) -> tuple[str, ...]:
             f"sync '{name}': {changes.removals_held_back:,} rows left the model, but nothing is deleted while"
             f" {changes.null_keys:,} rows have no key (guards.max_null_keys)"
         )
+    if changes.conflicts:
+        more = ", ..." if changes.conflicts > len(changes.conflict_samples) else ""
+        out.append(
+            f"sync '{name}': {changes.conflicts:,} records that would be deleted have another key in the org by now, and stay:"
+            f" {', '.join(changes.conflict_samples)}{more}"
+        )
     if changes.completing:
         out.append(
             f"sync '{name}': {changes.completing:,} of the updates only complete adopted or recovered records: fields"

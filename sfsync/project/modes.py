@@ -20,8 +20,10 @@ class Situation(StrEnum):
     DIFFERS = "known, values differ"
     SAME = "known, nothing differs"
     GONE = "known, values differ, and somebody deleted the record"
+    REPURPOSED = "known, values differ, and somebody gave the record another key"
     LEFT = "the row left the model, sfsync made the record"
     LEFT_ADOPTED = "the row left the model, somebody else made the record"
+    LEFT_REPURPOSED = "the row left the model, and somebody gave the record another key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,10 @@ _UPSERT = {
     Situation.DIFFERS: "updated",
     Situation.SAME: "unchanged",
     Situation.GONE: "gone",
+    Situation.REPURPOSED: "updated",
     Situation.LEFT: "kept",
     Situation.LEFT_ADOPTED: "kept",
+    Situation.LEFT_REPURPOSED: "kept",
 }
 
 MODES: Mapping[str, Mode] = {
@@ -59,7 +63,7 @@ MODES: Mapping[str, Mode] = {
         creates=True,
         updates=True,
         on_removed="delete",
-        effects=_UPSERT | {Situation.LEFT: "deleted"},
+        effects=_UPSERT | {Situation.LEFT: "deleted", Situation.LEFT_REPURPOSED: "conflict"},
     ),
     "create": Mode(
         "create what the org does not have; what is there is left alone",
@@ -71,6 +75,7 @@ MODES: Mapping[str, Mode] = {
             Situation.MADE_BY_OTHERS: "exists",
             Situation.DIFFERS: "exists",
             Situation.GONE: "exists",
+            Situation.REPURPOSED: "exists",
         },
     ),
     "update": Mode(
@@ -92,6 +97,7 @@ MODES: Mapping[str, Mode] = {
             Situation.DIFFERS: "deleted",
             Situation.SAME: "deleted",
             Situation.GONE: "already_deleted",
+            Situation.REPURPOSED: "conflict",
         },
         deletes=True,
     ),

@@ -80,7 +80,9 @@ def _counts(item: SyncPlan) -> dict[str, int]:
         "no_match": c.no_match,
         "merged": c.merged,
         "converted": c.converted,
+        "conflict": c.conflicts,
         "deferred": c.unasked,
+        "delete_deferred": c.unread,
         "api_calls": item.calls,
     }
 

@@ -106,6 +106,7 @@ _COLUMNS = (
     "no match",
     "merged",
     "converted",
+    "conflict",
     "deferred",
 )
 
@@ -135,7 +136,8 @@ def _table(plan: Plan) -> list[str]:
                 c.no_match,
                 c.merged,
                 c.converted,
-                c.unasked,
+                c.conflicts,
+                c.unasked + c.unread,
             )
         )
     kept = [i for i in range(len(_COLUMNS)) if i < 4 or any(row[i] for row in rows)]

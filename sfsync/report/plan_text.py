@@ -132,6 +132,8 @@ def _counts(page: Page, item: SyncPlan) -> None:
         ("!", c.merged, "merged", "the org has one record for this row and another", Style.WARN),
         ("!", c.converted, "converted", "the lead was converted, and is not written any more", Style.WARN),
         ("!", c.unasked, "deferred", "the org could not be asked whether it has them", Style.WARN),
+        ("!", c.conflicts, "conflict", "not deleted: the record has another key by now", Style.WARN),
+        ("!", c.unread, "to delete, deferred", "the org could not be asked for their keys", Style.WARN),
         ("!", c.refused, "rejected", "", Style.BAD),
         ("!", c.held, "held", "refused before in the same form; not tried again", Style.WARN),
         ("!", c.waiting, "waiting", plan_values.waiting_for(item), Style.WARN),

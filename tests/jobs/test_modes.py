@@ -10,6 +10,7 @@ import pytest
 from sfsync.project.modes import MODES, Situation
 from tests.jobs.conftest import SYNCS, Team, of
 
+OTHER = "C77"
 KEY, ALLOWED = "C1", ["contacts.max_change_share", "contacts.max_delete_share"]
 
 
@@ -33,6 +34,12 @@ DIFFERENT = [{"id": KEY, "last": "Sato"}, {"id": "C2", "last": "Stay"}]
 LEFT = [{"id": "C2", "last": "Stay"}]
 
 
+def repurpose(team: Team) -> None:
+    team.org.patch(
+        f"/sobjects/Contact/{team.org.by('Contact', KEY_FIELD)[KEY]['Id']}", json={KEY_FIELD: OTHER}
+    )
+
+
 def bring_about(team: Team, situation: Situation) -> None:
     """Make the row of KEY stand to the org as the situation says; the model then says what the last run will see."""
     match situation:
@@ -41,12 +48,18 @@ def bring_about(team: Team, situation: Situation) -> None:
         case Situation.MADE_BY_OTHERS:
             team.org.post("/sobjects/Contact", json={"LastName": "By hand", KEY_FIELD: KEY})
             team.contacts([{"id": KEY, "last": "Ito"}])
-        case Situation.DIFFERS | Situation.SAME | Situation.GONE:
+        case Situation.DIFFERS | Situation.SAME | Situation.GONE | Situation.REPURPOSED:
             known(team)
             if situation is not Situation.SAME:
                 team.contacts(DIFFERENT)
             if situation is Situation.GONE:
                 team.org.delete(f"/sobjects/Contact/{team.org.by('Contact', KEY_FIELD)[KEY]['Id']}")
+            if situation is Situation.REPURPOSED:
+                repurpose(team)
+        case Situation.LEFT_REPURPOSED:
+            known(team)
+            repurpose(team)
+            team.contacts(LEFT)
         case Situation.LEFT:
             known(team)
             team.contacts(LEFT)
@@ -64,7 +77,7 @@ def test_what_a_mode_does_is_what_its_page_says(ready: Team, mode: str, situatio
     effect, writes = MODES[mode].effects[situation], len(ready.org.writes())
     result = of(ready.run("contacts", allow=ALLOWED), "contacts")
     told = result.model | result.removals
-    standing = ready.org.by("Contact", KEY_FIELD).get(KEY)
+    standing = ready.org.by("Contact", KEY_FIELD).get(OTHER if "REPURPOSED" in situation.name else KEY)
     if effect == "kept":
         if not MODES[mode].deletes:  # else the other row's record goes
             assert (set(told), len(ready.org.writes())) == ({"unchanged"}, writes)
@@ -73,7 +86,7 @@ def test_what_a_mode_does_is_what_its_page_says(ready: Team, mode: str, situatio
         return
     both = effect == "unchanged" or (MODES[mode].deletes and situation in (Situation.DIFFERS, Situation.SAME))
     assert told.get(effect) == (2 if both else 1), told
-    wanted = {"created": "Ito", "adopted": "Ito", "updated": "Sato", "unchanged": "Ito"}
+    wanted = {"created": "Ito", "adopted": "Ito", "updated": "Sato", "unchanged": "Ito", "conflict": "Ito"}
     if effect == "exists":
         assert (standing or {}).get("LastName") in ("By hand", "Ito", None)
         assert len(ready.org.writes()) == writes
