@@ -303,7 +303,7 @@ class ExplainResult:
     object: str
     key: str
     record_id: str | None
-    origin: str | None  # created | adopted | converted | repurposed
+    origin: str | None  # created | adopted | converted
     run_id: str | None  # that last wrote it
     at: datetime | None
     gone_at: datetime | None

@@ -17,7 +17,6 @@ from sfsync.diff.aside import NOTHING, LeftJob
 from sfsync.diff.changes import Changes, DiffContext, Retired
 from sfsync.diff.hierarchy import children_first
 from sfsync.diff.refusals import delete_digest, secret_of, shown_identity
-from sfsync.diff.repurposed import Repurposed
 from sfsync.diff.stage import Staged, run_table
 from sfsync.engine.dialect import quote_ident as ident
 from sfsync.engine.duckdb import DuckDB
@@ -148,18 +147,17 @@ def split(
     made = _split(sync, context, found)
     allowed = sync.guards.max_null_keys
     held_back = removed if allowed is not None and found.no_key > allowed else 0
-    gone = _plan_deletes(sync, info, context, removed=removed, held_back=bool(held_back))
-    deletes, adopted, other = gone.rows, gone.adopted, gone.other
+    wanted, held_deletes = _plan_deletes(sync, info, context, removed=removed, held_back=bool(held_back))
     kept_back = aside.count(sync, db, jobs) if jobs else NOTHING
     retired = _retired(sync, db, removed)
-    if kept_back.deletes:
-        deletes, adopted = _count_deletes(sync, db)
+    other = repurposed.leave_out(sync, context, info) if wanted > kept_back.deletes else repurposed.NONE
+    deletes, adopted = _order_deletes(sync, info, db) if wanted else (0, 0)
     refused, known = _count_refused(sync, db)
     held, worn = _count_held(sync, db)
     waiting = int(db.value(f"SELECT count(*) FROM {run_table('waiting', sync.name)}"))
     kept_back = kept_back.as_removals(retired.submitted, retired.stopped)
     held, updates = held - retired.held, made.updates - retired.retires
-    held_deletes = gone.held + retired.held
+    held_deletes += retired.held
     left_out = held_deletes + kept_back.deletes + other.rows + other.unread
     skipped = 0 if sync.on_gone is OnGone.RECREATE or not found.upserts else _count_gone(sync, db)
     alone = {op: getattr(found, op) for op in LEFT_ALONE}
@@ -267,20 +265,10 @@ def _completing(sync: CompiledSync, db: DuckDB, retired: Retired) -> int:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Deletes:
-    """What `delete:` has, and what was left out of it."""
-
-    rows: int
-    adopted: int  # of them: records sfsync did not create
-    held: int
-    other: Repurposed
-
-
 def _plan_deletes(
     sync: CompiledSync, info: SnapshotInfo, context: DiffContext, *, removed: int, held_back: bool
-) -> _Deletes:
-    """Leave `delete:`."""
+) -> tuple[int, int]:
+    """Leave `delete:`; return how many, and how many more are held."""
     db = context.db
     table = run_table("delete", sync.name)
     secret = secret_of(sync, context.store)
@@ -301,7 +289,7 @@ def _plan_deletes(
         )
     if wanted is None:
         db.execute(f'CREATE TABLE {table} (_key VARCHAR, "Id" VARCHAR, _shown VARCHAR, _origin VARCHAR)')
-        return _Deletes(0, 0, 0, repurposed.NONE)
+        return 0, 0
     held = (
         f"SELECT o.key FROM {TABLE} AS o WHERE o.sync = ? AND o.decided_by = 'org' AND {is_held(sync)}"
         f" AND NOT o.released AND o.last_at > ? AND o.digest = {delete_digest('o.key')}"
@@ -312,18 +300,15 @@ def _plan_deletes(
         f" s._origin {wanted} AND s._key NOT IN ({held}) ORDER BY {order}",
         [sync.name, since],
     )
-    held_rows = int(db.value(f"SELECT count(*) {wanted}")) - int(made)
-    other = repurposed.leave_out(sync, context, info)
-    total, adopted = _count_deletes(sync, db)
-    if total > 1 and sync.mode is not Mode.DELETE:
-        children_first(sync, db, info.table)
-    return _Deletes(total, adopted, held_rows, other)
+    return int(made), int(db.value(f"SELECT count(*) {wanted}")) - int(made)
 
 
-def _count_deletes(sync: CompiledSync, db: DuckDB) -> tuple[int, int]:
-    """How many records would be deleted, and how many of them sfsync did not create."""
+def _order_deletes(sync: CompiledSync, info: SnapshotInfo, db: DuckDB) -> tuple[int, int]:
+    """How many records would be deleted, and how many of them sfsync did not create; children first."""
     table = run_table("delete", sync.name)
     total, adopted = db.execute(
         f"SELECT count(*), count(*) FILTER (WHERE _origin <> 'created') FROM {table}"
     )[0]
+    if total > 1 and sync.mode is not Mode.DELETE:
+        children_first(sync, db, info.table)
     return int(total), int(adopted)

@@ -73,9 +73,7 @@ def _record_local(session: Session, changes: Changes) -> None:
     known = rejected.any_of(store, sync.name)
     with session.db.transaction():
         if changes.conflicts:
-            snapshots.record_gone(
-                store, sync, repurposed.table_of(sync), session.run_id, snapshots.REPURPOSED
-            )
+            rejected.clear(store, sync.name, repurposed.table_of(sync))
         if changes.fresh:
             snapshots.refresh_hashes(store, sync, run_table("fresh", sync.name))
         if known:

@@ -10,7 +10,6 @@ from sfsync.diff.stage import run_table
 from sfsync.engine.duckdb import DuckDB
 from sfsync.jobs.left import left_text
 from sfsync.plan.plan import SyncPlan
-from sfsync.state.snapshots import REPURPOSED
 
 
 def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -62,14 +61,15 @@ def verdict_of(item: SyncPlan, db: DuckDB, key: str, known: dict[str, Any]) -> t
     for word in LEFT_ALONE:
         if among("judged", f" AND _op = '{word}'"):
             return word, ()
+    if item.changes.unread and among("unread"):
+        return "deferred", ("the org could not be asked whether its record has another key by now",)
     if item.changes.conflicts and among("repurposed"):
         return "conflict", (
-            "it left the model, but somebody gave its record another key, so it is not deleted",
+            "somebody gave its record another key, or one that cannot be told, so it is not deleted;"
+            f" `sfsync state forget {sync.name}` with its key has sfsync forget it",
         )
     if among("removed"):
         return "kept", (_why_kept(item, known),)
-    if known.get("_origin") == REPURPOSED:
-        return "gone", ("somebody gave its record another key",)
     if known.get("_gone_at") is not None:
         in_model = among("work")
         return "gone", (
@@ -84,8 +84,6 @@ def _why_kept(item: SyncPlan, known: dict[str, Any]) -> str:
         return "it left the model, but the lead was converted, and is neither written nor deleted any more"
     if not sync.deletes:
         return f"it left the model, and the sync says on_removed: {sync.on_removed}"
-    if item.changes.unread:
-        return "it left the model, but the org could not be asked whether its record has another key by now"
     if item.changes.removals_held_back:
         return "it left the model, but nothing is deleted while rows have no key (guards.max_null_keys)"
     if known.get("_origin") != "created" and not sync.delete_adopted:

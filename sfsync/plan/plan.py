@@ -279,8 +279,13 @@ def _warnings(changes: Changes, cascade: Cascade) -> tuple[str, ...]:
     if changes.conflicts:
         more = ", ..." if changes.conflicts > len(changes.conflict_samples) else ""
         out.append(
-            f"sync '{name}': {changes.conflicts:,} records that would be deleted have another key in the org by now, and stay:"
-            f" {', '.join(changes.conflict_samples)}{more}"
+            f"sync '{name}': {changes.conflicts:,} records that would be deleted have another key in the org by now, or one that"
+            f" cannot be told, and are not: {', '.join(changes.conflict_samples)}{more}"
+        )
+    if changes.unread:
+        out.append(
+            f"sync '{name}': {changes.unread:,} records are not deleted in this run: the org could not be asked whether they"
+            " have another key by now"
         )
     if changes.completing:
         out.append(

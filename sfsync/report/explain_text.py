@@ -53,10 +53,6 @@ def explain_text(result: ExplainResult, *, color: bool, width: int) -> str:
 
 
 def _known(result: ExplainResult) -> str:
-    if result.origin == "repurposed":
-        return (
-            f"somebody gave its record another key, as run {result.run_id} found at {moment(result.gone_at)}"
-        )
     if result.gone_at is not None:
         return f"its record was found gone at {moment(result.gone_at)}, by run {result.run_id}"
     if result.record_id is None:

@@ -81,6 +81,9 @@ def _is_idle(item: SyncPlan) -> bool:
         + c.removed_kept
         + c.removals_held_back
         + c.missing.rows
+        + c.unasked
+        + c.conflicts
+        + c.unread
     )
     others += c.aside.rows + c.aside.deletes
     return not (item.has_changes or item.refusals or others)

@@ -38,7 +38,7 @@ _WHY: Mapping[Outcome, str] = {
     Outcome.FAILED: "did not go through; tried again next time",
     Outcome.GONE: "the record is not in the org any more",
     Outcome.CONVERTED: "the lead was converted, and is not written any more",
-    Outcome.CONFLICT: "not deleted: somebody gave the record another key; it is not ours any more",
+    Outcome.CONFLICT: "not deleted: the record has another key by now",
     Outcome.IN_DOUBT: "sent, and no answer came; the next run finds out",
     Outcome.SUBMITTED: "sent, and the answer is not known yet",
 }

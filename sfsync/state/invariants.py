@@ -16,7 +16,7 @@ from sfsync.engine.dialect import quote_literal as literal
 from sfsync.engine.duckdb import DuckDBError
 from sfsync.records import Operation, Way
 from sfsync.state.migrations import migrate
-from sfsync.state.snapshots import ALONG, COLUMNS, REPURPOSED
+from sfsync.state.snapshots import ALONG, COLUMNS
 from sfsync.state.store import CATALOG, CONTROL, SNAPSHOT, StateStore
 
 SAMPLES = 3
@@ -202,7 +202,7 @@ def _record_checks(store: StateStore, sync: str, known: Known) -> list[tuple[str
         (f"(s._id IS NULL OR {known.malformed_id('s._id')}) IS TRUE", "record Ids are malformed"),
         (
             "s._origin IS NULL OR NOT (s._origin IN ('created', 'adopted', 'converted')"
-            f" OR (s._gone_at IS NOT NULL AND (s._origin = '{REPURPOSED}' OR starts_with(s._origin, {literal(ALONG)}))))",
+            f" OR (s._gone_at IS NOT NULL AND starts_with(s._origin, {literal(ALONG)})))",
             "records have no known origin",
         ),
         (

@@ -30,9 +30,6 @@ COLUMNS = {
 ALONG = "along:"
 """Before the Id of the deleted record with which a tombstone's record went (`along`), as its origin."""
 
-REPURPOSED = "repurposed"
-"""The origin of a tombstone whose record stands in the org, under a key that somebody else gave it."""
-
 
 class SyncShape(Protocol):
     """What the state needs to know of a compiled sync."""
@@ -328,13 +325,13 @@ def record_undeletes(store: StateStore, sync: SyncShape, rows: str, run_id: str)
     doubts.drop(store, sync.name, rows)
 
 
-def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str, origin: str = "adopted") -> None:
-    """Turn records that are not there, or not ours, any more into tombstones. rows: a relation with `_key, _record_id`."""
+def record_gone(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> None:
+    """Turn records that were not there any more into tombstones. rows: a relation with `_key, _record_id`."""
     _delete_keys(store, sync, rows)
     store.db.execute(
         f"INSERT INTO {table_of(sync.name)} (_key, _id, _origin, _run_id, _at, _gone_at)"
-        f" SELECT _key, _record_id, ?, ?, ?, ? FROM {rows}",
-        [origin, run_id, store.clock.now(), store.clock.now()],
+        f" SELECT _key, _record_id, 'adopted', ?, ?, ? FROM {rows}",
+        [run_id, store.clock.now(), store.clock.now()],
     )
     doubts.drop(store, sync.name, rows)
 
@@ -409,7 +406,7 @@ def replace_by(store: StateStore, sync: SyncShape, rows: str, run_id: str) -> Re
         )
         db.execute(
             f"INSERT INTO {table} (_key, _id, _origin, _run_id, _at, _gone_at)"
-            f" SELECT _key, _id, CASE WHEN starts_with(_origin, '{ALONG}') OR _origin = '{REPURPOSED}' THEN _origin ELSE 'adopted' END,"
+            f" SELECT _key, _id, CASE WHEN starts_with(_origin, '{ALONG}') THEN _origin ELSE 'adopted' END,"
             " CASE WHEN _gone_at IS NULL THEN ? ELSE _run_id END,"
             " CASE WHEN _gone_at IS NULL THEN ? ELSE _at END, coalesce(_gone_at, ?)"
             f" FROM sfsync_before WHERE _key NOT IN (SELECT _key FROM {rows} AS k WHERE _key IS NOT NULL)",

@@ -9,8 +9,10 @@ import pytest
 from sfsync.jobs.explain import explain_command
 from sfsync.jobs.plan import plan_command
 from sfsync.jobs.state_check import state_check_command
+from sfsync.jobs.state_forget import state_forget_command
 from sfsync.report.plan_text import plan_text
 from tests.jobs.conftest import SYNCS, Team, of, outcomes, planned
+from tests.jobs.test_jobs_at_work import BULK, stuck
 
 KEY = "Customer_Id__c"
 ALLOWED = ("contacts.max_delete_share", "contacts.max_change_share")
@@ -41,7 +43,7 @@ def removals(team: Team, **how: Any) -> dict[str, int]:
     return {str(o): n for o, n in of(team.run("contacts", allow=ALLOWED, **how), "contacts").removals.items()}
 
 
-def test_it_stays_and_is_not_asked_for_again(mirror: Team) -> None:
+def test_it_stays_and_the_plan_tells_until_it_is_forgotten(mirror: Team) -> None:
     record = rename(mirror, "C1", "C77")
     mirror.contacts(rows("C3"))
     plan = mirror.plan("contacts")
@@ -58,22 +60,26 @@ def test_it_stays_and_is_not_asked_for_again(mirror: Team) -> None:
     assert removals(mirror) == {"deleted": 1, "conflict": 1}
     assert set(mirror.org.by("Contact", KEY)) == {"C77", "C3"}
     again = mirror.run("contacts")
-    assert again.calls == 0
-    assert outcomes(again, "contacts") == {"unchanged": 1}
+    assert (again.calls, of(again, "contacts").removals) == (1, {"conflict": 1})
     assert state_check_command(mirror.options()).faults == ()
-    told = explain_command(mirror.options(), "contacts", "C1")
-    assert (told.origin, told.record_id) == ("repurposed", record)
+    state_forget_command(mirror.options(), "contacts", ["C1"])
+    assert (mirror.run("contacts").calls, mirror.plan("contacts").api.planning_calls) == (0, 0)
 
 
-def test_the_row_that_comes_back_is_made_anew(mirror: Team) -> None:
-    rename(mirror, "C1", "C77")
+def test_who_gets_the_key_back_is_deleted(mirror: Team) -> None:
+    record = rename(mirror, "C1", "C77")
     mirror.contacts(rows("C2", "C3"))
     assert removals(mirror) == {"conflict": 1}
-    mirror.contacts(rows("C1", "C2", "C3", last="Back"))
-    result = mirror.run("contacts", allow=ALLOWED)
-    assert outcomes(result, "contacts") == {"created": 1, "updated": 2}
-    names = {key: row["LastName"] for key, row in mirror.org.by("Contact", KEY).items()}
-    assert names == {"C1": "Back", "C2": "Back", "C3": "Back", "C77": "Ito"}
+    mirror.org.patch(f"/sobjects/Contact/{record}", json={KEY: "C1"})
+    assert removals(mirror) == {"deleted": 1}
+
+
+def test_alone_it_is_told_too(mirror: Team) -> None:
+    rename(mirror, "C1", "C77")
+    mirror.contacts(rows("C2", "C3"))
+    text = plan_text(mirror.plan("contacts"), color=False, width=0)
+    assert "1 conflict" in text
+    assert "as far as sfsync has seen" not in text
 
 
 def test_one_whose_key_was_taken_away_stays_too(mirror: Team) -> None:
@@ -149,6 +155,8 @@ def test_without_calls_left_nothing_is_deleted_unread(mirror: Team) -> None:
     mirror.profile(api_limit={"daily_calls": 1})
     plan = mirror.plan("contacts")
     assert planned(plan, "contacts").changes.unread == 2
+    assert "2 to delete, deferred" in plan_text(plan, color=False, width=0)
+    assert explain_command(mirror.options(), "contacts", "C1").verdict == "deferred"
     assert removals(mirror) == {"deferred": 2}
     assert set(mirror.org.by("Contact", KEY)) == {"C77", "C2", "C3"}
 
@@ -184,5 +192,73 @@ def test_in_mode_delete_a_known_record_with_another_key_is_none_of_its_rows(mirr
     result = mirror.run("contacts", allow=ALLOWED)
     assert outcomes(result, "contacts") == {"conflict": 1, "deleted": 2}
     again = mirror.run("contacts")
-    assert outcomes(again, "contacts") == {"already_deleted": 3}
+    assert outcomes(again, "contacts") == {"conflict": 1, "already_deleted": 2}
     assert set(mirror.org.by("Contact", KEY)) == {"C77"}
+
+
+def test_a_key_that_cannot_be_told_is_another(ready: Team) -> None:
+    ready.sync(
+        "contacts",
+        mode="mirror",
+        identity={"LastName": "last", "AccountId": {"column": "account", "lookup": "Account.Account_Id__c"}},
+        fields={"LastName": None, "AccountId": None, KEY: "id"},
+        match="unknown",
+    )
+    ready.run("accounts")
+    ready.contacts([*rows("C2", account="A1"), *rows("C3", last="Sato", account="A1")])
+    ready.run("contacts")
+    by_hand = ready.org.post("/sobjects/Account", json={"Name": "By hand"}).json()["id"]
+    rename(ready, "C2", by_hand, field="AccountId")
+    ready.contacts([{"id": "C9", "last": "Abe", "account": "A1"}])
+    assert removals(ready) == {"conflict": 1, "deleted": 1}
+
+
+def test_rows_of_a_job_at_work_wait_for_it_unread(mirror: Team) -> None:
+    mirror.sync("contacts", push=BULK)
+    stuck(mirror)
+    mirror.contacts(rows("C3"))
+    assert removals(mirror) == {"submitted": 2}
+    rename(mirror, "C1", "C77")
+    assert removals(mirror) == {"submitted": 2}
+
+
+def test_a_record_that_another_was_merged_into_has_no_key_to_change(ready: Team) -> None:
+    ready.sync("accounts", mode="mirror", match="unknown", delete_adopted=True, allow_cascade=True)
+    ready.accounts([("A1", "Acme", "1"), ("A2", "Bolt", None)])
+    ready.run("accounts")
+    lost = ready.org.by("Account", "Account_Id__c")["A1"]["Id"]
+    master = ready.org.post("/sobjects/Account", json={"Name": "Winner"}).json()["id"]
+    ready.org.local("POST", "/_local/merge", {"object": "Account", "master": master, "others": [lost]})
+    ready.accounts([("A1", "Acme anew", "1"), ("A2", "Bolt", None)])
+    ready.run("accounts")
+    ready.run("accounts")
+    assert {row["Name"] for row in ready.org.records("Account")} == {"Acme anew", "Bolt"}
+    ready.accounts([("A2", "Bolt", None)])
+    result = of(ready.run("accounts", allow=["accounts.max_delete_share"]), "accounts")
+    assert result.removals == {"deleted": 1}
+
+
+def test_with_its_parent_it_goes_only_where_the_cascade_is_allowed(ready: Team) -> None:
+    ready.sync("accounts", on_removed="delete", allow_cascade="Opportunity")
+    ready.sync("contacts", mode="mirror", match="unknown")
+    ready.contacts([*rows("C1", "C2", account="A2"), *rows("C3", account="A1")])
+    ready.run()
+    rename(ready, "C1", "C77")
+    ready.contacts([*rows("C2", account="A2"), *rows("C3", account="A1")])
+    assert removals(ready) == {"conflict": 1}
+    ready.contacts(rows("C3", account="A1"))
+    ready.sql("DELETE FROM raw.accounts WHERE id = 'A2'")
+    assert [refusal.name for refusal in ready.plan(allow=("accounts.max_delete_share",)).refusals] == [
+        "cascade"
+    ]
+
+
+def test_a_refused_delete_is_not_held_against_it(mirror: Team) -> None:
+    mirror.org.faults([{"fault": "rights_lost", "object": "Contact", "rights": ["delete"]}])
+    mirror.contacts(rows("C2", "C3"))
+    assert removals(mirror) == {"rejected": 1}
+    mirror.org.faults([])
+    rename(mirror, "C1", "C77")
+    result = of(mirror.retry("contacts"), "contacts")
+    assert result.removals == {"conflict": 1}
+    assert not (mirror.folder / "target" / "rejected" / "contacts.csv").exists()
