@@ -64,14 +64,19 @@ NEWEST = (
 )
 """Files below tests/ about processes, words and crashes, whose SQL is that of other tests: CI runs them on one DuckDB.
 
-Beginnings of paths; what is not named here runs on the oldest DuckDB, too.
+Beginnings of paths; what is not named here runs on the oldest DuckDB, too. Of a test in jobs/ with several sets of parameters
+the first does, as the SQL is that of all.
 """
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    begun: set[tuple[str, str]] = set()
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(NEWEST):
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        test = (path, item.name.partition("[")[0])
+        if path.startswith(NEWEST) or (path.startswith("jobs/") and test in begun):
             item.add_marker(pytest.mark.newest)
+        begun.add(test)
     items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
 
 

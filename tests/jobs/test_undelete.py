@@ -143,6 +143,7 @@ def test_what_somebody_made_meanwhile_is_not_made_a_second_time(ready: Team) -> 
     assert names == [("Ito", "made by hand"), ("Müller", "CTO"), ("Okafor", None)]
 
 
+@pytest.mark.newest
 def test_after_fifteen_days_nobody_asks_the_bin(loaded: Team) -> None:
     from datetime import timedelta
 
@@ -154,6 +155,7 @@ def test_after_fifteen_days_nobody_asks_the_bin(loaded: Team) -> None:
     assert (changes.undeletes, changes.upserts) == (0, 1)
 
 
+@pytest.mark.newest
 def test_a_person_was_faster(loaded: Team) -> None:
     before = ids(loaded)
     run_id = delete(loaded, "C1", "C2")
@@ -265,6 +267,7 @@ def test_an_id_of_fifteen_characters_is_the_same_id(loaded: Team) -> None:
     assert ids(loaded) == before
 
 
+@pytest.mark.newest
 def test_where_looking_fails_nothing_counts_as_lost(loaded: Team) -> None:
     before = ids(loaded)
     run_id = delete(loaded, "C1", "C2")
@@ -317,6 +320,7 @@ def test_a_plain_run_too_finds_out_what_was_brought_back(loaded: Team) -> None:
     assert ids(loaded) == before
 
 
+@pytest.mark.newest
 def test_a_budget_that_is_too_small(loaded: Team) -> None:
     loaded.sync("contacts", guards={"max_deletes": None, "max_delete_share": None, "min_rows": 0})
     loaded.sql("INSERT INTO raw.contacts (id, last) SELECT 'N' || n, 'New' FROM range(398) AS r(n)")
@@ -336,6 +340,7 @@ def test_a_budget_that_is_too_small(loaded: Team) -> None:
     assert ids(loaded) == before
 
 
+@pytest.mark.newest
 def test_without_the_right(loaded: Team) -> None:
     run_id = delete(loaded, "C1")
     loaded.org.faults(
@@ -350,6 +355,7 @@ def test_without_the_right(loaded: Team) -> None:
     assert planned(loaded.plan(undo=run_id), "contacts").changes.undeletes == 1
 
 
+@pytest.mark.newest
 def test_an_org_without_this_api_stops_the_run_with_its_own_words(loaded: Team) -> None:
     run_id = delete(loaded, "C1")
     code = "API_DISABLED_FOR_ORG"
@@ -364,6 +370,7 @@ def test_an_org_without_this_api_stops_the_run_with_its_own_words(loaded: Team) 
     assert undelete_calls(loaded) == 1
 
 
+@pytest.mark.newest
 def test_a_session_that_dies_again_and_again_shows_nobody_its_token(loaded: Team) -> None:
     run_id = delete(loaded, "C1")
     loaded.org.faults([{"fault": "expired_token", "match": "/Soap/", "times": "always"}])
@@ -376,6 +383,7 @@ def test_a_session_that_dies_again_and_again_shows_nobody_its_token(loaded: Team
     ).read_bytes().decode("latin-1")
 
 
+@pytest.mark.newest
 def test_locked_rows_go_again(loaded: Team) -> None:
     run_id = delete(loaded, "C1", "C2")
     loaded.org.faults([{"fault": "locked_rows", "object": "Contact", "share": 0.5}])
@@ -422,6 +430,7 @@ def test_successes_are_listed_where_they_are_wanted(loaded: Team) -> None:
     assert (row[KEY], row["action"], row["Id"]) == ("C1", "restored", before["C1"])
 
 
+@pytest.mark.newest
 def test_some_go_first(loaded: Team) -> None:
     run_id = delete(loaded, "C1", "C2")
     loaded.org.faults(
