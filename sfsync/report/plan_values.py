@@ -34,7 +34,8 @@ class Totals:
     restore: int
     submitted: int
     stopped: int
-    unsure: int  # what the org would have to be asked about, or has said something else about
+    deferred: int  # what the org would have to be asked about
+    conflict: int
 
 
 def totals(plan: Plan) -> Totals:
@@ -54,7 +55,8 @@ def totals(plan: Plan) -> Totals:
         restore=sum(c.undeletes for c in found),
         submitted=sum(c.aside.submitted + c.aside.submitted_deletes for c in found),
         stopped=sum(c.aside.stopped + c.aside.stopped_deletes for c in found),
-        unsure=sum(c.unasked + c.conflicts + c.unread for c in found),
+        deferred=sum(c.unasked + c.unread for c in found),
+        conflict=sum(c.conflicts for c in found),
     )
 
 
@@ -80,7 +82,7 @@ def nothing_to_do(plan: Plan) -> str | None:
     t = totals(plan)
     if t.submitted or t.stopped:
         return "No changes can be sent before the jobs of earlier runs have ended."
-    if t.rejected or t.held or t.waiting or t.gone or t.unsure:
+    if t.rejected or t.held or t.waiting or t.gone or t.deferred or t.conflict:
         return "No changes. Nothing can be sent; the rows above need attention first."
     return "No changes. The org has what the models say, as far as sfsync has seen."
 
