@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from sfsync.project.lookups import EFFECTS, Kind, Policy
 from sfsync.project.modes import MODES, Situation
+from sfsync.records import Outcome
 from sfsync.salesforce.sign_in_words import TYPES, WORDS
 from tests.support import field_type_page
 from tests.support.status_codes import calls_table, rows_table
@@ -196,3 +197,10 @@ def test_the_page_of_commands_is_the_help():
     commands = re.findall(r"^  (\w+)  ", help_text.partition("Commands:")[2], re.MULTILINE)
     page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(commands)
+
+
+def test_every_outcome_is_on_its_page():
+    page = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z_, ]+) \|", page.partition("## Outcomes")[2], re.MULTILINE)
+    told = {name for row in rows for name in row.split(", ")} - {"outcome"}
+    assert told == {str(outcome) for outcome in Outcome}
