@@ -57,8 +57,11 @@ def test_by_email_each_row_has_its_own_outcome(people: Team) -> None:
             {"id": "C4", "last": "New", "email": "new@acme.example"},
         ]
     )
+    api = people.plan("contacts", allow=("contacts.max_reject_share",)).api
+    before = people.calls()
     result = people.run("contacts", allow=("contacts.max_reject_share",))
     assert outcomes(result, "contacts") == {"created": 1, "adopted": 1, "rejected": 2}
+    assert result.calls == people.calls() - before == api.calls + api.planning_calls == 2
     codes = {code.code for code in of(result, "contacts").rejected_codes}
     assert codes == {"DUPLICATE_EXTERNAL_ID", "MISSING_ARGUMENT"}
     assert people.run("contacts").calls == 1  # the ambiguous key is asked for again
