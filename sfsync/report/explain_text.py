@@ -8,7 +8,7 @@ from sfsync.report.page import Page, Style
 from sfsync.report.plan_text import change
 from sfsync.report.words import moment, plural, safe, value
 
-_VERDICT = {
+VERDICTS = {
     "create": ("creates it, or meets it by its key", Style.GOOD),
     "update": ("updates it", Style.WARN),
     "delete": ("deletes it", Style.BAD),
@@ -19,8 +19,17 @@ _VERDICT = {
     "submitted": ("lets it wait for a job that has it", Style.WARN),
     "stopped": ("sends nothing of its sync", Style.WARN),
     "kept": ("leaves the record in the org", Style.QUIET),
+    "missing": ("leaves it alone, and counts the runs that miss its row", Style.QUIET),
     "gone": ("leaves it alone: its record is gone from the org", Style.QUIET),
+    "exists": ("leaves it alone: the org has the record", Style.QUIET),
+    "no_match": ("leaves it alone: the org has no such record", Style.WARN),
+    "merged": ("leaves it alone: another row has its record already", Style.WARN),
+    "converted": ("leaves it alone: the lead was converted", Style.WARN),
+    "conflict": ("leaves it alone: its record is another's by now", Style.WARN),
+    "unasked": ("leaves it for later: the org could not be asked whether it has the record", Style.WARN),
+    "deferred": ("leaves it for later", Style.WARN),
 }
+"""Of each word that jobs/verdict finds: what follows *The next run*."""
 
 
 def explain_text(result: ExplainResult, *, color: bool, width: int) -> str:
@@ -32,7 +41,7 @@ def explain_text(result: ExplainResult, *, color: bool, width: int) -> str:
     )
     page.wrapped(_known(result), indent="  ", style=Style.QUIET)
     page.line()
-    words, style = _VERDICT[result.verdict]
+    words, style = VERDICTS[result.verdict]
     page.wrapped(f"The next run {words}.", style=style)
     for line in result.why:
         page.wrapped(safe(line), indent="  ")

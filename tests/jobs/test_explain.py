@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import inspect
 from typing import Any
 
 import pytest
 
 from sfsync.artifacts import ExplainResult
+from sfsync.diff.split import LEFT_ALONE
 from sfsync.errors import ProjectError, SfsyncError, StateError
+from sfsync.jobs import verdict
 from sfsync.jobs.explain import explain_command
 from sfsync.jobs.state_forget import state_forget_command
-from sfsync.report.explain_text import explain_text
+from sfsync.report.explain_text import VERDICTS, explain_text
 from tests.jobs.conftest import Team
 
 KEY = "Customer_Id__c"
@@ -19,7 +23,9 @@ LOCKED = [{"fault": "rights_lost", "object": "Contact", "rights": ["update"]}]
 
 
 def explain(team: Team, *key: str, sync: str = "contacts") -> ExplainResult:
-    return explain_command(team.options(), sync, *key)
+    found = explain_command(team.options(), sync, *key)
+    assert explain_text(found, color=False, width=80)  # whatever the verdict
+    return found
 
 
 def texts(result: ExplainResult, field: str) -> tuple[str | None, str | None, str | None]:
@@ -252,3 +258,14 @@ def test_a_word_that_several_records_share_names_none_of_them(ready: Team) -> No
     with pytest.raises(StateError, match="no record or refused row"):
         state_forget_command(ready.options(), "contacts", ["a / b / d"])
     assert state_forget_command(ready.options(), "contacts", ["a / b / c"]).records == 1
+
+
+def test_every_verdict_has_its_words() -> None:
+    """The words that verdict_of returns, read off its code, as some are rare."""
+    found = set(LEFT_ALONE)
+    for node in ast.walk(ast.parse(inspect.getsource(verdict))):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+            words = ast.walk(node.value.elts[0])
+            found |= {w.value for w in words if isinstance(w, ast.Constant) and isinstance(w.value, str)}
+    found |= {"create", "update", "delete", "submitted", "stopped"}  # returned by a name
+    assert found == set(VERDICTS)

@@ -10,6 +10,7 @@ from sfsync.jobs.explain import explain_command
 from sfsync.jobs.plan import plan_command
 from sfsync.jobs.state_check import state_check_command
 from sfsync.jobs.state_forget import state_forget_command
+from sfsync.report.explain_text import explain_text
 from sfsync.report.plan_text import plan_text
 from tests.jobs.conftest import SYNCS, Team, of, outcomes, planned
 from tests.jobs.test_jobs_at_work import BULK, stuck
@@ -55,7 +56,9 @@ def test_it_stays_and_the_plan_tells_until_it_is_forgotten(mirror: Team) -> None
     text = plan_text(plan, color=False, width=0)
     assert "1 conflict" in text
     assert "1 to delete" in text
-    assert explain_command(mirror.options(), "contacts", "C1").verdict == "conflict"
+    told = explain_command(mirror.options(), "contacts", "C1")
+    assert told.verdict == "conflict"
+    assert "its record is another's by now" in explain_text(told, color=False, width=0)
 
     assert removals(mirror) == {"deleted": 1, "conflict": 1}
     assert set(mirror.org.by("Contact", KEY)) == {"C77", "C3"}
@@ -156,7 +159,9 @@ def test_without_calls_left_nothing_is_deleted_unread(mirror: Team) -> None:
     plan = mirror.plan("contacts")
     assert planned(plan, "contacts").changes.unread == 2
     assert "2 to delete, deferred" in plan_text(plan, color=False, width=0)
-    assert explain_command(mirror.options(), "contacts", "C1").verdict == "deferred"
+    told = explain_command(mirror.options(), "contacts", "C1")
+    assert told.verdict == "deferred"
+    assert "leaves it for later" in explain_text(told, color=False, width=0)
     assert removals(mirror) == {"deferred": 2}
     assert set(mirror.org.by("Contact", KEY)) == {"C77", "C2", "C3"}
 
