@@ -104,6 +104,7 @@ def test_signs_of_life_are_given_while_it_is_held(
     path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_module, "HEARTBEAT_S", 0.02)
+    before = threading.enumerate()  # a test that kills a run in this process leaves its lease's thread
     lock = StateLock(path, clock)
     lock.acquire("run")
     clock.move(seconds=30)
@@ -122,7 +123,8 @@ def test_signs_of_life_are_given_while_it_is_held(
     assert soon(stands), "a lease that was taken is not taken back"
     lock.release()
     assert read_holder(path) == other
-    assert not [thread for thread in threading.enumerate() if thread.name == "sfsync: lease"]
+    after = [thread for thread in threading.enumerate() if thread.name == "sfsync: lease"]
+    assert set(after) <= set(before)
 
 
 def soon(true, seconds: float = 5.0) -> bool:
