@@ -58,7 +58,7 @@ and a text per rule, which lacks the records that are not there, and all of them
 Confirm = Callable[[CompiledSync, str, str], bool]
 """Reads what now identifies the records whose Ids are the `_key` of a relation, into a table as `Read` leaves it.
 
-False: the budget of API calls does not allow it, and there is no table."""
+False: the budget of API calls does not allow it, and what the table has, if there is one, counts for nothing."""
 
 FindParents = Callable[[ParentQuestion, str], None]
 """Leaves a table with `_key, _record_id`, a line for each record that the org has."""

@@ -52,30 +52,26 @@ class Matcher:
 
     def _confirm(self, sync: CompiledSync, ids: str, into: str) -> bool:
         """A `diff.changes.Confirm`."""
-        from sfsync.match import ask
-
-        session = self._session
         try:
-            ask.find(
-                org_to_ask(session),
-                ask.Question(sync.object, (RECORD_ID,), ids, sync.identity, name=sync.name),
-                into,
-            )
+            self._find_by_id(sync, sync.identity, ids, into)
         except ApiLimitError as error:
             what = "the org was not asked whose the records are by now that would be deleted"
-            session.events.log("warning", f"{sync.name}: {what}: {error.what}")
+            self._session.events.log("warning", f"{sync.name}: {what}: {error.what}")
             return False
         return True
+
+    def _find_by_id(self, sync: CompiledSync, rules: tuple[FieldRule, ...], ids: str, into: str) -> None:
+        from sfsync.match import ask
+
+        wanted = ask.Question(sync.object, (RECORD_ID,), ids, rules, name=sync.name)
+        ask.find(org_to_ask(self._session), wanted, into)
 
     def read(self, sync: CompiledSync, rules: tuple[FieldRule, ...], ids: str, into: str) -> None:
         """A `diff.changes.Read`. What cannot be read now is left alone, and said."""
         session, why = self._session, "--offline asks nobody"
         if not session.options.offline:
-            from sfsync.match import ask
-
             try:
-                wanted = ask.Question(sync.object, (RECORD_ID,), ids, rules, name=sync.name)
-                ask.find(org_to_ask(session), wanted, into)
+                self._find_by_id(sync, rules, ids, into)
                 return
             except ApiLimitError as error:
                 why = error.what

@@ -14,6 +14,7 @@ from sfsync.report.explain_text import explain_text
 from sfsync.report.plan_text import plan_text
 from tests.jobs.conftest import SYNCS, Team, of, outcomes, planned
 from tests.jobs.test_jobs_at_work import BULK, stuck
+from tests.jobs.test_match import NAME_AND_ACCOUNT
 
 KEY = "Customer_Id__c"
 ALLOWED = ("contacts.max_delete_share", "contacts.max_change_share")
@@ -118,13 +119,7 @@ def test_other_capitals_are_the_same_key_where_the_org_says_so(mirror: Team, cap
 
 
 def test_of_several_fields_each_counts(ready: Team) -> None:
-    ready.sync(
-        "contacts",
-        mode="mirror",
-        identity={"LastName": "last", "AccountId": {"column": "account", "lookup": "Account.Account_Id__c"}},
-        fields={"LastName": None, "AccountId": None, KEY: "id"},
-        match="unknown",
-    )
+    ready.sync("contacts", mode="mirror", **NAME_AND_ACCOUNT)
     ready.run("accounts")
     ready.contacts([*rows("C1", "C2", account="A1"), {"id": "C3", "last": "Sato", "account": "A1"}][1:])
     ready.run("contacts")
@@ -202,13 +197,7 @@ def test_in_mode_delete_a_known_record_with_another_key_is_none_of_its_rows(mirr
 
 
 def test_a_key_that_cannot_be_told_is_another(ready: Team) -> None:
-    ready.sync(
-        "contacts",
-        mode="mirror",
-        identity={"LastName": "last", "AccountId": {"column": "account", "lookup": "Account.Account_Id__c"}},
-        fields={"LastName": None, "AccountId": None, KEY: "id"},
-        match="unknown",
-    )
+    ready.sync("contacts", mode="mirror", **NAME_AND_ACCOUNT)
     ready.run("accounts")
     ready.contacts([*rows("C2", account="A1"), *rows("C3", last="Sato", account="A1")])
     ready.run("contacts")

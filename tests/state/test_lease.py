@@ -104,7 +104,7 @@ def test_signs_of_life_are_given_while_it_is_held(
     path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_module, "HEARTBEAT_S", 0.02)
-    before = threading.enumerate()  # a test that kills a run in this process leaves its lease's thread
+    before = threading.enumerate()  # other tests of this process may leave the thread of a lease
     lock = StateLock(path, clock)
     lock.acquire("run")
     clock.move(seconds=30)
